@@ -1,0 +1,102 @@
+# make            builds everything            make check       all tests that CI runs
+# make demo       shows a mesh at work         make check-long  and the long ones
+# make lint       layers, symbols, style       make fuzz        fuzz targets for FUZZ_SECONDS each
+# make unit       unit tests                   make bench       benchmarks (BENCH=NAME one)
+# make tidy       clang-tidy                   make install     DESTDIR= PREFIX=/usr
+#
+# Each of them works as the first command on a bare Debian 12: it installs the packages it needs (as
+# root; otherwise it names them and stops).  DEPS=no leaves the packages to you.  CC=clang and
+# SAN=address,undefined choose another compiler or sanitizers; JOBS=N how much runs in parallel.
+include mk/libs.mk
+include mk/flags.mk
+include mk/sources.mk
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SECONDARY:
+# A pattern rule's prerequisites are expanded again when its target is known ($$@, $$*).
+.SECONDEXPANSION:
+
+obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
+GEN_C = $(patsubst proto/%.proto,$(BUILD)/gen/proto/%.pb.c,$(PROTOS))
+GEN_H = $(GEN_C:.c=.h)
+GEN_O = $(GEN_C:.c=.o)
+
+LIB_base_a  = $(BUILD)/libbase.a
+LIB_os_a    = $(BUILD)/libos.a
+LIB_proto_a = $(BUILD)/libproto.a
+
+# --- generated protobuf code (nanopb) ---
+$(BUILD)/gen/proto/%.pb.c $(BUILD)/gen/proto/%.pb.h: proto/%.proto $$(wildcard proto/$$*.options)
+	@mkdir -p $(BUILD)/gen
+	@echo "  PROTO  $<"
+	@protoc -I. -I/usr/lib/python3/dist-packages/proto --plugin=protoc-gen-nanopb=/usr/bin/protoc-gen-nanopb \
+	    --nanopb_out="-I. -q:$(BUILD)/gen" $<
+
+$(BUILD)/gen/%.pb.o: $(BUILD)/gen/%.pb.c | $(GEN_H)
+	@$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+
+# --- objects: the pure tiers use no generated header and wait for none ---
+pure = $(filter common/base/%,$(1))$(findstring /core/,$(1))
+$(BUILD)/%.o: %.c mk/flags.mk | $$(if $$(call pure,$$*),,$(GEN_H))
+	@mkdir -p $(@D)
+	@echo "  CC     $<"
+	@$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+
+define archive
+$(1): $(2)
+	@rm -f $$@; ar rcs $$@ $$^
+endef
+$(eval $(call archive,$(LIB_base_a),$(call obj,$(SRC_base))))
+$(eval $(call archive,$(LIB_os_a),$(call obj,$(SRC_os))))
+$(eval $(call archive,$(LIB_proto_a),$(call obj,$(SRC_proto)) $(GEN_O)))
+$(foreach p,$(PROGRAMS),$(eval $(call archive,$(BUILD)/lib$(p).a,$(call obj,$(SRC_$(p)) $(SRC_$(p)core)))))
+
+LIBS_a = $(LIB_os_a) $(LIB_proto_a) $(LIB_base_a)
+
+# --- programs ---
+define program
+$(BUILD)/bin/$(1): $(BUILD)/$(1)/main.o $(BUILD)/lib$(1).a $(LIBS_a)
+	@mkdir -p $$(@D)
+	@echo "  LINK   $(1)"
+	@$(CC) $(LDFLAGS_ALL) -o $$@ $$^ $(LIB_os_a) $(LIBS_$(1))
+endef
+$(foreach p,$(PROGRAMS),$(eval $(call program,$(p))))
+PROGRAM_BINS = $(foreach p,$(PROGRAMS),$(if $(wildcard $(p)/main.c),$(BUILD)/bin/$(p)))
+
+# --- tools: one C file each, built beside the programs and not installed ---
+TOOL_BINS = $(patsubst tools/%.c,$(BUILD)/bin/%,$(wildcard tools/*.c))
+$(TOOL_BINS): $(BUILD)/bin/%: $(BUILD)/tools/%.o $(LIBS_a)
+	@mkdir -p $(@D)
+	@echo "  LINK   $*"
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIB_os_a) $(LIBS_common)
+
+# --- unit tests: tests/unit/<what>/test_x.c links the libraries of <what> ---
+UNIT_BINS = $(patsubst %.c,$(BUILD)/%,$(TEST_UNIT))
+define unitdir
+$(BUILD)/tests/unit/$(1)/test_%: $(BUILD)/tests/unit/$(1)/test_%.o $(2)
+	@$(CC) $(LDFLAGS_ALL) -o $$@ $$^ $(filter $(LIB_os_a),$(2)) $(LIBS_$(if $(filter $(1),$(PROGRAMS)),$(1),common)) $(LIB_TEST) -lm
+endef
+$(eval $(call unitdir,base,$(LIB_base_a)))
+$(eval $(call unitdir,proto,$(LIB_proto_a) $(LIB_base_a)))
+$(eval $(call unitdir,os,$(LIBS_a)))
+$(foreach p,$(PROGRAMS),$(eval $(call unitdir,$(p),$(BUILD)/lib$(p).a $(LIBS_a))))
+
+# --- fuzz targets: each links the programs whose headers it includes.  With libFuzzer if SAN has it,
+# else with a driver that runs the files it is given. ---
+FUZZ_BINS = $(patsubst %.c,$(BUILD)/%,$(FUZZ_TARGETS))
+fuzz_programs = $(filter $(PROGRAMS),$(sort $(shell sed -n 's/^.include "\([a-z]*\)\/.*/\1/p' $(1))))
+fuzz_main = $(if $(findstring fuzzer,$(SAN)),,$(BUILD)/tests/fuzz/driver.o)
+define fuzztarget
+$(BUILD)/$(1): $(BUILD)/$(1).o $(fuzz_main) $(foreach p,$(2),$(BUILD)/lib$(p).a) $(LIBS_a)
+	@$(CC) $(subst fuzzer-no-link,fuzzer,$(LDFLAGS_ALL)) -o $$@ $$^ $(LIB_os_a) $(sort $(foreach p,$(2),$(LIBS_$(p))) $(LIBS_common)) -lm
+endef
+$(foreach f,$(FUZZ_TARGETS:.c=),$(eval $(call fuzztarget,$(f),$(call fuzz_programs,$(f).c))))
+
+# --- benchmarks that are one C file: tests/bench/x.c ---
+BENCH_BINS = $(patsubst %.c,$(BUILD)/%,$(BENCHES))
+$(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(LIBS_a)
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIB_os_a) $(LIBS_common) $(LIB_TLS) $(LIB_PG) -lm
+
+include mk/targets.mk
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,0 +1,67 @@
+/*
+ * daemon: the checklist that every main() of the suite runs, in this order:
+ *
+ *	options -> config (-n: check, print normalised, exit) -> open what needs rights -> drop to its
+ *	user -> Landlock -> seccomp -> start -> READY=1 -> loop -> stop -> fini in reverse
+ *
+ * Options, the same four times: -c FILE (config), -n (check and print), -d (log to the terminal at
+ * debug level), -T (seccomp traps instead of killing: developers only), -V (version), -h.
+ * Signals: TERM and INT stop, HUP reloads the configuration, PIPE is ignored.
+ */
+#ifndef COMMON_OS_DAEMON_H
+#define COMMON_OS_DAEMON_H
+
+#include <stdbool.h>
+
+#include "common/base/must.h"
+#include "common/os/sandbox.h"
+
+struct conf;
+struct loop;
+struct channel_server;
+
+struct daemon {
+	const struct daemon_def *def;
+	const char *conf_path;
+	struct conf *conf; /* the current one; replaced after a successful reload */
+	struct loop *loop;
+	struct sandbox sandbox; /* open() adds paths */
+	int listen_fd;          /* bound <runtime-dir>/<name>.sock; the daemon takes it over (sets -1) */
+	char runtime_dir[96];
+	void *ctx; /* the daemon's one context struct */
+};
+
+struct daemon_def {
+	const char *name;    /* "transportd": section of mesh.conf, socket name, log name */
+	const char *summary; /* one line for -h */
+	const struct sandbox_call *calls;
+	bool tcp_bind, tcp_connect;
+	/* Makes the loop; NULL: libevent.  transportd gives libwebsockets' loop. */
+	struct loop *(*loop_new)(struct daemon *d);
+	/* Before the drop: ports, keys, database sockets.  0 or an error (already logged). */
+	int (*open)(struct daemon *d);
+	/* In the sandbox, before the loop: channels, timers. */
+	int (*start)(struct daemon *d);
+	/* New configuration was read and checked; apply what can change.  d->conf is still the old one. */
+	void (*reload)(struct daemon *d, const struct conf *fresh);
+	/* Asked to stop: begin an orderly end and call loop_stop() when done (NULL: stop at once). */
+	void (*stop)(struct daemon *d);
+	/* After the loop; also called when open or start failed part way. */
+	void (*fini)(struct daemon *d);
+	/* Pets the watchdog only while this says true (NULL: always). */
+	bool (*healthy)(struct daemon *d);
+};
+
+/* Runs the checklist; the process's exit status (0 ok, 1 runtime error, 2 usage or config). */
+int daemon_main(const struct daemon_def *def, int argc, char **argv);
+
+/* <runtime-dir>/<name>.sock of a sibling, in a static buffer per call site: copies into out. */
+void daemon_socket_path(const struct daemon *d, const char *name, char *out, size_t size);
+/* The uids of the daemons named (their `user` directives), for channel_server_allow. */
+int daemon_allow_users(
+    const struct daemon *d, struct channel_server *s, const char *const *sections) MUST_USE;
+
+/* Version of the suite, from the build. */
+extern const char mesh_version[];
+
+#endif

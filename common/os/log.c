@@ -1,0 +1,206 @@
+/* log: see log.h. */
+#include "common/os/log.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/base/err.h"
+#include "common/os/clock.h"
+#include "common/os/log_line.h"
+
+struct log_field {
+	const char *key, *value;
+};
+
+static struct {
+	char daemon[32];
+	char node[64];
+	enum log_level level;
+	bool readable; /* standard error is a terminal */
+	uint64_t lost, lost_told;
+} lg = {.daemon = "mesh", .level = LOG_INFO};
+
+static const char *const level_names[LOG_LEVEL_COUNT] = {"error", "warning", "notice", "info", "debug"};
+
+void
+log_init(const char *daemon, const char *node)
+{
+	snprintf(lg.daemon, sizeof(lg.daemon), "%s", daemon);
+	snprintf(lg.node, sizeof(lg.node), "%s", node != NULL ? node : "");
+	lg.readable = isatty(STDERR_FILENO) == 1;
+	/* Reads the time zone now: the file can't be opened in the sandbox. */
+	tzset();
+}
+
+void
+log_set_level(enum log_level level)
+{
+	lg.level = level;
+}
+
+bool
+log_enabled(enum log_level level)
+{
+	return level <= lg.level;
+}
+
+int
+log_level_parse(const char *text, enum log_level *out)
+{
+	for (unsigned i = 0; i < LOG_LEVEL_COUNT; i++) {
+		if (strcmp(text, level_names[i]) == 0) {
+			*out = (enum log_level)i;
+			return 0;
+		}
+	}
+	return -1;
+}
+
+const char *
+log_level_name(enum log_level level)
+{
+	return (unsigned)level < LOG_LEVEL_COUNT ? level_names[level] : "?";
+}
+
+uint64_t
+log_lost_count(void)
+{
+	return lg.lost;
+}
+
+/* A pipe that polls writable takes PIPE_BUF bytes, which is a line's maximum, without blocking; and
+ * making the descriptor non-blocking instead would do so for everybody who shares it. */
+_Static_assert(LOG_LINE_MAX_BYTES <= 4096, "a line must fit PIPE_BUF");
+
+static void
+line_write(struct log_line *l)
+{
+	struct pollfd p = {.fd = STDERR_FILENO, .events = POLLOUT};
+	const char *text = log_line_end(l);
+	ssize_t n;
+
+	if (poll(&p, 1, 0) != 1 || (p.revents & POLLOUT) == 0) {
+		lg.lost++;
+		return;
+	}
+	do
+		n = write(STDERR_FILENO, text, l->len);
+	while (n == -1 && errno == EINTR);
+	if (n != (ssize_t)l->len)
+		lg.lost++;
+}
+
+static void
+line_stamp(struct log_line *l)
+{
+	uint64_t us = clock_unix_us();
+	time_t t = (time_t)(us / 1000000);
+	unsigned frac = (unsigned)(us % 1000000);
+	char text[32];
+	struct tm tm;
+
+	if (l->readable) {
+		localtime_r(&t, &tm);
+		strftime(text, sizeof(text), "%H:%M:%S", &tm);
+		log_line_raw(l, text);
+		snprintf(text, sizeof(text), ".%03u ", frac / 1000);
+		log_line_raw(l, text);
+		return;
+	}
+	gmtime_r(&t, &tm);
+	log_line_raw(l, "{\"ts\":\"");
+	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
+	log_line_raw(l, text);
+	snprintf(text, sizeof(text), ".%06uZ\"", frac);
+	log_line_raw(l, text);
+}
+
+static void
+line_head(struct log_line *l, enum log_level level)
+{
+	line_stamp(l);
+	if (l->readable) {
+		log_line_raw(l, level_names[level]);
+		log_line_raw(l, " ");
+		log_line_raw(l, lg.daemon);
+		if (lg.node[0] != '\0') {
+			log_line_raw(l, "@");
+			log_line_text(l, lg.node);
+		}
+		log_line_raw(l, ": ");
+		return;
+	}
+	log_line_field(l, "level", level_names[level]);
+	log_line_field(l, "daemon", lg.daemon);
+	if (lg.node[0] != '\0')
+		log_line_field(l, "node", lg.node);
+}
+
+static void
+line_fields(struct log_line *l, const struct log_ctx *ctx)
+{
+	const struct log_field fields[] = {
+	    {"peer", ctx->peer},
+	    {"stream_id", ctx->stream_id},
+	    {"message_id", ctx->message_id},
+	    {"raft_group", ctx->raft_group},
+	    {"request", ctx->request},
+	};
+
+	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
+		if (fields[i].value != NULL && fields[i].value[0] != '\0')
+			log_line_field(l, fields[i].key, fields[i].value);
+}
+
+static void
+line_emit(enum log_level level, const struct log_ctx *ctx, const char *text)
+{
+	struct log_line l;
+
+	log_line_init(&l, lg.readable);
+	line_head(&l, level);
+	/* Fields come first in JSON, so that a long text is cut and not the correlation. */
+	if (l.readable) {
+		log_line_text(&l, text);
+		if (ctx != NULL)
+			line_fields(&l, ctx);
+	} else {
+		if (ctx != NULL)
+			line_fields(&l, ctx);
+		log_line_field(&l, "msg", text);
+	}
+	line_write(&l);
+}
+
+void
+log_at(enum log_level level, const struct log_ctx *ctx, const char *fmt, ...)
+{
+	int saved = errno;
+	char text[LOG_LINE_MAX_BYTES];
+	va_list ap;
+
+	if (!log_enabled(level))
+		return;
+	if (lg.lost > lg.lost_told) {
+		uint64_t before = lg.lost;
+
+		snprintf(text, sizeof(text), "%llu log lines were lost: standard error is not being read",
+		    (unsigned long long)(lg.lost - lg.lost_told));
+		line_emit(LOG_WARNING, NULL, text);
+		if (lg.lost == before)
+			lg.lost_told = before;
+		else
+			lg.lost = before; /* the notice itself is not a lost line */
+	}
+	errno = saved;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	line_emit(level, ctx, text);
+	errno = saved;
+}

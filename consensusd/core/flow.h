@@ -1,0 +1,109 @@
+/*
+ * flow: one stream on its way to one target, seen from the source.
+ *
+ * A flow knows where the target is (stored, processed), which batches are in flight, and when to send
+ * what again.  Loss is found as in RACK (RFC 8985): a batch is lost when one that was sent later has
+ * arrived and the reordering time has passed; else by a timer with back-off and jitter.  After
+ * FLOW_TIMEOUTS_MAX time-outs in a row the flow stops sending data and asks the target where it is
+ * (state OPENING): a small question while the target is away, and the answer is authoritative.
+ *
+ * The congestion window halves once per round trip with loss and grows with what is stored.
+ */
+#ifndef CONSENSUSD_CORE_FLOW_H
+#define CONSENSUSD_CORE_FLOW_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/backoff.h"
+#include "common/base/mono.h"
+#include "common/base/must.h"
+
+struct batch;
+struct budget;
+struct rng;
+
+enum flow_state {
+	FLOW_OPENING, /* the target is being asked where it is */
+	FLOW_OPEN,    /* data flows */
+	FLOW_REFUSED, /* the target said no; it is asked again, slowly */
+	FLOW_CLOSED,  /* the target has processed all of a closed stream */
+};
+
+struct flow_conf {
+	size_t window_bytes; /* in flight, at most */
+	uint32_t rto_min_ms, rto_max_ms;
+};
+
+struct flow_entry {
+	struct batch *batch;
+	struct mono sent; /* the last time */
+	uint32_t tries;   /* times sent */
+	bool sacked;      /* the target has it, out of order or not durable yet */
+	bool lost;        /* to be sent again */
+};
+
+struct flow {
+	uint64_t node;
+	enum flow_state state;
+	const struct flow_conf *conf;
+	struct budget *budget;
+	uint64_t next_seq;          /* first seq to be put in flight next */
+	uint64_t sent_seq;          /* the highest that ever was */
+	uint64_t stored, processed; /* all up to these are durable, processed at the target */
+	struct flow_entry *ring;
+	size_t cap, head, count, lost_count;
+	size_t inflight_bytes, granted_bytes, cwnd_bytes, ssthresh_bytes;
+	int64_t srtt_us, rttvar_us;    /* srtt 0: none yet */
+	struct mono newest_sent;       /* of what the target is known to have */
+	struct mono recovery;          /* loss of what was sent before is one event */
+	struct mono rto_at, ask_at;    /* next time-out; when to ask (open, close) again */
+	struct backoff ask;
+	uint32_t timeouts;             /* in a row */
+	uint64_t retransmits;          /* batches sent again */
+	bool reading;                  /* a read from the outbox is on its way */
+};
+
+struct flow_ack {
+	uint64_t stored, processed, window_bytes;
+	const uint64_t *ranges; /* first, last, …: what the target has beyond stored */
+	size_t range_count;     /* numbers, even */
+};
+
+/* A flow that has to ask first; processed is what is known from the last run. */
+void flow_init(struct flow *f, uint64_t node, uint64_t processed, const struct flow_conf *conf,
+    struct budget *budget);
+void flow_fini(struct flow *f);
+
+/* The target said where it is (authoritative): data goes on from stored + 1, whatever was in flight.
+ * newest_seq is the last seq that exists; ERR_RANGE if the target claims more, or if it has lost what
+ * it once processed: nothing is changed then. */
+int flow_opened(struct flow *f, const struct flow_ack *a, uint64_t newest_seq, struct mono now) MUST_USE;
+
+/* The target has to be asked again (it does not know the stream, or its answers make no sense). */
+void flow_reopen(struct flow *f, struct mono now);
+void flow_refused(struct flow *f, struct mono now, struct rng *rng);
+/* Ask at once instead of waiting for the timer: the target came back. */
+void flow_hurry(struct flow *f, struct mono now);
+
+/* An ack; an old one changes nothing.  ERR_RANGE if it acknowledges what was never sent. */
+int flow_acked(struct flow *f, const struct flow_ack *a, struct mono now) MUST_USE;
+
+/* Whether bytes more may be put in flight now. */
+bool flow_room(const struct flow *f, size_t bytes);
+/* Puts b, which begins at next_seq, in flight; references it.  ERR_NOMEM. */
+int flow_push(struct flow *f, struct batch *b, struct mono now) MUST_USE;
+/* The next batch to be sent again, borrowed, counted as sent now; NULL if none. */
+struct batch *flow_resend(struct flow *f, struct mono now);
+/* Whether it is time to ask (open or close); if so, the next time is set. */
+bool flow_ask(struct flow *f, struct mono now, struct rng *rng);
+/* Marks what timed out as lost, or goes to OPENING after too many in a row. */
+void flow_timeout(struct flow *f, struct mono now, struct rng *rng);
+/* When flow_timeout() or flow_ask() want to be called; MONO_NEVER if not. */
+struct mono flow_deadline(const struct flow *f);
+
+/* "open".  Static. */
+const char *flow_state_name(enum flow_state state);
+
+#endif

@@ -1,0 +1,41 @@
+/*
+ * idcache: message ids that clients gave, and the seq each one got, so that a repeated publish is
+ * answered and not done again.  Bounded: the oldest id is forgotten first.  A client that must be sure
+ * for longer names the seq as well, which is never forgotten.
+ */
+#ifndef CONSENSUSD_CORE_IDCACHE_H
+#define CONSENSUSD_CORE_IDCACHE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/id.h"
+#include "common/base/must.h"
+
+struct idcache_entry {
+	struct ulid stream_id, message_id;
+	uint64_t seq; /* 0: free */
+	uint32_t next; /* in its bucket: index + 1 */
+};
+
+struct idcache {
+	struct idcache_entry *entries; /* a ring: the oldest is overwritten */
+	uint32_t *buckets;             /* index + 1 of the first */
+	uint32_t max, newest;
+	uint64_t seed;
+};
+
+/* max: entries, a power of two.  seed: random, so that nobody can choose ids that collide.  Memory is
+ * taken with the first id. */
+void idcache_init(struct idcache *c, uint32_t max, uint64_t seed);
+void idcache_fini(struct idcache *c);
+/* ERR_NOMEM: not remembered.  An id that is there already gets the new seq. */
+int idcache_add(struct idcache *c, const struct ulid *stream_id, const struct ulid *message_id,
+    uint64_t seq) MUST_USE;
+bool idcache_find(const struct idcache *c, const struct ulid *stream_id, const struct ulid *message_id,
+    uint64_t *seq);
+/* Forgets one id (its message could not be kept). */
+void idcache_del(struct idcache *c, const struct ulid *stream_id, const struct ulid *message_id);
+
+#endif

@@ -1,0 +1,104 @@
+/* ledger: see ledger.h. */
+#include "consensusd/core/ledger.h"
+
+#include <string.h>
+
+#include "common/base/mem.h"
+#include "consensusd/core/limits.h"
+
+enum { LEDGER_CAP_MIN = 8 };
+
+void
+ledger_init(struct ledger *l)
+{
+	*l = (struct ledger){.grain = LEDGER_GRAIN_BYTES};
+}
+
+void
+ledger_fini(struct ledger *l)
+{
+	mem_free(l->buckets);
+	ledger_init(l);
+}
+
+static void
+to_front(struct ledger *l)
+{
+	if (l->head > 0)
+		memmove(l->buckets, l->buckets + l->head, l->count * sizeof(*l->buckets));
+	l->head = 0;
+}
+
+static void
+merge_pairs(struct ledger *l)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < l->count; i += 2) {
+		struct ledger_bucket b = l->buckets[i];
+
+		if (i + 1 < l->count) {
+			b.last_seq = l->buckets[i + 1].last_seq;
+			b.bytes += l->buckets[i + 1].bytes;
+		}
+		l->buckets[n++] = b;
+	}
+	l->count = n;
+	l->grain *= 2;
+}
+
+/* Makes room for one bucket more, if it can. */
+static void
+make_room(struct ledger *l)
+{
+	size_t cap = l->cap == 0 ? LEDGER_CAP_MIN : l->cap * 2;
+	struct ledger_bucket *p;
+
+	to_front(l);
+	if (l->count < l->cap)
+		return;
+	if (l->cap >= LEDGER_BUCKETS_MAX) {
+		merge_pairs(l);
+		return;
+	}
+	p = mem_reallocarray(l->buckets, cap, sizeof(*p));
+	if (p == NULL)
+		return;
+	l->buckets = p;
+	l->cap = cap;
+}
+
+void
+ledger_add(struct ledger *l, uint64_t last_seq, size_t bytes)
+{
+	struct ledger_bucket *newest = l->count > 0 ? &l->buckets[l->head + l->count - 1] : NULL;
+
+	if (newest == NULL || newest->bytes >= l->grain) {
+		if (l->head + l->count == l->cap)
+			make_room(l);
+		newest = l->count > 0 ? &l->buckets[l->head + l->count - 1] : NULL;
+		if (l->head + l->count < l->cap) {
+			newest = &l->buckets[l->head + l->count++];
+			newest->bytes = 0;
+		}
+	}
+	if (newest == NULL)
+		return;
+	newest->last_seq = last_seq;
+	newest->bytes += bytes;
+	l->total_bytes += bytes;
+}
+
+void
+ledger_cut(struct ledger *l, uint64_t seq)
+{
+	while (l->count > 0 && l->buckets[l->head].last_seq <= seq) {
+		l->total_bytes -= l->buckets[l->head].bytes;
+		l->head++;
+		l->count--;
+	}
+	if (l->count == 0) {
+		l->head = 0;
+		l->grain = LEDGER_GRAIN_BYTES;
+	}
+}

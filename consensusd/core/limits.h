@@ -1,0 +1,55 @@
+/*
+ * limits: every cap of consensusd's cores, with its unit, its reason and what happens when it is full.
+ * What an operator may change is in mesh.conf(5) instead (batch-*, stream-*, memory-max).
+ */
+#ifndef CONSENSUSD_CORE_LIMITS_H
+#define CONSENSUSD_CORE_LIMITS_H
+
+enum {
+	/* Targets of one stream: refuse.  As many as StreamMeta and the store have room for. */
+	STREAM_TARGETS_MAX = 16,
+	/* Publish calls of one stream that wait for their seq: refuse; above the mark streaming
+	 * publishers are held.  A waiter costs 40 bytes. */
+	WAITERS_MAX = 262144,
+	WAITERS_HOLD_COUNT = 65536,
+	/* Forming batches kept for reuse, and the bytes each may keep. */
+	PENDING_POOL_MAX = 64,
+	PENDING_KEEP_BYTES = 1024 * 1024,
+
+	/* Batches in flight to one target: stop sending.  Bounds the scan for lost ones. */
+	FLOW_INFLIGHT_MAX = 1024,
+	FLOW_CWND_MIN_BYTES = 64 * 1024,
+	/* Time-outs in a row before the source stops sending data and asks the target where it is. */
+	FLOW_TIMEOUTS_MAX = 3,
+	/* Reordering on the way that is not taken for loss, at least. */
+	FLOW_REORDER_MIN_US = 5000,
+	/* How often a target that refused is asked again, at most. */
+	FLOW_REFUSED_MAX_MS = 30000,
+
+	/* Batches of one stream that are being put together from fragments: the farthest is dropped. */
+	REASSEMBLY_MAX = 64,
+	/* Whole batches that wait for an earlier one: the farthest is dropped (the source has it). */
+	REORDER_MAX = 1024,
+	/* An ack that only says "stored" waits this long for company. */
+	TARGET_ACK_DELAY_US = 2000,
+	TARGET_RANGES_MAX = 8,
+	/* What a target keeps in memory for a subscriber that is not there. */
+	TARGET_IDLE_BYTES = 256 * 1024,
+
+	/* Buckets of a byte ledger: then the finest two by two become one. */
+	LEDGER_BUCKETS_MAX = 512,
+	LEDGER_GRAIN_BYTES = 64 * 1024,
+
+	/* Messages that clients send in chunks, whole node: refuse; idle ones are dropped. */
+	ASSEMBLY_MAX = 1024,
+	ASSEMBLY_IDLE_MS = 60000,
+	ASSEMBLY_CHUNKS_MAX = 65536,
+
+	/* Message ids given by clients that are remembered, whole node: the oldest is forgotten. */
+	IDCACHE_MAX = 262144,
+
+	/* Nodes in the directory: new ones are ignored and counted. */
+	NODES_MAX = 16384,
+};
+
+#endif

@@ -1,0 +1,388 @@
+/* stream: see stream.h. */
+#include "consensusd/core/stream.h"
+
+#include <string.h>
+
+#include "common/base/err.h"
+#include "common/base/mem.h"
+#include "consensusd/core/batch.h"
+#include "consensusd/core/budget.h"
+#include "consensusd/core/idcache.h"
+#include "consensusd/core/limits.h"
+#include "consensusd/core/pending.h"
+
+const char *
+stream_state_name(enum stream_state state)
+{
+	static const char *const names[] = {
+	    [STREAM_OPENING] = "opening",
+	    [STREAM_OPEN] = "open",
+	    [STREAM_CLOSING] = "closing",
+	    [STREAM_CLOSED] = "closed",
+	};
+
+	return names[state];
+}
+
+struct stream *
+stream_new(const struct ulid *id, const char *tenant, const uint64_t *targets, size_t count,
+    const struct stream_conf *conf, struct budget *budget)
+{
+	struct stream *s;
+	size_t n = strlen(tenant);
+
+	MUST(count > 0 && count <= STREAM_TARGETS_MAX && n < sizeof(s->tenant));
+	s = mem_calloc(1, sizeof(*s) + count * sizeof(s->flows[0]));
+	if (s == NULL)
+		return NULL;
+	s->id = *id;
+	memcpy(s->tenant, tenant, n);
+	s->conf = conf;
+	s->budget = budget;
+	s->next_seq = 1;
+	tail_init(&s->tail, budget, 1);
+	ledger_init(&s->ledger);
+	waiters_init(&s->waiters);
+	s->flow_count = count;
+	for (size_t i = 0; i < count; i++)
+		flow_init(&s->flows[i], targets[i], 0, &conf->flow, budget);
+	return s;
+}
+
+void
+stream_free(struct stream *s, struct pending_pool *pool)
+{
+	if (s == NULL)
+		return;
+	for (size_t i = 0; i < s->flow_count; i++)
+		flow_fini(&s->flows[i]);
+	pending_put(pool, s->pending);
+	batch_unref(s->sealed);
+	tail_fini(&s->tail);
+	ledger_fini(&s->ledger);
+	waiters_fini(&s->waiters);
+	mem_free(s);
+}
+
+void
+stream_load(struct stream *s, uint64_t last_seq)
+{
+	s->next_seq = last_seq + 1;
+	s->durable_seq = last_seq;
+	tail_reset(&s->tail, s->next_seq);
+}
+
+void
+stream_load_processed(struct stream *s, uint64_t node, uint64_t seq)
+{
+	struct flow *f = stream_flow(s, node);
+
+	if (f == NULL || seq < f->processed)
+		return;
+	flow_fini(f);
+	flow_init(f, node, seq, &s->conf->flow, s->budget);
+	/* What was processed did exist, even if its outbox rows are gone. */
+	if (seq > s->durable_seq)
+		stream_load(s, seq);
+	(void)stream_commit(s);
+}
+
+struct flow *
+stream_flow(struct stream *s, uint64_t node)
+{
+	for (size_t i = 0; i < s->flow_count; i++) {
+		if (s->flows[i].node == node)
+			return &s->flows[i];
+	}
+	return NULL;
+}
+
+static bool
+id_in_batch(const struct batch *b, uint64_t seq, struct ulid *out)
+{
+	struct batch_iter it;
+	struct batch_record rec;
+
+	batch_iter_init(&it, b);
+	while (batch_next(&it, &rec) == 1) {
+		if (rec.seq == seq) {
+			memcpy(out->b, rec.message_id, ULID_BYTES);
+			return true;
+		}
+	}
+	return false;
+}
+
+/* The message id at seq, if it is in memory. */
+static bool
+id_at(const struct stream *s, uint64_t seq, struct ulid *out)
+{
+	const struct batch *b = tail_get(&s->tail, seq);
+	uint64_t pending_first;
+
+	if (b == NULL && s->sealed != NULL && seq >= s->sealed->first_seq &&
+	    seq <= batch_last_seq(s->sealed))
+		b = s->sealed;
+	if (b != NULL)
+		return id_in_batch(b, seq, out);
+	if (s->pending == NULL)
+		return false;
+	pending_first = s->next_seq - s->pending->count;
+	if (seq < pending_first)
+		return false;
+	*out = s->pending->messages[seq - pending_first].message_id;
+	return true;
+}
+
+/* 0: new, PUBLISH_KNOWN, or an error. */
+static int
+identify(struct stream *s, const struct idcache *ids, const struct publish *p, uint64_t *seq)
+{
+	struct ulid id;
+	bool found = p->named && idcache_find(ids, &s->id, &p->message_id, seq);
+
+	if (found)
+		return p->seq == 0 || p->seq == *seq ? PUBLISH_KNOWN : ERR_EXISTS;
+	if (p->seq == 0 || p->seq == s->next_seq)
+		return PUBLISH_NEW;
+	if (p->seq > s->next_seq)
+		return ERR_GAP;
+	if (p->named && id_at(s, p->seq, &id) && ulid_compare(&id, &p->message_id) != 0)
+		return ERR_EXISTS;
+	*seq = p->seq;
+	return PUBLISH_KNOWN;
+}
+
+static bool
+batch_is_full(const struct stream *s, size_t bytes)
+{
+	const struct pending *p = s->pending;
+
+	return p != NULL && p->count > 0 &&
+	       (p->count >= s->conf->batch_messages || pending_bytes(p) + bytes > s->conf->batch_bytes);
+}
+
+int
+stream_publish(struct stream *s, struct pending_pool *pool, struct idcache *ids, const struct publish *p,
+    uint64_t *seq)
+{
+	int err = identify(s, ids, p, seq);
+
+	if (err != PUBLISH_NEW)
+		return err;
+	if (s->state >= STREAM_CLOSING)
+		return ERR_STATE;
+	if (batch_is_full(s, p->headers_len + p->payload_len))
+		return ERR_AGAIN;
+	if (s->pending == NULL)
+		s->pending = pending_get(pool);
+	if (s->pending == NULL)
+		return ERR_NOMEM;
+	err = pending_add(
+	    s->pending, &p->message_id, p->headers, p->headers_len, p->payload, p->payload_len);
+	if (err != 0)
+		return err;
+	*seq = s->next_seq++;
+	/* Without memory the id is not remembered: the client's retry can still name the seq. */
+	if (p->named && idcache_add(ids, &s->id, &p->message_id, *seq) != 0)
+		return PUBLISH_NEW;
+	return PUBLISH_NEW;
+}
+
+bool
+stream_sealable(const struct stream *s)
+{
+	return s->sealed == NULL && s->pending != NULL && s->pending->count > 0;
+}
+
+void
+stream_sealed(struct stream *s, struct pending_pool *pool, struct batch *b)
+{
+	MUST(s->sealed == NULL && b->first_seq == s->tail.next_seq && batch_last_seq(b) == s->next_seq - 1);
+	s->sealed = b;
+	pending_put(pool, s->pending);
+	s->pending = NULL;
+}
+
+void
+stream_given(struct stream *s)
+{
+	struct batch *b = s->sealed;
+
+	MUST(b != NULL);
+	s->sealed = NULL;
+	ledger_add(&s->ledger, batch_last_seq(b), b->body_len);
+	/* Without memory it is read back from the outbox when it is to be sent. */
+	if (tail_push(&s->tail, b) != 0)
+		tail_reset(&s->tail, batch_last_seq(b) + 1);
+	batch_unref(b);
+}
+
+void
+stream_drop_pending(struct stream *s, struct pending_pool *pool, struct idcache *ids)
+{
+	if (s->pending == NULL)
+		return;
+	for (uint32_t i = 0; i < s->pending->count; i++)
+		idcache_del(ids, &s->id, &s->pending->messages[i].message_id);
+	s->next_seq -= s->pending->count;
+	if (s->state == STREAM_CLOSING && s->close_seq >= s->next_seq)
+		s->close_seq = s->next_seq - 1;
+	pending_put(pool, s->pending);
+	s->pending = NULL;
+}
+
+/* What all flows have taken need not be kept, and not too much of the rest either. */
+static void
+tail_shorten(struct stream *s)
+{
+	uint64_t taken = s->durable_seq;
+	size_t keep = budget_over(s->budget) ? FLOW_CWND_MIN_BYTES : s->conf->flow.window_bytes;
+
+	for (size_t i = 0; i < s->flow_count; i++) {
+		if (s->flows[i].next_seq - 1 < taken)
+			taken = s->flows[i].next_seq - 1;
+	}
+	tail_pop(&s->tail, taken);
+	tail_trim(&s->tail, keep, s->durable_seq);
+}
+
+void
+stream_durable(struct stream *s, uint64_t seq)
+{
+	MUST(seq < s->tail.next_seq);
+	if (seq > s->durable_seq)
+		s->durable_seq = seq;
+	tail_shorten(s);
+}
+
+bool
+stream_commit(struct stream *s)
+{
+	uint64_t processed = UINT64_MAX;
+
+	for (size_t i = 0; i < s->flow_count; i++) {
+		if (s->flows[i].processed < processed)
+			processed = s->flows[i].processed;
+	}
+	tail_shorten(s);
+	if (processed <= s->committed_seq)
+		return false;
+	s->committed_seq = processed;
+	ledger_cut(&s->ledger, processed);
+	return true;
+}
+
+int
+stream_close(struct stream *s)
+{
+	if (s->state >= STREAM_CLOSING)
+		return ERR_STATE;
+	s->state = STREAM_CLOSING;
+	s->close_seq = s->next_seq - 1;
+	return 0;
+}
+
+bool
+stream_finished(const struct stream *s)
+{
+	if (s->state < STREAM_CLOSING)
+		return false;
+	for (size_t i = 0; i < s->flow_count; i++) {
+		if (s->flows[i].state != FLOW_CLOSED && s->flows[i].state != FLOW_REFUSED)
+			return false;
+	}
+	return true;
+}
+
+static bool
+all_processed(const struct stream *s, const struct flow *f)
+{
+	return s->state == STREAM_CLOSING && f->state == FLOW_OPEN && f->processed >= s->close_seq;
+}
+
+/* New data: from the tail, or else from the outbox. */
+static enum stream_want
+poll_data(struct stream *s, struct flow *f, struct mono now, struct stream_order *out)
+{
+	struct batch *b;
+
+	if (f->next_seq > s->durable_seq)
+		return STREAM_IDLE;
+	b = tail_get(&s->tail, f->next_seq);
+	if (b != NULL && b->first_seq != f->next_seq)
+		return STREAM_BROKEN;
+	if (b != NULL) {
+		if (!flow_room(f, b->body_len) || flow_push(f, b, now) != 0)
+			return STREAM_IDLE;
+		out->batch = b;
+		return STREAM_SEND;
+	}
+	if (f->reading || !flow_room(f, 1))
+		return STREAM_IDLE;
+	f->reading = true;
+	out->from_seq = f->next_seq;
+	out->max_bytes = f->cwnd_bytes > f->inflight_bytes ? f->cwnd_bytes - f->inflight_bytes : 1;
+	return STREAM_READ;
+}
+
+enum stream_want
+stream_poll(struct stream *s, struct flow *f, struct mono now, struct rng *rng, struct stream_order *out)
+{
+	struct batch *b;
+
+	*out = (struct stream_order){0};
+	if (s->state == STREAM_OPENING || f->state == FLOW_CLOSED)
+		return STREAM_IDLE;
+	flow_timeout(f, now, rng);
+	if (f->state != FLOW_OPEN)
+		return flow_ask(f, now, rng) ? STREAM_ASK : STREAM_IDLE;
+	if (all_processed(s, f))
+		return flow_ask(f, now, rng) ? STREAM_END : STREAM_IDLE;
+	b = flow_resend(f, now);
+	if (b != NULL) {
+		out->batch = b;
+		return STREAM_SEND;
+	}
+	return poll_data(s, f, now, out);
+}
+
+bool
+stream_read(struct stream *s, struct flow *f, struct batch *b, struct mono now)
+{
+	if (b == NULL) {
+		f->reading = false;
+		return false;
+	}
+	if (b->first_seq != f->next_seq || batch_last_seq(b) > s->durable_seq ||
+	    !flow_room(f, b->body_len) || flow_push(f, b, now) != 0)
+		return false;
+	/* Loaded after a restart: the ledger does not know these bytes yet. */
+	if (s->ledger.count == 0 && b->first_seq > s->committed_seq)
+		ledger_add(&s->ledger, batch_last_seq(b), b->body_len);
+	return true;
+}
+
+struct mono
+stream_deadline(const struct stream *s, const struct flow *f)
+{
+	struct mono when = flow_deadline(f);
+
+	if (s->state == STREAM_OPENING)
+		return MONO_NEVER;
+	return all_processed(s, f) ? mono_min(when, f->ask_at) : when;
+}
+
+bool
+stream_held(const struct stream *s, bool was_held)
+{
+	size_t mark = was_held ? s->conf->backlog_bytes / 4 * 3 : s->conf->backlog_bytes;
+
+	return s->ledger.total_bytes > mark || waiters_count(&s->waiters) > WAITERS_HOLD_COUNT;
+}
+
+bool
+stream_overfull(const struct stream *s)
+{
+	return s->ledger.total_bytes > s->conf->backlog_bytes + s->conf->backlog_bytes / 4;
+}

@@ -1,0 +1,143 @@
+/*
+ * stream: the source's side of one stream, from publish to "processed by all targets".
+ *
+ *	pending -> sealed -> tail (given to the store) -> durable -> in flight in each flow -> processed
+ *
+ * Seqs are given when a message enters pending.  Nothing is sent that is not durable: durable_seq is
+ * raised by order.h alone, and stream_poll() hands out nothing above it.  So batches keep their
+ * borders for ever, and what is lost with this process was never seen by anybody.
+ *
+ * The shell moves a stream: it calls stream_poll() for a flow as long as that wants something.
+ */
+#ifndef CONSENSUSD_CORE_STREAM_H
+#define CONSENSUSD_CORE_STREAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/id.h"
+#include "common/base/mono.h"
+#include "common/base/must.h"
+#include "consensusd/core/flow.h"
+#include "consensusd/core/ledger.h"
+#include "consensusd/core/tail.h"
+#include "consensusd/core/waiters.h"
+
+struct batch;
+struct budget;
+struct idcache;
+struct pending;
+struct pending_pool;
+struct rng;
+
+enum stream_state { STREAM_OPENING, STREAM_OPEN, STREAM_CLOSING, STREAM_CLOSED };
+
+struct stream_conf {
+	struct flow_conf flow;
+	uint32_t batch_messages;
+	size_t batch_bytes;   /* payload of a batch of several messages */
+	size_t backlog_bytes; /* kept in the outbox; above, streaming publishers are held */
+};
+
+struct stream {
+	struct ulid id;
+	char tenant[TENANT_TEXT_SIZE];
+	enum stream_state state; /* OPENING: its row is not durable yet */
+	const struct stream_conf *conf;
+	struct budget *budget;
+	uint64_t epoch;
+	uint64_t next_seq;      /* of the next message */
+	uint64_t durable_seq;   /* all up to this are in the outbox */
+	uint64_t committed_seq; /* all up to this are processed by all targets */
+	uint64_t close_seq;     /* when closing: the last one */
+	struct pending *pending; /* forming; NULL: nothing */
+	struct batch *sealed;    /* made from pending, the store did not take it yet */
+	struct tail tail;
+	struct ledger ledger; /* bytes in the outbox */
+	struct waiters waiters;
+	size_t flow_count;
+	struct flow flows[];
+};
+
+/* A new stream without messages; targets are node ids.  NULL: no memory.  conf and budget are borrowed. */
+struct stream *stream_new(const struct ulid *id, const char *tenant, const uint64_t *targets, size_t count,
+    const struct stream_conf *conf, struct budget *budget) MUST_USE;
+void stream_free(struct stream *s, struct pending_pool *pool);
+/* After a restart: the last durable seq, then (per target) what it had processed. */
+void stream_load(struct stream *s, uint64_t last_seq);
+void stream_load_processed(struct stream *s, uint64_t node, uint64_t seq);
+
+struct publish {
+	uint64_t seq;  /* 0: the next one */
+	bool named;    /* message_id was given by the client */
+	struct ulid message_id;
+	const uint8_t *headers;
+	size_t headers_len;
+	const uint8_t *payload;
+	size_t payload_len;
+};
+
+enum { PUBLISH_NEW = 0, PUBLISH_KNOWN = 1 };
+
+/*
+ * Takes one message in; *seq is its seq.  PUBLISH_KNOWN: it is there already (the same seq or message
+ * id was published before); nothing was added.  ERR_GAP: seq is beyond the next one.  ERR_EXISTS: that
+ * seq has another message id, or the id another seq.  ERR_STATE: closing.  ERR_AGAIN: the forming
+ * batch is full, seal it first.  ERR_LIMIT, ERR_NOMEM.
+ */
+int stream_publish(struct stream *s, struct pending_pool *pool, struct idcache *ids, const struct publish *p,
+    uint64_t *seq) MUST_USE;
+
+/* Whether pending can and should be sealed (there is something, and the last one was taken). */
+bool stream_sealable(const struct stream *s);
+/* pending was sealed into b (its reference is taken over) and goes back to the pool. */
+void stream_sealed(struct stream *s, struct pending_pool *pool, struct batch *b);
+/* The store took the sealed batch. */
+void stream_given(struct stream *s);
+/* pending can't be sealed (its key is gone): its messages never were; their seqs are free again and
+ * their waiters are the caller's to fail (waiters_pop_from() next_seq). */
+void stream_drop_pending(struct stream *s, struct pending_pool *pool, struct idcache *ids);
+
+/* Only order.c calls this: the outbox is durable up to seq. */
+void stream_durable(struct stream *s, uint64_t seq);
+/* After acks: raises committed_seq to what all targets have processed.  True if it was raised. */
+bool stream_commit(struct stream *s);
+
+/* No more messages; what is there is still delivered.  ERR_STATE if closing already. */
+int stream_close(struct stream *s) MUST_USE;
+/* All targets have closed, or refused the stream. */
+bool stream_finished(const struct stream *s);
+
+enum stream_want {
+	STREAM_IDLE,
+	STREAM_SEND,  /* batch to the flow's target */
+	STREAM_READ,  /* from_seq on, at most max_bytes, from the outbox; then stream_read() */
+	STREAM_ASK,   /* send MSG_OPEN */
+	STREAM_END,   /* send MSG_CLOSE */
+	STREAM_BROKEN /* the target has half a batch: refuse it */
+};
+
+struct stream_order {
+	struct batch *batch; /* borrowed */
+	uint64_t from_seq;
+	size_t max_bytes;
+};
+
+/* What the flow wants next; counted as done (sent, asked, being read) when this returns. */
+enum stream_want stream_poll(
+    struct stream *s, struct flow *f, struct mono now, struct rng *rng, struct stream_order *out);
+/* A batch that was read: in flight now and to be sent (true), or no longer wanted.  b NULL ends the read. */
+bool stream_read(struct stream *s, struct flow *f, struct batch *b, struct mono now);
+/* When to poll the flow again if nothing happens before. */
+struct mono stream_deadline(const struct stream *s, const struct flow *f);
+
+/* Above the mark, with some of it free again below 3/4: publishers of this stream are held. */
+bool stream_held(const struct stream *s, bool was_held);
+/* Far above the mark: unary publishes are refused. */
+bool stream_overfull(const struct stream *s);
+/* NULL if node is no target. */
+struct flow *stream_flow(struct stream *s, uint64_t node);
+const char *stream_state_name(enum stream_state state);
+
+#endif

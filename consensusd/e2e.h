@@ -1,0 +1,31 @@
+/*
+ * e2e: the end-to-end header of forwarded frames (proto/e2e.proto) and whole frames around it.
+ */
+#ifndef CONSENSUSD_E2E_H
+#define CONSENSUSD_E2E_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/must.h"
+#include "proto/e2e.pb.h"
+
+struct batch;
+struct buf;
+struct frame;
+
+/* Appends one frame (type FRAME_DATA, FRAME_DATA_ACK or FRAME_STREAM by h->msg_type; class client)
+ * from h->source to h->destination. */
+int e2e_put_frame(struct buf *out, const mesh_e2e_Header *h, const void *payload, size_t len) MUST_USE;
+
+/* Fragments of a batch body, and fragment index of it as a frame.  Each has a CRC32C of its own; the
+ * signature travels in fragment 0. */
+uint32_t e2e_fragment_count(const struct batch *b);
+int e2e_put_fragment(struct buf *out, const struct batch *b, const char *tenant, uint64_t source,
+    uint64_t destination, uint32_t index) MUST_USE;
+
+/* Decodes and checks the header of a received frame: type matches msg_type, ids have their length,
+ * crc32c fits the payload, source equals the frame's src.  ERR_FORMAT, ERR_CHECKSUM, ERR_UNKNOWN. */
+int e2e_get(const struct frame *f, mesh_e2e_Header *out) MUST_USE;
+
+#endif

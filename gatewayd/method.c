@@ -1,0 +1,148 @@
+/* method: see method.h. */
+#include "gatewayd/method.h"
+
+#include <string.h>
+
+#include "common/base/must.h"
+#include "gatewayd/events.h"
+#include "gatewayd/health.h"
+#include "gatewayd/reflection.h"
+#include "gatewayd/relay.h"
+#include "gatewayd/status.h"
+#include "proto/edge.h"
+#include "proto/mesh.pb.h"
+#include "proto/messages.h"
+#include "proto/pb.h"
+
+#define REQUEST(type) .request = type##_fields, .request_size = sizeof(type)
+#define MESH "/mesh.v1.MeshService/"
+#define DATA "/mesh.v1.MeshDataService/"
+#define STATUS "/mesh.v1.MeshStatusService/"
+
+static const struct method methods[] = {
+    {.path = MESH "PublishClientData",
+	.auth = METHOD_CLIENT,
+	.ops = &relay_ops,
+	.msg_first = GC_PUBLISH,
+	REQUEST(mesh_v1_Chunk)},
+    {.path = MESH "PublishClientDataStream",
+	.client_stream = true,
+	.server_stream = true,
+	.auth = METHOD_CLIENT,
+	.ops = &relay_ops,
+	.msg_first = GC_PUBLISH_ITEM,
+	.msg_more = GC_PUBLISH_ITEM,
+	.msg_end = GC_PUBLISH_END,
+	REQUEST(mesh_v1_Chunk)},
+    {.path = DATA "SubscribeClientData",
+	.client_stream = true,
+	.server_stream = true,
+	.auth = METHOD_CLIENT,
+	.ops = &relay_ops,
+	.msg_first = GC_SUBSCRIBE,
+	.msg_more = GC_SUBSCRIBE_MORE,
+	REQUEST(mesh_v1_StreamSelector)},
+    {.path = DATA "Ack", .auth = METHOD_CLIENT, .ops = &relay_ops, .msg_first = GC_ACK, REQUEST(mesh_v1_StreamAck)},
+    {.path = MESH "OpenClientDataStream",
+	.auth = METHOD_CLIENT,
+	.ops = &relay_ops,
+	.msg_first = GC_OPEN_STREAM,
+	REQUEST(mesh_v1_OpenClientDataStreamReq)},
+    {.path = MESH "CloseClientDataStream",
+	.auth = METHOD_CLIENT,
+	.ops = &relay_ops,
+	.msg_first = GC_CLOSE_STREAM,
+	REQUEST(mesh_v1_StreamHandle)},
+    {.path = MESH "GetMeshStatus", .auth = METHOD_CLIENT, .ops = &status_mesh_ops, REQUEST(mesh_v1_Empty)},
+    {.path = MESH "WatchMeshEvents",
+	.server_stream = true,
+	.auth = METHOD_CLIENT,
+	.ops = &events_ops,
+	REQUEST(mesh_v1_Filter)},
+    {.path = STATUS "GetNodeStatus", .auth = METHOD_CLIENT, .ops = &status_node_ops, REQUEST(mesh_v1_Empty)},
+    {.path = STATUS "ListRoutes", .auth = METHOD_CLIENT, .ops = &status_routes_ops, REQUEST(mesh_v1_Empty)},
+    {.path = STATUS "ListStreams",
+	.auth = METHOD_CLIENT,
+	.ops = &status_streams_ops,
+	REQUEST(mesh_v1_ListStreamsReq)},
+    {.path = STATUS "GetMetrics", .auth = METHOD_CLIENT, .ops = &status_metrics_ops, REQUEST(mesh_v1_Empty)},
+    {.path = "/grpc.health.v1.Health/Check", .auth = METHOD_OPEN, .ops = &health_check_ops},
+    {.path = "/grpc.health.v1.Health/Watch",
+	.server_stream = true,
+	.auth = METHOD_OPEN,
+	.ops = &health_watch_ops},
+    {.path = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+	.client_stream = true,
+	.server_stream = true,
+	.auth = METHOD_CLIENT,
+	.ops = &reflection_ops},
+    {.path = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+	.client_stream = true,
+	.server_stream = true,
+	.auth = METHOD_CLIENT,
+	.ops = &reflection_ops},
+};
+
+/* Room to decode any request; only the thought that it decodes stays. */
+union scratch {
+	mesh_v1_Empty empty;
+	mesh_v1_Chunk chunk;
+	mesh_v1_StreamSelector selector;
+	mesh_v1_StreamAck ack;
+	mesh_v1_OpenClientDataStreamReq open;
+	mesh_v1_StreamHandle handle;
+	mesh_v1_Filter filter;
+	mesh_v1_ListStreamsReq streams;
+};
+
+enum { METHOD_COUNT = sizeof(methods) / sizeof(methods[0]) };
+
+const struct method *
+method_at(size_t i)
+{
+	return i < METHOD_COUNT ? &methods[i] : NULL;
+}
+
+const struct method *
+method_find(const char *path, size_t len)
+{
+	for (size_t i = 0; i < METHOD_COUNT; i++)
+		if (strncmp(methods[i].path, path, len) == 0 && methods[i].path[len] == '\0')
+			return &methods[i];
+	return NULL;
+}
+
+bool
+method_service_known(const char *path, size_t len)
+{
+	const char *slash = len > 1 ? memchr(path + 1, '/', len - 1) : NULL;
+
+	if (slash == NULL)
+		return false;
+	for (size_t i = 0; i < METHOD_COUNT; i++)
+		if (strncmp(methods[i].path, path, (size_t)(slash - path) + 1) == 0)
+			return true;
+	return false;
+}
+
+size_t
+method_max_bytes(const struct method *m, bool first)
+{
+	uint32_t msg = first ? m->msg_first : m->msg_more;
+
+	MUST(msg < edge_gateway_consensus.msg_count);
+	return edge_gateway_consensus.msgs[msg].max_bytes;
+}
+
+bool
+method_valid(const struct method *m, const uint8_t *data, size_t len)
+{
+	union scratch scratch;
+
+	if (m->request == NULL)
+		return true;
+	MUST(m->request_size <= sizeof(scratch));
+	/* Callback members without a function are skipped: payloads and maps are not looked at here. */
+	memset(&scratch, 0, m->request_size);
+	return pb_unpack(data, len, m->request, &scratch) == 0;
+}

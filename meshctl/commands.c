@@ -1,0 +1,83 @@
+/* commands: the table of what meshctl can do; see command.h. */
+#include <stdio.h>
+#include <string.h>
+
+#include "meshctl/command.h"
+#include "meshctl/handlers.h"
+
+const struct option_def command_common_options[] = {
+    {"socket", 's', "SOCKET", "control socket of the node (default: MESH_SOCKET, else that of mesh.conf)"},
+    {"config", 'c', "FILE", "mesh.conf that names the node's runtime directory"},
+    {"json", 'j', NULL, "print JSON"},
+    {"color", 0, "WHEN", "auto, always or never (default auto: on a terminal)"},
+    {"timeout", 0, "DURATION", "how long to wait for an answer of the node (default 10s)"},
+    {"help", 'h', NULL, "show help"},
+    {"version", 'V', NULL, "show the version"},
+    {NULL, 0, NULL, NULL},
+};
+
+const struct command command_table[] = {
+    {"ca init", "CADIR", "make a certificate authority for a mesh",
+	"Writes CADIR/ca.crt, to give to every node, and CADIR/ca.key, to keep secret.  The certificate\n"
+	"names the mesh, so that what it issues does too.  With --parent the authority is an intermediate\n"
+	"one: certificates from it carry it along, and peers need only the parent's ca.crt.",
+	cmd_ca_init_options, 1, 1, cmd_ca_init},
+    {"ca node", "CADIR NODE_ID", "issue a node's certificate",
+	"The certificate names spiffe://MESH/node/NODE_ID and the --dns and --ip names that peers dial.\n"
+	"meshctl keygen prints the node's id.",
+	cmd_ca_leaf_options, 2, 2, cmd_ca_node},
+    {"ca server", "CADIR NAME", "issue a certificate for the API of a gateway",
+	"Clients check the --dns and --ip names, so give those under which they reach the gateway.",
+	cmd_ca_leaf_options, 2, 2, cmd_ca_server},
+    {"ca client", "CADIR NAME", "issue a certificate for a user of the API", NULL, cmd_ca_leaf_options, 2, 2,
+	cmd_ca_client},
+    {"ca show", "FILE", "show the certificates in a file", NULL, NULL, 1, 1, cmd_ca_show},
+    {"keygen", "KEYRING", "make a node's key; prints the node's id",
+	"KEYRING is the directory that mesh.conf names as keyring; it is made if needed.", cmd_keygen_options,
+	1, 1, cmd_keygen},
+    {"tenant-key", "TENANT KEYRING ...", "put a tenant's key into keyrings; prints the key's id",
+	"One new key goes into all keyrings named; it seals from now on, and older ones still open what\n"
+	"they sealed.  To carry a key to another machine:\n\n"
+	"    meshctl tenant-key --from KEYRING --print TENANT | ssh node meshctl tenant-key --stdin TENANT "
+	"KEYRING",
+	cmd_tenant_key_options, 1, -1, cmd_tenant_key},
+    {"token", "NAME", "make a bearer token for the API",
+	"Prints the token, for the client, and the line for the token file of gatewayd, which holds only\n"
+	"its hash; or appends the line with --file.",
+	cmd_token_options, 1, 1, cmd_token},
+    {"id", "", "make a new id for a mesh or a stream", NULL, NULL, 0, 0, cmd_id},
+    {"help", "[COMMAND]", "show help", NULL, NULL, 0, 2, cmd_help},
+    {"commands", "", "list the names of all commands and options, for shell completion", NULL, NULL, 0, 0,
+	cmd_commands},
+    {NULL, NULL, NULL, NULL, NULL, 0, 0, NULL},
+};
+
+const struct command *
+command_find(const char *w1, const char *w2, int *used)
+{
+	size_t len = strlen(w1);
+
+	for (const struct command *c = command_table; c->name != NULL; c++) {
+		if (w2 != NULL && strncmp(c->name, w1, len) == 0 && c->name[len] == ' ' &&
+		    strcmp(c->name + len + 1, w2) == 0) {
+			*used = 2;
+			return c;
+		}
+		if (strcmp(c->name, w1) == 0) {
+			*used = 1;
+			return c;
+		}
+	}
+	return NULL;
+}
+
+bool
+command_is_group(const char *w1)
+{
+	size_t len = strlen(w1);
+
+	for (const struct command *c = command_table; c->name != NULL; c++)
+		if (strncmp(c->name, w1, len) == 0 && c->name[len] == ' ')
+			return true;
+	return false;
+}

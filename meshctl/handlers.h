@@ -1,0 +1,47 @@
+/*
+ * handlers: the functions and option lists that the rows of the command table name, by the file that
+ * has them.  Each returns an enum exit_code and prints what goes wrong.
+ */
+#ifndef MESHCTL_HANDLERS_H
+#define MESHCTL_HANDLERS_H
+
+struct args;
+struct ctl;
+struct option_def;
+
+typedef int command_fn(struct ctl *ctl, const struct args *a);
+
+/* cmd_ca.c */
+command_fn cmd_ca_init, cmd_ca_node, cmd_ca_server, cmd_ca_client, cmd_ca_show;
+extern const struct option_def cmd_ca_init_options[], cmd_ca_leaf_options[];
+
+/* cmd_keys.c */
+command_fn cmd_id, cmd_keygen, cmd_tenant_key, cmd_token;
+extern const struct option_def cmd_keygen_options[], cmd_tenant_key_options[], cmd_token_options[];
+
+/* cmd_status.c */
+command_fn cmd_status, cmd_metrics;
+
+/* cmd_mesh.c */
+command_fn cmd_nodes, cmd_links, cmd_routes;
+
+/* cmd_streams.c */
+command_fn cmd_streams, cmd_close;
+extern const struct option_def cmd_streams_options[];
+
+/* cmd_publish.c */
+command_fn cmd_publish;
+extern const struct option_def cmd_publish_options[];
+
+/* cmd_subscribe.c */
+command_fn cmd_subscribe;
+extern const struct option_def cmd_subscribe_options[];
+
+/* cmd_watch.c */
+command_fn cmd_watch;
+extern const struct option_def cmd_watch_options[];
+
+/* cmd_help.c */
+command_fn cmd_help, cmd_commands;
+
+#endif

@@ -1,0 +1,33 @@
+# Libraries, each named once: its headers, the only files that may include them (make lint checks it),
+# and what it is for.  All come from Debian 12.
+LIB_SODIUM  = -lsodium
+#   <sodium.h> in common/os/crypto.c: signatures, AEAD, hashes
+LIB_SECCOMP = -lseccomp
+#   <seccomp.h> in common/os/sandbox*.c: system call filter
+LIB_EVENT   = -levent_core
+#   <event2/event.h> <event2/event_struct.h> in common/os/loop_event.c gatewayd/h2*.c: event loop
+LIB_NANOPB  = -lprotobuf-nanopb
+#   <pb.h> <pb_encode.h> <pb_decode.h> in proto/pb*.c proto/pb*.h: protobuf messages
+LIB_WS      = -lwebsockets
+#   <libwebsockets.h> in transportd/ws*.c transportd/ws*.h: WebSocket links
+LIB_TLS     = -lssl -lcrypto
+#   <openssl/*> in transportd/tls*.c gatewayd/tls*.c gatewayd/h2*.c meshctl/ca*.c: TLS and certificates
+LIB_PG      = -lpq
+#   <libpq-fe.h> in consensusd/store_pg*.c consensusd/store_pg*.h: PostgreSQL
+LIB_REDIS   = -lhiredis
+#   <hiredis/*> in consensusd/cache_redis.c: Redis
+LIB_H2      = -lnghttp2
+#   <nghttp2/*> in gatewayd/h2*.c gatewayd/h2*.h: HTTP/2
+LIB_BEV     = -levent_extra -levent_openssl
+#   <event2/*> in gatewayd/h2*.c gatewayd/tls*.c: buffered sockets with TLS
+LIB_JSON    = -ljansson
+#   <jansson.h> in meshctl/*: JSON output
+LIB_TEST    = -lcmocka
+#   <cmocka.h> in tests/*: unit tests
+
+LIBS_common     = $(LIB_SODIUM) $(LIB_SECCOMP) $(LIB_EVENT) $(LIB_NANOPB)
+LIBS_transportd = $(LIB_WS) $(LIB_TLS) $(LIBS_common)
+LIBS_routerd    = $(LIBS_common)
+LIBS_consensusd = $(LIB_PG) $(LIB_REDIS) $(LIBS_common)
+LIBS_gatewayd   = $(LIB_H2) $(LIB_BEV) $(LIB_TLS) $(LIBS_common)
+LIBS_meshctl    = $(LIB_JSON) $(LIB_TLS) $(LIBS_common)

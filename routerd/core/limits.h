@@ -1,0 +1,54 @@
+/*
+ * limits: every cap and interval of routerd that no directive of mesh.conf sets, with its reason.
+ */
+#ifndef ROUTERD_CORE_LIMITS_H
+#define ROUTERD_CORE_LIMITS_H
+
+enum {
+	/* Adjacencies in one LSA: the largest LSA still fits one frame.  A node with more advertises the
+	 * ones of least cost (counted). */
+	LSA_ADJ_MAX = 512,
+	LSA_TLV_MAX_BYTES = 1024, /* additions of later versions; more is malformed */
+
+	/* LSAs taken from one origin: this many at once, then one per interval.  Others are dropped
+	 * unacknowledged (counted), and the neighbour sends the newest again. */
+	ORIGIN_BURST = 3,
+	ORIGIN_INTERVAL_US = 100 * 1000,
+	/* The own LSA because of measurements: at least this long after the last, and only if one has
+	 * changed by more than METRIC_CHANGE_PERCENT. */
+	METRIC_INTERVAL_US = 5 * 1000 * 1000,
+	METRIC_CHANGE_PERCENT = 20,
+	METRIC_LATENCY_FLOOR_US = 500,           /* less is no change: scheduling noise on a LAN */
+	METRIC_LOSS_FLOOR_PPM = 1000,            /* likewise */
+	METRIC_UTILISATION_FLOOR_PERMILLE = 100, /* likewise */
+	SIGN_RETRY_US = 1000 * 1000,             /* after a refused signature */
+
+	/* An update that was not acknowledged is sent again after RTO + 4 RTT, doubling to the maximum. */
+	FLOOD_RTO_US = 200 * 1000,
+	FLOOD_RTO_MAX_US = 5 * 1000 * 1000,
+	FLOOD_FRAMES_PER_TURN = 16, /* update frames to one neighbour, then the others' turn */
+	FLOOD_PACE_US = 5 * 1000,   /* and so much later the next ones */
+	ACKS_MAX = 1024,            /* waiting for one neighbour; more are dropped: it sends again */
+
+	DIGEST_IDS_MAX = 600,     /* summaries in one digest: fits one frame */
+	SYNC_RTO_US = 250 * 1000, /* + 4 RTT, doubling to the maximum: a question is repeated */
+	SYNC_RTO_MAX_US = 4 * 1000 * 1000,
+	SYNC_NEED_TRIES = 5,                  /* then what a digest promised is given up (counted) */
+	SYNC_CHECK_TRIES = 3,                 /* questions of a periodic comparison, until the next one */
+	CHECK_INTERVAL_US = 30 * 1000 * 1000, /* a random neighbour's database is compared */
+
+	/* LSAs with a bad signature from one neighbour before its updates are ignored for the rest of the
+	 * window: verifying is the dearest thing that a neighbour can ask for. */
+	FORGED_MAX = 8,
+	FORGED_WINDOW_US = 60 * 1000 * 1000,
+
+	/* The whole FIB is sent when all neighbours' databases are here, at the latest after this: a
+	 * restarted routerd must not replace a good FIB by an empty one. */
+	FIB_WAIT_US = 2 * 1000 * 1000,
+	SPF_BACKOFF_MAX_US = 250 * 1000, /* path computations that follow each other closely */
+	RETRY_US = 100 * 1000,           /* after memory or the channel was out */
+
+	PATH_HOPS_MAX = 17, /* FRAME_VISIT_MAX and the first neighbour */
+};
+
+#endif

@@ -1,0 +1,312 @@
+#include "routerd/core/lsdb.h"
+
+#include <string.h>
+
+#include "common/base/err.h"
+#include "common/base/mem.h"
+
+static int
+entry_compare(const struct lsdb_entry *a, const struct lsdb_entry *b)
+{
+	return a->id.node < b->id.node ? -1 : a->id.node > b->id.node;
+}
+
+RB_GENERATE_INTERNAL(lsdb_tree, lsdb_entry, link, entry_compare, __attribute__((unused)) static)
+
+/* The finaliser of splitmix64: every input bit reaches every output bit. */
+static uint64_t
+mix(uint64_t x)
+{
+	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+	x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+	return x ^ (x >> 31);
+}
+
+static uint64_t
+id_hash(const struct lsa_id *id)
+{
+	return mix(mix(mix(id->node) + id->incarnation) + id->seq);
+}
+
+void
+lsdb_init(struct lsdb *db, size_t nodes_max, int64_t max_age_us)
+{
+	*db = (struct lsdb){.nodes_max = nodes_max, .max_age_us = max_age_us, .expiry = MONO_NEVER};
+	RB_INIT(&db->tree);
+}
+
+static void
+entry_clear(struct lsdb_entry *e)
+{
+	mem_free(e->adj);
+	mem_free(e->raw);
+	e->adj = NULL;
+	e->raw = NULL;
+	e->adj_count = 0;
+	e->raw_len = 0;
+}
+
+static void
+entry_free(struct lsdb *db, struct lsdb_entry *e)
+{
+	RB_REMOVE(lsdb_tree, &db->tree, e);
+	entry_clear(e);
+	mem_free(e);
+}
+
+void
+lsdb_fini(struct lsdb *db)
+{
+	struct lsdb_entry *e;
+
+	while ((e = RB_ROOT(&db->tree)) != NULL)
+		entry_free(db, e);
+	lsdb_init(db, db->nodes_max, db->max_age_us);
+}
+
+void
+lsdb_set_max_age(struct lsdb *db, int64_t max_age_us)
+{
+	db->max_age_us = max_age_us;
+	db->expiry = MONO_ZERO; /* the next expire looks at all */
+}
+
+static struct lsdb_entry *
+find(struct lsdb *db, uint64_t node)
+{
+	struct lsdb_entry key = {.id.node = node};
+
+	return RB_FIND(lsdb_tree, &db->tree, &key);
+}
+
+static struct lsdb_entry *
+skip_tombstones(struct lsdb_entry *e)
+{
+	while (e != NULL && e->tombstone)
+		e = RB_NEXT(lsdb_tree, NULL, e);
+	return e;
+}
+
+struct lsdb_entry *
+lsdb_get(struct lsdb *db, uint64_t node)
+{
+	struct lsdb_entry *e = find(db, node);
+
+	return e != NULL && !e->tombstone ? e : NULL;
+}
+
+struct lsdb_entry *
+lsdb_from(struct lsdb *db, uint64_t node)
+{
+	struct lsdb_entry key = {.id.node = node};
+
+	return skip_tombstones(RB_NFIND(lsdb_tree, &db->tree, &key));
+}
+
+struct lsdb_entry *
+lsdb_next(struct lsdb *db, struct lsdb_entry *e)
+{
+	(void)db;
+	return skip_tombstones(RB_NEXT(lsdb_tree, &db->tree, e));
+}
+
+const struct lsa_adj *
+lsdb_adj(const struct lsdb_entry *e, uint64_t neighbour)
+{
+	size_t lo = 0, hi = e->adj_count;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (e->adj[mid].neighbour == neighbour)
+			return &e->adj[mid];
+		if (e->adj[mid].neighbour < neighbour)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return NULL;
+}
+
+/* --- the limit of LSAs per origin: a token bucket --- */
+
+static void
+refill(struct lsdb_entry *e, struct mono now)
+{
+	int64_t earned = mono_diff_us(now, e->refilled) / ORIGIN_INTERVAL_US;
+
+	if (e->tokens + earned >= ORIGIN_BURST) {
+		e->tokens = ORIGIN_BURST;
+		e->refilled = now;
+	} else {
+		e->tokens = (uint8_t)(e->tokens + earned);
+		e->refilled = mono_add_us(e->refilled, earned * ORIGIN_INTERVAL_US);
+	}
+}
+
+enum lsdb_verdict
+lsdb_judge(struct lsdb *db, const struct lsa_id *id, struct mono born, struct mono now)
+{
+	struct lsdb_entry *e = find(db, id->node);
+	int order = e != NULL ? lsa_compare(id, &e->id) : 1;
+
+	if (order < 0 || (order == 0 && e->tombstone))
+		return LSDB_STALE;
+	if (order == 0)
+		return LSDB_SAME;
+	if (!mono_before(now, mono_add_us(born, db->max_age_us)))
+		return LSDB_EXPIRED;
+	if (e == NULL)
+		return db->count < db->nodes_max ? LSDB_NEWER : LSDB_FULL;
+	refill(e, now);
+	return e->tokens != 0 || id->node == db->self ? LSDB_NEWER : LSDB_LIMITED;
+}
+
+/* Makes room for a new node: tombstones go when all places are taken. */
+static int
+make_room(struct lsdb *db)
+{
+	struct lsdb_entry *e, *next;
+
+	if (db->count + db->tombstones < db->nodes_max)
+		return 0;
+	RB_FOREACH_SAFE (e, lsdb_tree, &db->tree, next)
+		if (e->tombstone)
+			entry_free(db, e);
+	db->tombstones = 0;
+	return db->count < db->nodes_max ? 0 : ERR_FULL;
+}
+
+static struct lsdb_entry *
+entry_new(struct lsdb *db, uint64_t node, struct mono now)
+{
+	struct lsdb_entry *e = mem_calloc(1, sizeof(*e));
+
+	if (e == NULL)
+		return NULL;
+	e->id.node = node;
+	e->tokens = ORIGIN_BURST;
+	e->refilled = now;
+	e->tombstone = true; /* until it is filled */
+	RB_INSERT(lsdb_tree, &db->tree, e);
+	db->tombstones++;
+	return e;
+}
+
+static bool
+same_topology(const struct lsdb_entry *e, const struct lsa *l)
+{
+	return !e->tombstone && e->flags == l->flags && e->adj_count == l->adj_count &&
+	       (l->adj_count == 0 || memcmp(e->adj, l->adj, l->adj_count * sizeof(l->adj[0])) == 0);
+}
+
+/* e gets the LSA; adj and raw are taken over. */
+static void
+entry_fill(struct lsdb *db, struct lsdb_entry *e, const struct lsa *l, struct lsa_adj *adj, uint8_t *raw)
+{
+	if (e->tombstone) {
+		db->tombstones--;
+		db->count++;
+		e->state = NODE_STATE_NEW;
+		e->hops = 0;
+	} else {
+		db->sum -= id_hash(&e->id);
+		db->bytes -= e->raw_len;
+	}
+	entry_clear(e);
+	e->tombstone = false;
+	e->changed = true;
+	e->id = l->id;
+	e->flags = l->flags;
+	e->adj = adj;
+	e->adj_count = l->adj_count;
+	e->raw = raw;
+	memcpy(e->pubkey, l->pubkey, sizeof(e->pubkey));
+	memcpy(e->name, l->name, sizeof(e->name));
+	memcpy(e->region, l->region, sizeof(e->region));
+	memcpy(e->software, l->software, sizeof(e->software));
+}
+
+int
+lsdb_put(struct lsdb *db, const struct lsa *l, const uint8_t *raw, size_t raw_len, struct mono born,
+    struct mono now, struct lsdb_entry **out, bool *topology)
+{
+	struct lsdb_entry *e = find(db, l->id.node);
+	struct lsa_adj *adj = NULL;
+	uint8_t *copy = NULL;
+	int err = ERR_NOMEM;
+
+	if (e == NULL && (err = make_room(db)) != 0)
+		return err;
+	adj = mem_dup(l->adj, l->adj_count * sizeof(l->adj[0]));
+	copy = mem_dup(raw, raw_len);
+	if (adj == NULL || copy == NULL || (e == NULL && (e = entry_new(db, l->id.node, now)) == NULL)) {
+		mem_free(adj);
+		mem_free(copy);
+		return ERR_NOMEM;
+	}
+	*topology = !same_topology(e, l);
+	entry_fill(db, e, l, adj, copy);
+	e->raw_len = raw_len;
+	e->born = born;
+	e->tokens -= e->tokens != 0;
+	db->bytes += raw_len;
+	db->sum += id_hash(&e->id);
+	db->expiry = mono_min(db->expiry, mono_add_us(born, db->max_age_us));
+	*out = e;
+	return 0;
+}
+
+/* A tombstone stays as long again as its LSA lived. */
+static struct mono
+entry_end(const struct lsdb *db, const struct lsdb_entry *e)
+{
+	if (e->id.node == db->self)
+		return MONO_NEVER;
+	return mono_add_us(e->born, e->tombstone ? 2 * db->max_age_us : db->max_age_us);
+}
+
+static void
+entry_bury(struct lsdb *db, struct lsdb_entry *e)
+{
+	db->sum -= id_hash(&e->id);
+	db->bytes -= e->raw_len;
+	db->count--;
+	db->tombstones++;
+	entry_clear(e);
+	e->tombstone = true;
+}
+
+bool
+lsdb_expire(struct lsdb *db, struct mono now)
+{
+	struct lsdb_entry *e, *next;
+	bool any = false;
+
+	if (mono_before(now, db->expiry))
+		return false;
+	db->expiry = MONO_NEVER;
+	RB_FOREACH_SAFE (e, lsdb_tree, &db->tree, next) {
+		if (!mono_before(now, entry_end(db, e)) && !e->tombstone) {
+			entry_bury(db, e);
+			any = true;
+		}
+		if (mono_before(now, entry_end(db, e))) {
+			db->expiry = mono_min(db->expiry, entry_end(db, e));
+		} else {
+			entry_free(db, e);
+			db->tombstones--;
+		}
+	}
+	return any;
+}
+
+uint32_t
+lsdb_age_ms(const struct lsdb_entry *e, struct mono now)
+{
+	int64_t ms = mono_diff_us(now, e->born) / 1000;
+
+	if (ms < 0)
+		return 0;
+	return ms > UINT32_MAX ? UINT32_MAX : (uint32_t)ms;
+}

@@ -1,0 +1,96 @@
+/*
+ * lsdb: the link-state database: the newest LSA of each node.
+ *
+ * An LSA is newer by (incarnation, seq).  It lives until max_age after its origin made it, as far as
+ * the ages that neighbours stated tell; its id then stays as a tombstone as long again, so that an old
+ * copy can't come back.  At most nodes_max nodes, of LSA_MAX_BYTES each; a new node beyond is refused.
+ * Iteration is in ascending order of node ids.
+ */
+#ifndef ROUTERD_CORE_LSDB_H
+#define ROUTERD_CORE_LSDB_H
+
+#include <bsd/sys/tree.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/id.h"
+#include "common/base/mono.h"
+#include "common/base/must.h"
+#include "routerd/core/lsa.h"
+
+enum node_state {
+	NODE_STATE_NEW, /* no paths computed yet since its first LSA */
+	NODE_STATE_ALIVE,
+	NODE_STATE_UNREACHABLE,
+	NODE_STATE_LEFT,
+};
+
+struct lsdb_entry {
+	RB_ENTRY(lsdb_entry) link;
+	struct lsa_id id;
+	struct mono born;     /* when its origin made it, by our clock */
+	struct mono refilled; /* rate limit: when tokens was last right */
+	uint8_t tokens;       /* LSAs that may come at once */
+	uint8_t flags;        /* of the LSA */
+	uint8_t state;        /* enum node_state */
+	bool tombstone;       /* nothing below is there */
+	bool changed;         /* since its state was last told */
+	uint32_t hops;        /* on the best path; 0: no path, or this node */
+	uint8_t pubkey[LSA_PUBKEY_BYTES];
+	char name[NODE_NAME_SIZE];
+	char region[NODE_NAME_SIZE];
+	char software[LSA_SOFTWARE_SIZE];
+	struct lsa_adj *adj;
+	uint8_t *raw; /* the LSA as it came */
+	size_t raw_len;
+	uint16_t adj_count;
+};
+
+RB_HEAD(lsdb_tree, lsdb_entry);
+
+struct lsdb {
+	struct lsdb_tree tree;
+	size_t count; /* without tombstones */
+	size_t tombstones;
+	size_t nodes_max;
+	size_t bytes; /* of the LSAs held */
+	uint64_t sum; /* over the ids of all LSAs: equal databases have equal sums */
+	int64_t max_age_us;
+	uint64_t self;      /* this node: its LSA does not age here.  0: not known */
+	struct mono expiry; /* no LSA and no tombstone ends before this */
+};
+
+void lsdb_init(struct lsdb *db, size_t nodes_max, int64_t max_age_us);
+void lsdb_fini(struct lsdb *db);
+void lsdb_set_max_age(struct lsdb *db, int64_t max_age_us);
+
+/* The node's LSA, or NULL.  Borrowed until the next put or expire. */
+struct lsdb_entry *lsdb_get(struct lsdb *db, uint64_t node);
+/* The first at or after this node id; the next one after e.  NULL at the end. */
+struct lsdb_entry *lsdb_from(struct lsdb *db, uint64_t node);
+struct lsdb_entry *lsdb_next(struct lsdb *db, struct lsdb_entry *e);
+const struct lsa_adj *lsdb_adj(const struct lsdb_entry *e, uint64_t neighbour);
+
+/* What the database says of an LSA that came in.  Changes nothing. */
+enum lsdb_verdict {
+	LSDB_NEWER,
+	LSDB_SAME,
+	LSDB_STALE,   /* there is a newer one, or a tombstone that is not older */
+	LSDB_EXPIRED, /* too old */
+	LSDB_FULL,    /* unknown node, and no room */
+	LSDB_LIMITED, /* newer, but its origin sends too many */
+};
+enum lsdb_verdict lsdb_judge(struct lsdb *db, const struct lsa_id *id, struct mono born, struct mono now);
+
+/* Stores a newer LSA, of which raw is the encoding (copied), and counts it against its origin's limit.
+ * *topology tells whether anything that paths depend on differs from before.  ERR_NOMEM: nothing was
+ * changed.  ERR_FULL only if lsdb_judge() would say so. */
+int lsdb_put(struct lsdb *db, const struct lsa *lsa, const uint8_t *raw, size_t raw_len, struct mono born,
+    struct mono now, struct lsdb_entry **out, bool *topology) MUST_USE;
+
+/* Ends what is too old; true if an LSA was. */
+bool lsdb_expire(struct lsdb *db, struct mono now);
+uint32_t lsdb_age_ms(const struct lsdb_entry *e, struct mono now);
+
+#endif

@@ -1,0 +1,129 @@
+"""Processes that outlive the program that started them: a pid counts only with its start time."""
+import os
+import signal
+import subprocess
+import time
+
+
+class DevmeshError(Exception):
+    """What went wrong, in words for the person who typed the command."""
+
+
+def start_time(pid):
+    """Field 22 of /proc/PID/stat (clock ticks since boot), or None if there is no such live process."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as f:
+            fields = f.read().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def alive(proc):
+    """proc: {"pid", "start"} as spawn() returned it."""
+    return bool(proc) and start_time(proc["pid"]) == proc["start"]
+
+
+def spawn(argv, log, user=None, cwd=None, env=None):
+    """Starts argv in a session of its own, output appended to log; returns its identity."""
+    full_env = dict(os.environ, **(env or {}))
+    for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"):
+        full_env.pop(name, None)
+    with open(log, "ab") as out:
+        child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=cwd,
+                                 env=full_env, start_new_session=True, **run_as(user))
+    # A child that has ended already is a zombie of ours: its start time is gone, alive() is false.
+    start = start_time(child.pid)
+    child.returncode = 0  # it is not ours to wait for: nobody is left to warn
+    return {"pid": child.pid, "start": start if start is not None else -1}
+
+
+def run_as(user):
+    """Arguments of subprocess for a pwd entry (None: as ourselves)."""
+    if user is None:
+        return {}
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+
+def run(argv, user=None, text_in=None, env=None):
+    """Runs argv to its end; its output, or DevmeshError with what it said."""
+    r = subprocess.run(argv, input=text_in, capture_output=True, text=True, check=False, cwd="/",
+                       env=dict(os.environ, **(env or {})), **run_as(user))
+    if r.returncode != 0:
+        said = (r.stderr or r.stdout).strip()
+        raise DevmeshError(f"{' '.join(argv[:4])} … failed ({r.returncode}): {said}")
+    return r.stdout
+
+
+def reap():
+    """Collects children of ours that ended, so that they don't stay as zombies."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0] != 0:
+            pass
+    except OSError:
+        pass
+
+
+def send(proc, sig):
+    """Signals the process if it is still the one that was started.  True if it was."""
+    if not alive(proc):
+        return False
+    try:
+        os.kill(proc["pid"], sig)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def wait_gone(procs, seconds):
+    """Waits until none of procs is alive; those that are still."""
+    end = time.monotonic() + seconds
+    while True:
+        reap()
+        left = [p for p in procs if alive(p)]
+        if not left or time.monotonic() > end:
+            return left
+        time.sleep(0.01)
+
+
+def stop(procs, sig=signal.SIGTERM, seconds=10):
+    """Ends procs with sig, then with SIGKILL; takes what is left of their sessions along."""
+    procs = [p for p in procs if p]
+    for p in procs:
+        send(p, signal.SIGCONT)
+        send(p, sig)
+    for p in wait_gone(procs, seconds):
+        send(p, signal.SIGKILL)
+    wait_gone(procs, 5)
+    sessions = {p["pid"]: p["start"] for p in procs}
+    for pid, start in session_members(sessions):
+        send({"pid": pid, "start": start}, signal.SIGKILL)
+
+
+def session_members(sessions):
+    """(pid, start time) of live processes in one of the sessions, younger than the session's leader."""
+    found = []
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            with open(f"/proc/{name}/stat", "rb") as f:
+                fields = f.read().rpartition(b")")[2].split()
+        except OSError:
+            continue
+        sid, start = int(fields[3]), int(fields[19])
+        if sid in sessions and start >= sessions[sid] and fields[0] not in (b"Z", b"X"):
+            found.append((int(name), start))
+    return found
+
+
+def wait_until(what, check, seconds, every=0.02):
+    """Calls check() until it returns something true, and returns that; DevmeshError after seconds."""
+    end = time.monotonic() + seconds
+    while True:
+        result = check()
+        if result:
+            return result
+        if time.monotonic() > end:
+            raise DevmeshError(f"{what}: not within {seconds:g} s")
+        time.sleep(every)

@@ -1,0 +1,85 @@
+/*
+ * forward: where a frame goes next.  Decides only; the shell moves the bytes.
+ *
+ * A frame that this node sends gets a whole path from the FIB.  A frame on its way follows the path
+ * its source chose; if the next node has no link here, the rest of the path is replaced from the own
+ * FIB (repair), and if that is impossible the source is told.
+ */
+#ifndef TRANSPORTD_CORE_FORWARD_H
+#define TRANSPORTD_CORE_FORWARD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/frame.h"
+#include "common/base/mono.h"
+#include "common/base/must.h"
+#include "transportd/core/limits.h"
+
+struct buf;
+struct fib;
+
+struct forward {
+	uint64_t self;
+	const struct fib *fib;
+	/* Is there a link to the node? */
+	bool (*alive)(void *arg, uint64_t node);
+	void *arg;
+};
+
+/* Why a frame can't go on: travels in the payload of UNREACHABLE frames. */
+enum unreach_reason {
+	UNREACH_NO_ROUTE = 1, /* no path to the destination is known */
+	UNREACH_NO_LINK = 2,  /* paths are known, but no link of theirs is up */
+	UNREACH_TTL = 3,      /* time to live used up */
+	UNREACH_LOOP = 4,     /* the path leads back to this node */
+};
+
+enum forward_verdict {
+	FORWARD_LOCAL, /* it is for this node */
+	FORWARD_SEND,  /* to way.next */
+	FORWARD_FAIL,  /* for way.reason */
+};
+
+struct forward_way {
+	uint64_t next;
+	const uint64_t *visit; /* what comes after next; borrowed from the frame or the FIB */
+	uint8_t visit_count;
+	bool repaired;
+	uint32_t path_id; /* of the path taken from the FIB */
+	enum unreach_reason reason;
+};
+
+/* A frame that starts here. */
+enum forward_verdict forward_start(
+    const struct forward *fw, uint64_t dst, uint8_t class, struct forward_way *way);
+/* A frame that came from the neighbour `from`. */
+enum forward_verdict forward_relay(
+    const struct forward *fw, uint64_t from, const struct frame *f, struct forward_way *way);
+
+/* --- reports to the source --- */
+
+struct unreach {
+	uint64_t destination;
+	uint8_t reason;   /* enum unreach_reason */
+	uint8_t original; /* type of the frame that was dropped */
+};
+
+enum { UNREACH_PAYLOAD_BYTES = 10 };
+
+int unreach_encode(const struct unreach *u, struct buf *out) MUST_USE;
+int unreach_decode(const void *payload, size_t len, struct unreach *out) MUST_USE;
+
+/* One report per destination and source in UNREACH_INTERVAL_MS.  A table of fixed size: two pairs that
+ * share a slot may let each other through. */
+struct unreach_limit {
+	struct {
+		uint64_t pair;
+		struct mono until;
+	} slots[UNREACH_SLOTS];
+};
+
+bool unreach_allowed(struct unreach_limit *l, uint64_t src, uint64_t dst, struct mono now);
+
+#endif
