@@ -64,8 +64,8 @@ endef
 $(foreach p,$(PROGRAMS),$(eval $(call program,$(p))))
 PROGRAM_BINS = $(foreach p,$(PROGRAMS),$(if $(wildcard $(p)/main.c),$(BUILD)/bin/$(p)))
 
-# --- tools: one C file each, built beside the programs and not installed ---
-TOOL_BINS = $(patsubst tools/%.c,$(BUILD)/bin/%,$(wildcard tools/*.c))
+# --- programs for development and tests, not installed: tools/x.c ---
+TOOL_BINS = $(patsubst tools/%.c,$(BUILD)/bin/%,$(TOOLS))
 $(TOOL_BINS): $(BUILD)/bin/%: $(BUILD)/tools/%.o $(LIBS_a)
 	@mkdir -p $(@D)
 	@echo "  LINK   $*"
@@ -98,5 +98,10 @@ BENCH_BINS = $(patsubst %.c,$(BUILD)/%,$(BENCHES))
 $(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(LIBS_a)
 	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIB_os_a) $(LIBS_common) $(LIB_TLS) $(LIB_PG) -lm
 
+# --- stand-ins for daemons that system tests run against: tests/system/grpc/x.c ---
+$(BUILD)/tests/system/%: $(BUILD)/tests/system/%.o $(LIBS_a)
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIB_os_a) $(LIBS_common) -lm
+
+include mk/descriptors.mk
 include mk/targets.mk
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

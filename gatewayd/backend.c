@@ -64,7 +64,8 @@ on_down(void *ctx, struct channel *ch, int err)
 
 	(void)ch;
 	b->up = false;
-	log_warn("%s went away (%s): its calls end with UNAVAILABLE until it is back", b->name, err_text(err));
+	log_warn(
+	    "%s went away (%s): its calls end with UNAVAILABLE until it is back", b->name, err_text(err));
 	requests_lose(b);
 	if (b->id == BACKEND_CONSENSUS)
 		health_set(b->gw->health, false, "consensusd is not running");
@@ -92,14 +93,11 @@ on_drain(void *ctx, struct channel *ch)
 int
 backend_start(struct backend *b)
 {
-	char path[108];
-
 	b->conf.ctx = b;
 	b->conf.on_up = on_up;
 	b->conf.on_down = on_down;
 	b->conf.on_drain = on_drain;
-	daemon_socket_path(b->gw->daemon, b->name, path, sizeof(path));
-	b->channel = channel_connect(b->gw->loop, path, "gatewayd", &b->conf);
+	b->channel = daemon_connect(b->gw->daemon, b->name, &b->conf);
 	return b->channel != NULL ? 0 : ERR_NOMEM;
 }
 

@@ -27,12 +27,12 @@ struct request_ops {
 	void (*reply)(struct request *r, const uint8_t *data, size_t len);
 	void (*item)(struct request *r, const uint8_t *data, size_t len);
 	void (*done)(struct request *r, uint32_t code, const char *message);
-	void (*lost)(struct request *r);             /* the daemon went away */
-	void (*hold)(struct request *r, bool hold);  /* stop or go on sending; may be NULL */
-	void (*drained)(struct request *r);          /* after backend_full(): room again; may be NULL */
+	void (*lost)(struct request *r);            /* the daemon went away */
+	void (*hold)(struct request *r, bool hold); /* stop or go on sending; may be NULL */
+	void (*drained)(struct request *r);         /* after backend_full(): room again; may be NULL */
 };
 
-struct request { /* embedded by its owner */
+struct request {                       /* embedded by its owner */
 	const struct request_ops *ops; /* NULL: not in flight */
 	struct backend *backend;
 	uint32_t id;

@@ -97,6 +97,18 @@ calls_finish_all(struct calls *cs, enum grpc_status status, const char *message)
 		call_finish(c, status, message);
 }
 
+void
+calls_finish_endless(struct calls *cs, enum grpc_status status, const char *message)
+{
+	struct call *c, *next;
+
+	for (c = TAILQ_FIRST(&cs->list); c != NULL; c = next) {
+		next = TAILQ_NEXT(c, entry);
+		if (c->method->endless)
+			call_finish(c, status, message);
+	}
+}
+
 /* Takes the call out of everything; the front-end is not told. */
 static void
 call_end(struct call *c, enum grpc_status status)
@@ -114,8 +126,8 @@ call_end(struct call *c, enum grpc_status status)
 }
 
 void
-call_start(
-    struct call *c, struct gateway *gw, const struct call_front *front, const struct method *m, int64_t timeout_us)
+call_start(struct call *c, struct gateway *gw, const struct call_front *front, const struct method *m,
+    int64_t timeout_us)
 {
 	struct calls *cs = gw->calls;
 
@@ -147,12 +159,14 @@ call_message(struct call *c, const void *data, size_t len)
 		return;
 	gateway_metrics_received(len);
 	if (c->message_count > 0 && !c->method->client_stream) {
-		call_fail(c, GRPC_UNIMPLEMENTED, "%s takes one request message and got another", c->method->path);
+		call_fail(
+		    c, GRPC_UNIMPLEMENTED, "%s takes one request message and got another", c->method->path);
 		return;
 	}
 	if (!method_valid(c->method, data, len)) {
 		call_fail(c, GRPC_INTERNAL,
-		    "request message %u of %s is not valid protobuf of its type, or a field is over its limit",
+		    "request message %u of %s is not valid protobuf of its type, or a field is over its "
+		    "limit",
 		    c->message_count + 1, c->method->path);
 		return;
 	}
@@ -167,7 +181,8 @@ call_half_close(struct call *c)
 		return;
 	c->half_closed = true;
 	if (c->message_count == 0 && !c->method->client_stream) {
-		call_fail(c, GRPC_UNIMPLEMENTED, "%s takes one request message and got none", c->method->path);
+		call_fail(
+		    c, GRPC_UNIMPLEMENTED, "%s takes one request message and got none", c->method->path);
 		return;
 	}
 	if (c->method->ops->half_close != NULL)

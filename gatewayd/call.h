@@ -59,9 +59,12 @@ size_t calls_count(const struct calls *cs);
 /* Ends all calls with a status, when the daemon stops. */
 void calls_finish_all(struct calls *cs, enum grpc_status status, const char *message);
 
+/* Ends the calls that would not end by themselves (methods that are endless). */
+void calls_finish_endless(struct calls *cs, enum grpc_status status, const char *message);
+
 /* Starts a call: c is zeroed by the front-end before.  timeout_us: from the client, negative for none. */
-void call_start(
-    struct call *c, struct gateway *gw, const struct call_front *front, const struct method *m, int64_t timeout_us);
+void call_start(struct call *c, struct gateway *gw, const struct call_front *front, const struct method *m,
+    int64_t timeout_us);
 /* True while the call takes request messages. */
 bool call_ready(const struct call *c);
 /* One request message (borrowed); call_ready() must be true.  May end the call. */

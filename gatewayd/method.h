@@ -4,10 +4,11 @@
 #ifndef GATEWAYD_METHOD_H
 #define GATEWAYD_METHOD_H
 
-#include <pb.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "proto/pb.h"
 
 struct call;
 
@@ -30,6 +31,7 @@ enum method_auth {
 struct method {
 	const char *path; /* "/mesh.v1.MeshService/GetMeshStatus" */
 	bool client_stream, server_stream;
+	bool endless; /* goes on until the client ends it */
 	enum method_auth auth;
 	const struct call_ops *ops;
 	/* For calls that go to consensusd: message numbers of the first request message, later ones (0:

@@ -93,7 +93,8 @@ relay_refused(struct call *c, int rc)
 		call_fail(c, GRPC_UNAVAILABLE, "consensusd is not running on this node; try again");
 		break;
 	case ERR_FULL:
-		call_fail(c, GRPC_RESOURCE_EXHAUSTED, "consensusd is not keeping up: too much waits for it; try again");
+		call_fail(c, GRPC_RESOURCE_EXHAUSTED,
+		    "consensusd is not keeping up: too much waits for it; try again");
 		break;
 	default:
 		call_fail(c, GRPC_RESOURCE_EXHAUSTED, "gatewayd: %s", err_text(rc));
@@ -108,12 +109,13 @@ relay_message(struct call *c, const uint8_t *data, size_t len)
 	int rc;
 
 	if (len > method_max_bytes(c->method, first)) {
-		call_fail(c, GRPC_RESOURCE_EXHAUSTED, "a request message of %s may have %zu bytes, this one has %zu",
-		    c->method->path, method_max_bytes(c->method, first), len);
+		call_fail(c, GRPC_RESOURCE_EXHAUSTED,
+		    "a request message of %s may have %zu bytes, this one has %zu", c->method->path,
+		    method_max_bytes(c->method, first), len);
 		return;
 	}
 	rc = first ? backend_request(b, &c->request, &request_ops, c->method->msg_first, data, len)
-	           : backend_more(&c->request, c->method->msg_more, data, len);
+		   : backend_more(&c->request, c->method->msg_more, data, len);
 	if (rc != 0) {
 		relay_refused(c, rc);
 		return;

@@ -17,6 +17,30 @@ const struct option_def command_common_options[] = {
 };
 
 const struct command command_table[] = {
+    {"status", "", "show the node, its daemons and its mesh",
+	"Exits with 1 if the node answers but is not serving.", NULL, 0, 0, cmd_status},
+    {"nodes", "", "list the nodes of the mesh", NULL, NULL, 0, 0, cmd_nodes},
+    {"links", "", "list the links of the mesh, the node's own in detail", NULL, NULL, 0, 0, cmd_links},
+    {"routes", "", "list the paths to the other nodes", NULL, NULL, 0, 0, cmd_routes},
+    {"streams", "[STREAM ...]", "list the streams that the node is source or target of", NULL,
+	cmd_streams_options, 0, 64, cmd_streams},
+    {"open", "", "open a stream, or show one that is open",
+	"Prints the stream's id.  With --stream ID and --to, a repeated call opens nothing new.",
+	cmd_open_options, 0, 0, cmd_open},
+    {"publish", "[MESSAGE ...]", "publish messages and wait until they are processed",
+	"The messages are the operands, or the lines of standard input, or what --file or --count say.\n"
+	"Each has its number and id before it is sent; with --retry those that are not confirmed when the\n"
+	"node goes away are sent again, and none is lost or doubled.",
+	cmd_publish_options, 0, -1, cmd_publish},
+    {"subscribe", "[STREAM ...]", "receive messages and acknowledge them",
+	"Without STREAM: all streams of the tenant, also those opened later.  A message counts as\n"
+	"processed when it is written.  With --resume-file a restart, even after a crash, goes on exactly\n"
+	"behind what the output has.",
+	cmd_subscribe_options, 0, 64, cmd_subscribe},
+    {"close", "STREAM", "close a stream once all of it is processed", NULL, NULL, 1, 1, cmd_close},
+    {"watch", "", "print events of the mesh as they happen", NULL, cmd_watch_options, 0, 0, cmd_watch},
+    {"metrics", "", "print the metrics of the node's daemons (Prometheus text)", NULL, NULL, 0, 0,
+	cmd_metrics},
     {"ca init", "CADIR", "make a certificate authority for a mesh",
 	"Writes CADIR/ca.crt, to give to every node, and CADIR/ca.key, to keep secret.  The certificate\n"
 	"names the mesh, so that what it issues does too.  With --parent the authority is an intermediate\n"

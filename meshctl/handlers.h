@@ -30,8 +30,8 @@ command_fn cmd_streams, cmd_close;
 extern const struct option_def cmd_streams_options[];
 
 /* cmd_publish.c */
-command_fn cmd_publish;
-extern const struct option_def cmd_publish_options[];
+command_fn cmd_open, cmd_publish;
+extern const struct option_def cmd_open_options[], cmd_publish_options[];
 
 /* cmd_subscribe.c */
 command_fn cmd_subscribe;

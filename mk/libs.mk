@@ -5,21 +5,21 @@ LIB_SODIUM  = -lsodium
 LIB_SECCOMP = -lseccomp
 #   <seccomp.h> in common/os/sandbox*.c: system call filter
 LIB_EVENT   = -levent_core
-#   <event2/event.h> <event2/event_struct.h> in common/os/loop_event.c gatewayd/h2*.c: event loop
+#   <event2/event.h> <event2/event_struct.h> in common/os/loop_event.c: event loop
 LIB_NANOPB  = -lprotobuf-nanopb
 #   <pb.h> <pb_encode.h> <pb_decode.h> in proto/pb*.c proto/pb*.h: protobuf messages
 LIB_WS      = -lwebsockets
 #   <libwebsockets.h> in transportd/ws*.c transportd/ws*.h: WebSocket links
 LIB_TLS     = -lssl -lcrypto
-#   <openssl/*> in transportd/tls*.c gatewayd/tls*.c gatewayd/h2*.c meshctl/ca*.c: TLS and certificates
+#   <openssl/*> in transportd/tls*.c gatewayd/tls*.c meshctl/ca*.c: TLS and certificates
 LIB_PG      = -lpq
-#   <libpq-fe.h> in consensusd/store_pg*.c consensusd/store_pg*.h: PostgreSQL
+#   <postgresql/libpq-fe.h> in consensusd/store_pg*.c consensusd/store_pg*.h: PostgreSQL
 LIB_REDIS   = -lhiredis
 #   <hiredis/*> in consensusd/cache_redis.c: Redis
 LIB_H2      = -lnghttp2
 #   <nghttp2/*> in gatewayd/h2*.c gatewayd/h2*.h: HTTP/2
-LIB_BEV     = -levent_extra -levent_openssl
-#   <event2/*> in gatewayd/h2*.c gatewayd/tls*.c: buffered sockets with TLS
+LIB_ZIP     = -lz
+#   <zlib.h> in gatewayd/gunzip.c: compressed gRPC messages
 LIB_JSON    = -ljansson
 #   <jansson.h> in meshctl/*: JSON output
 LIB_TEST    = -lcmocka
@@ -29,5 +29,5 @@ LIBS_common     = $(LIB_SODIUM) $(LIB_SECCOMP) $(LIB_EVENT) $(LIB_NANOPB)
 LIBS_transportd = $(LIB_WS) $(LIB_TLS) $(LIBS_common)
 LIBS_routerd    = $(LIBS_common)
 LIBS_consensusd = $(LIB_PG) $(LIB_REDIS) $(LIBS_common)
-LIBS_gatewayd   = $(LIB_H2) $(LIB_BEV) $(LIB_TLS) $(LIBS_common)
+LIBS_gatewayd   = $(LIB_H2) $(LIB_ZIP) $(LIB_TLS) $(LIBS_common)
 LIBS_meshctl    = $(LIB_JSON) $(LIB_TLS) $(LIBS_common)

@@ -12,4 +12,5 @@ SRC_all   = $(SRC_base) $(SRC_os) $(SRC_proto) $(foreach p,$(PROGRAMS),$(SRC_$(p
 
 TEST_UNIT    = $(wildcard tests/unit/*/test_*.c)
 FUZZ_TARGETS = $(wildcard tests/fuzz/fuzz_*.c)
+TOOLS        = $(wildcard tools/*.c)
 BENCHES      = $(wildcard tests/bench/*.c)

@@ -67,7 +67,7 @@ programs: $(PROGRAM_BINS) $(TOOL_BINS)
 unit-bins: $(UNIT_BINS)
 fuzz-bins: $(FUZZ_BINS)
 bench-bins: $(BENCH_BINS)
-objects: $(PROGRAM_BINS) $(call obj,$(SRC_all))
+objects: $(PROGRAM_BINS) $(TOOL_BINS) $(call obj,$(SRC_all))
 
 # --- install: programs, manuals, and what etc/ has for the system ---
 BINDIR = $(PREFIX)/bin

@@ -164,12 +164,13 @@ connection_end(struct channel *ch)
 	channel_reset(ch);
 	ch->close_err = 0;
 	ch->told_up = false;
-	if (was_up) {
-		ch->busy = true;
+	ch->busy = true;
+	if (was_up)
 		ch->conf.on_down(ch->conf.ctx, ch, err);
-		if (callback_done(ch))
-			return;
-	}
+	else if (ch->conf.on_fail != NULL)
+		ch->conf.on_fail(ch->conf.ctx, ch, err);
+	if (callback_done(ch))
+		return;
 	if (ch->server != NULL)
 		channel_server_ended(ch);
 	else if (ch->path[0] != '\0')

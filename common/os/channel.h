@@ -57,6 +57,8 @@ struct channel_conf {
 	/* The connection is gone; requests in flight over it are lost.  Called once after each on_up (also
 	 * one that failed), never inside a handler, and not by channel_free(). */
 	void (*on_down)(void *ctx, struct channel *ch, int err);
+	/* The connection ended before on_up; a client that reconnects goes on trying.  May be NULL. */
+	void (*on_fail)(void *ctx, struct channel *ch, int err);
 	/* What is queued fell below the low mark after channel_full() was true.  May be NULL. */
 	void (*on_drain)(void *ctx, struct channel *ch);
 	void *ctx;
@@ -88,7 +90,8 @@ struct channel_server *channel_serve(struct loop *l, int listen_fd, const char *
 int channel_server_allow(struct channel_server *s, const uid_t *uids, size_t count) MUST_USE;
 /* Of all these only uid (beside root and our own) may speak the edge; (uid_t)-1: all of them, as before. */
 void channel_server_reserve(struct channel_server *s, const struct edge *edge, uid_t uid);
-/* Ends all connections (on_down is called for each) and closes the listening socket. */
+/* Ends all connections (on_down is called for each) and closes the listening socket.  Not inside a handler.
+ */
 void channel_server_free(struct channel_server *s);
 
 /*

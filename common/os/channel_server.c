@@ -206,6 +206,8 @@ channel_server_free(struct channel_server *s)
 	while ((ch = LIST_FIRST(&s->peers)) != NULL) {
 		LIST_REMOVE(ch, entry);
 		MUST(!ch->busy);
+		(void)imsg_flush(ch->queue); /* the last answers, if the socket takes them */
+		channel_reset(ch);
 		if (ch->told_up)
 			ch->conf.on_down(ch->conf.ctx, ch, ERR_CLOSED);
 		channel_destroy(ch);

@@ -120,8 +120,8 @@ void conf_lex_init(struct conf_lex *x, const char *data, size_t len, const struc
 enum conf_token conf_lex_next(struct conf_lex *x, bool first);
 /* After MACRO: consumes the '='.  False if there is none. */
 bool conf_lex_assign(struct conf_lex *x);
-/* Goes on after an error: skips the rest of the line. */
-void conf_lex_skip_line(struct conf_lex *x);
+/* Goes on after an error: skips to what ends the statement. */
+void conf_lex_skip(struct conf_lex *x);
 
 /* --- conf_parse.c --- */
 /* Reads path and what it includes into c. */

@@ -234,8 +234,8 @@ conf_lex_assign(struct conf_lex *x)
 }
 
 void
-conf_lex_skip_line(struct conf_lex *x)
+conf_lex_skip(struct conf_lex *x)
 {
-	while (x->p < x->end && *x->p != '\n')
+	while (x->p < x->end && (*x->p == '\0' || strchr("\n;{}", *x->p) == NULL))
 		x->p++;
 }

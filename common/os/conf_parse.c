@@ -274,7 +274,8 @@ brace_close(struct parser *p, struct source *src)
 
 /* --- statements --- */
 
-static void file_parse(struct parser *p, const char *path, const char *shown);
+/* from: the file whose include statement this is; NULL: the main file. */
+static void file_parse(struct parser *p, const char *path, const char *shown, const struct source *from);
 
 static void
 include(struct parser *p, const struct source *src)
@@ -305,7 +306,7 @@ include(struct parser *p, const struct source *src)
 		conf_complain(
 		    p->report, src->shown, p->st.line, "include: more than %d files", CONF_FILES_MAX);
 	else
-		file_parse(p, path, shown);
+		file_parse(p, path, shown, src);
 }
 
 /* The value of a macro; NULL after complaining. */
@@ -319,7 +320,7 @@ macro_value(struct parser *p, struct source *src, const char *name)
 
 	if (!conf_lex_assign(x)) {
 		conf_complain(p->report, src->shown, x->line, "'=' expected after '$%s'", name);
-		conf_lex_skip_line(x);
+		conf_lex_skip(x);
 		return NULL;
 	}
 	at = x->p;
@@ -329,13 +330,34 @@ macro_value(struct parser *p, struct source *src, const char *name)
 		return x->word;
 	if (t == CONF_T_ERROR) {
 		conf_complain(p->report, src->shown, line, "%s", x->word);
-		conf_lex_skip_line(x);
+		conf_lex_skip(x);
 		return NULL;
 	}
 	conf_complain(p->report, src->shown, line, "value expected after '$%s ='", name);
 	x->p = at; /* what came instead is for the next statement */
 	x->line = line;
 	return NULL;
+}
+
+/* Nothing may follow the value in its statement. */
+static void
+macro_end(struct parser *p, struct source *src, const char *name)
+{
+	struct conf_lex *x = &src->lex;
+	const char *at = x->p;
+	unsigned line = x->line;
+	enum conf_token t = conf_lex_next(x, false);
+
+	if (t == CONF_T_END || t == CONF_T_EOF)
+		return;
+	if (t == CONF_T_CLOSE) {
+		x->p = at;
+		x->line = line;
+		return;
+	}
+	conf_complain(
+	    p->report, src->shown, line, "macro '$%s' takes one value: quote it if it has blanks", name);
+	conf_lex_skip(x);
 }
 
 static void
@@ -356,6 +378,7 @@ macro(struct parser *p, struct source *src)
 		conf_nomem(p->report);
 	else if (r != 0)
 		conf_complain(p->report, src->shown, line, "macro '$%s': %s", name, err_text(r));
+	macro_end(p, src, name);
 }
 
 static bool
@@ -424,7 +447,7 @@ statement(struct parser *p, struct source *src)
 	if (t == CONF_T_ERROR) {
 		if (p->skipping == 0)
 			conf_complain(p->report, src->shown, src->lex.line, "%s", src->lex.word);
-		conf_lex_skip_line(&src->lex);
+		conf_lex_skip(&src->lex);
 		return !p->report->fatal;
 	}
 	statement_run(p, src, t);
@@ -437,26 +460,34 @@ statement(struct parser *p, struct source *src)
 
 /* --- files --- */
 
+static void
+file_complain(struct parser *p, const char *shown, const struct source *from, const char *why)
+{
+	if (from != NULL)
+		conf_complain(p->report, from->shown, p->st.line, "include %s: %s", shown, why);
+	else
+		conf_complain(p->report, shown, 0, "%s", why);
+}
+
 /* The whole file; NULL after complaining. */
 static char *
-file_read(struct parser *p, const char *path, const char *shown, size_t *len)
+file_read(struct parser *p, const char *path, const char *shown, const struct source *from, size_t *len)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	struct stat st;
 	char *data = NULL;
 	ssize_t n = -1;
 
 	if (fd == -1 || fstat(fd, &st) == -1) {
-		conf_complain(p->report, shown, 0, "%s", strerror(errno));
+		file_complain(p, shown, from, strerror(errno));
 	} else if (!S_ISREG(st.st_mode) || st.st_size > CONF_FILE_MAX_BYTES) {
-		conf_complain(
-		    p->report, shown, 0, "not a regular file of at most %d bytes", CONF_FILE_MAX_BYTES);
+		file_complain(p, shown, from, "not a regular file of at most 1 MB");
 	} else if ((data = mem_calloc((size_t)st.st_size + 1, 1)) == NULL) {
 		conf_nomem(p->report);
 	} else {
 		n = read(fd, data, (size_t)st.st_size);
 		if (n == -1)
-			conf_complain(p->report, shown, 0, "%s", strerror(errno));
+			file_complain(p, shown, from, strerror(errno));
 	}
 	if (fd != -1)
 		close(fd);
@@ -492,7 +523,7 @@ file_add(struct parser *p, struct source *src, const char *path, const char *sho
 }
 
 static void
-file_parse(struct parser *p, const char *path, const char *shown)
+file_parse(struct parser *p, const char *path, const char *shown, const struct source *from)
 {
 	struct source *src = mem_calloc(1, sizeof(*src));
 	size_t len = 0;
@@ -501,7 +532,7 @@ file_parse(struct parser *p, const char *path, const char *shown)
 	if (src == NULL)
 		conf_nomem(p->report);
 	else if (file_add(p, src, path, shown))
-		data = file_read(p, path, src->shown, &len);
+		data = file_read(p, path, src->shown, from, &len);
 	p->c->unread = p->c->file_count <= 1 && data == NULL;
 	if (data != NULL) {
 		unsigned skipping = p->skipping;
@@ -546,7 +577,7 @@ conf_parse(struct conf *c, const char *path, struct conf_report *r)
 	else
 		absolute[0] = '\0';
 	if (absolute[0] != '\0')
-		file_parse(p, absolute, path);
+		file_parse(p, absolute, path, NULL);
 	else
 		conf_complain(r, path, 0, "%s", strerror(errno != 0 ? errno : ENAMETOOLONG));
 	buf_fini(&p->st.text);

@@ -12,23 +12,50 @@
 #define COMMON_OS_DAEMON_H
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
 
 #include "common/base/must.h"
 #include "common/os/sandbox.h"
 
-struct conf;
-struct loop;
+struct channel;
+struct channel_conf;
 struct channel_server;
+struct conf;
+struct edge;
+struct loop;
+
+enum {
+	DAEMON_OK = 0,
+	DAEMON_FAILED = 1, /* exit status: something went wrong, and the log says what */
+	DAEMON_USAGE = 2,  /* options or configuration */
+	DAEMON_USERS_MAX = 8,
+	DAEMON_CONF_DIRS_MAX = 8,
+};
+
+/* Whom a section of mesh.conf runs as; looked up before the sandbox. */
+struct daemon_user {
+	const char *section;
+	uid_t uid; /* (uid_t)-1: there is no such user */
+	gid_t gid; /* its primary group */
+};
 
 struct daemon {
 	const struct daemon_def *def;
-	const char *conf_path;
-	struct conf *conf; /* the current one; replaced after a successful reload */
+	char *conf_path; /* absolute */
+	/* The current one; replaced after a successful reload, and then gone: copy what you keep. */
+	struct conf *conf;
 	struct loop *loop;
 	struct sandbox sandbox; /* open() adds paths */
 	int listen_fd;          /* bound <runtime-dir>/<name>.sock; the daemon takes it over (sets -1) */
 	char runtime_dir[96];
-	void *ctx; /* the daemon's one context struct */
+	struct daemon_user users[DAEMON_USERS_MAX];
+	size_t user_count;
+	/* Directories of the configuration's files: readable in the sandbox, for reloading. */
+	char *conf_dirs[DAEMON_CONF_DIRS_MAX];
+	size_t conf_dir_count;
+	bool debug; /* -d: the configuration's log level is ignored */
+	void *ctx;  /* the daemon's one context struct */
 };
 
 struct daemon_def {
@@ -36,7 +63,7 @@ struct daemon_def {
 	const char *summary; /* one line for -h */
 	const struct sandbox_call *calls;
 	bool tcp_bind, tcp_connect;
-	/* Makes the loop; NULL: libevent.  transportd gives libwebsockets' loop. */
+	/* Makes the loop, before open; NULL: libevent.  transportd gives libwebsockets' loop. */
 	struct loop *(*loop_new)(struct daemon *d);
 	/* Before the drop: ports, keys, database sockets.  0 or an error (already logged). */
 	int (*open)(struct daemon *d);
@@ -46,7 +73,8 @@ struct daemon_def {
 	void (*reload)(struct daemon *d, const struct conf *fresh);
 	/* Asked to stop: begin an orderly end and call loop_stop() when done (NULL: stop at once). */
 	void (*stop)(struct daemon *d);
-	/* After the loop; also called when open or start failed part way. */
+	/* After the loop, in the sandbox; also called when open or start failed part way.  The loop is freed
+	 * after it. */
 	void (*fini)(struct daemon *d);
 	/* Pets the watchdog only while this says true (NULL: always). */
 	bool (*healthy)(struct daemon *d);
@@ -55,11 +83,21 @@ struct daemon_def {
 /* Runs the checklist; the process's exit status (0 ok, 1 runtime error, 2 usage or config). */
 int daemon_main(const struct daemon_def *def, int argc, char **argv);
 
-/* <runtime-dir>/<name>.sock of a sibling, in a static buffer per call site: copies into out. */
+/* <runtime-dir>/<name>.sock of a sibling, into out. */
 void daemon_socket_path(const struct daemon *d, const char *name, char *out, size_t size);
 /* The uids of the daemons named (their `user` directives), for channel_server_allow. */
 int daemon_allow_users(
     const struct daemon *d, struct channel_server *s, const char *const *sections) MUST_USE;
+
+/* The same for one edge: of these users only the section's may speak it. */
+int daemon_allow_edge(
+    const struct daemon *d, struct channel_server *s, const struct edge *edge, const char *section) MUST_USE;
+/* The uid of a section's user, (uid_t)-1 if there is none. */
+uid_t daemon_user(const struct daemon *d, const char *section);
+/* channel_connect() to a sibling, whose user is then the only one trusted at the other end (beside root
+ * and our own).  NULL as there. */
+struct channel *daemon_connect(
+    const struct daemon *d, const char *sibling, const struct channel_conf *conf) MUST_USE;
 
 /* Version of the suite, from the build. */
 extern const char mesh_version[];

@@ -95,28 +95,25 @@ line_write(struct log_line *l)
 		lg.lost++;
 }
 
+/* Without strftime(3), which may want to read the time zone again. */
 static void
 line_stamp(struct log_line *l)
 {
 	uint64_t us = clock_unix_us();
 	time_t t = (time_t)(us / 1000000);
 	unsigned frac = (unsigned)(us % 1000000);
-	char text[32];
+	char text[96];
 	struct tm tm;
 
 	if (l->readable) {
 		localtime_r(&t, &tm);
-		strftime(text, sizeof(text), "%H:%M:%S", &tm);
-		log_line_raw(l, text);
-		snprintf(text, sizeof(text), ".%03u ", frac / 1000);
-		log_line_raw(l, text);
-		return;
+		snprintf(text, sizeof(text), "%02d:%02d:%02d.%03u ", tm.tm_hour, tm.tm_min, tm.tm_sec,
+		    frac / 1000);
+	} else {
+		gmtime_r(&t, &tm);
+		snprintf(text, sizeof(text), "{\"ts\":\"%04d-%02d-%02dT%02d:%02d:%02d.%06uZ\"",
+		    tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, frac);
 	}
-	gmtime_r(&t, &tm);
-	log_line_raw(l, "{\"ts\":\"");
-	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
-	log_line_raw(l, text);
-	snprintf(text, sizeof(text), ".%06uZ\"", frac);
 	log_line_raw(l, text);
 }
 

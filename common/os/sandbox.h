@@ -16,7 +16,8 @@
 
 enum sandbox_action { SANDBOX_ALLOW, SANDBOX_EACCES };
 
-/* Argument rule: (args[arg] & mask) == value; SANDBOX_ANY: no rule. */
+/* Argument rule: (args[arg] & mask) == value; SANDBOX_ANY: no rule.  Several rows of one call: any of
+ * them.  For an int argument the mask is UINT32_MAX at most. */
 enum { SANDBOX_ANY = -1 };
 
 struct sandbox_call {
@@ -42,6 +43,10 @@ struct sandbox_call {
 
 /* Rows that every daemon needs (memory, event loop, clocks, exit, channels); ends with name NULL. */
 extern const struct sandbox_call sandbox_common[];
+#ifdef MESH_SANITIZED
+/* Rows that the sanitizers' run time needs, in builds with it only. */
+extern const struct sandbox_call sandbox_sanitizer[];
+#endif
 
 enum sandbox_access {
 	SANDBOX_READ = 1,  /* files and directories below may be read */
@@ -68,7 +73,13 @@ struct sandbox {
 int sandbox_drop(const char *user) MUST_USE;
 /* Landlock, then seccomp.  ERR_UNAVAIL with a logged reason if either can't be had. */
 int sandbox_enter(const struct sandbox *s) MUST_USE;
-/* Adds a path; ERR_FULL. */
+/* Adds a path (borrowed until sandbox_enter(), where it must exist); ERR_FULL. */
 int sandbox_allow_path(struct sandbox *s, const char *path, unsigned access) MUST_USE;
+
+/* The two layers that sandbox_enter() puts on, in this order; ERR_UNAVAIL with a logged reason. */
+int sandbox_landlock(const struct sandbox *s) MUST_USE;
+int sandbox_seccomp(const struct sandbox *s) MUST_USE;
+/* Whether sandbox_enter() has succeeded. */
+bool sandbox_entered(void);
 
 #endif

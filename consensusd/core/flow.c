@@ -36,6 +36,7 @@ flow_init(struct flow *f, uint64_t node, uint64_t processed, const struct flow_c
 	    .sent_seq = processed,
 	    .stored = processed,
 	    .processed = processed,
+	    .recorded_seq = processed,
 	    .granted_bytes = conf->window_bytes,
 	    .cwnd_bytes = conf->window_bytes / 4,
 	    .ssthresh_bytes = SIZE_MAX,

@@ -52,6 +52,8 @@ struct flow {
 	uint64_t next_seq;          /* first seq to be put in flight next */
 	uint64_t sent_seq;          /* the highest that ever was */
 	uint64_t stored, processed; /* all up to these are durable, processed at the target */
+	uint64_t recorded_seq;      /* of processed, what is durable at the source (order.h) */
+	void *owner;                /* the shell's */
 	struct flow_entry *ring;
 	size_t cap, head, count, lost_count;
 	size_t inflight_bytes, granted_bytes, cwnd_bytes, ssthresh_bytes;

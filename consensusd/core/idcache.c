@@ -25,10 +25,8 @@ idcache_fini(struct idcache *c)
 static uint64_t
 mix(uint64_t h, uint64_t v)
 {
-	__extension__ unsigned __int128 p;
-
-	p = (__extension__ unsigned __int128)(h ^ v) * 0x9e3779b97f4a7c15u;
-	return (uint64_t)p ^ (uint64_t)(p >> 64);
+	h = (h ^ v) * 0x9e3779b97f4a7c15u;
+	return h ^ h >> 32;
 }
 
 static uint32_t *

@@ -76,11 +76,14 @@ void
 stream_load_processed(struct stream *s, uint64_t node, uint64_t seq)
 {
 	struct flow *f = stream_flow(s, node);
+	void *owner;
 
 	if (f == NULL || seq < f->processed)
 		return;
+	owner = f->owner;
 	flow_fini(f);
 	flow_init(f, node, seq, &s->conf->flow, s->budget);
+	f->owner = owner;
 	/* What was processed did exist, even if its outbox rows are gone. */
 	if (seq > s->durable_seq)
 		stream_load(s, seq);
@@ -295,10 +298,13 @@ stream_finished(const struct stream *s)
 	return true;
 }
 
+/* Nothing is left to be done but to say so.  That it is recorded here comes first: after a restart the
+ * stream must not be opened again at a target that has closed and forgotten it. */
 static bool
-all_processed(const struct stream *s, const struct flow *f)
+at_end(const struct stream *s, const struct flow *f)
 {
-	return s->state == STREAM_CLOSING && f->state == FLOW_OPEN && f->processed >= s->close_seq;
+	return s->state == STREAM_CLOSING && f->state <= FLOW_OPEN && f->processed >= s->close_seq &&
+	       f->recorded_seq >= s->close_seq;
 }
 
 /* New data: from the tail, or else from the outbox. */
@@ -335,10 +341,12 @@ stream_poll(struct stream *s, struct flow *f, struct mono now, struct rng *rng, 
 	if (s->state == STREAM_OPENING || f->state == FLOW_CLOSED)
 		return STREAM_IDLE;
 	flow_timeout(f, now, rng);
+	if (at_end(s, f))
+		return flow_ask(f, now, rng) ? STREAM_END : STREAM_IDLE;
+	if (f->state == FLOW_REFUSED && s->state == STREAM_CLOSING)
+		return STREAM_IDLE;
 	if (f->state != FLOW_OPEN)
 		return flow_ask(f, now, rng) ? STREAM_ASK : STREAM_IDLE;
-	if (all_processed(s, f))
-		return flow_ask(f, now, rng) ? STREAM_END : STREAM_IDLE;
 	b = flow_resend(f, now);
 	if (b != NULL) {
 		out->batch = b;
@@ -370,7 +378,9 @@ stream_deadline(const struct stream *s, const struct flow *f)
 
 	if (s->state == STREAM_OPENING)
 		return MONO_NEVER;
-	return all_processed(s, f) ? mono_min(when, f->ask_at) : when;
+	if (f->state == FLOW_REFUSED && s->state == STREAM_CLOSING)
+		return MONO_NEVER;
+	return at_end(s, f) ? mono_min(when, f->ask_at) : when;
 }
 
 bool

@@ -56,6 +56,7 @@ struct stream {
 	struct tail tail;
 	struct ledger ledger; /* bytes in the outbox */
 	struct waiters waiters;
+	void *owner; /* the shell's */
 	size_t flow_count;
 	struct flow flows[];
 };

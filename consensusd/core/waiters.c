@@ -15,7 +15,9 @@ node_compare(const struct waiter_node *a, const struct waiter_node *b)
 	return a->order < b->order ? -1 : a->order > b->order;
 }
 
-RB_GENERATE_STATIC(waiter_tree, waiter_node, entry, node_compare)
+/* Not all that is generated is used. */
+RB_GENERATE_INTERNAL(
+    waiter_tree, waiter_node, entry, node_compare, static __attribute__((__unused__)))
 
 void
 waiters_init(struct waiters *w)

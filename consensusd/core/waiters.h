@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/tree.h>
+#include <bsd/sys/tree.h>
 
 #include "common/base/id.h"
 #include "common/base/must.h"

@@ -59,7 +59,7 @@ CREATE TABLE nodes (
 	pubkey bytea NOT NULL,
 	last_seen timestamptz NOT NULL DEFAULT now(),
 	status text NOT NULL,
-	incarnation numeric(20) NOT NULL DEFAULT 0,
+	incarnation bigint NOT NULL DEFAULT 0,
 	meta jsonb NOT NULL DEFAULT '{}',
 	platform text NOT NULL DEFAULT '',
 	version text NOT NULL DEFAULT '',

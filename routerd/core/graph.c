@@ -1,5 +1,3 @@
-#include <stdbool.h>
-
 #include "routerd/core/graph.h"
 
 #include "common/base/err.h"

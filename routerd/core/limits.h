@@ -22,6 +22,7 @@ enum {
 	METRIC_LOSS_FLOOR_PPM = 1000,            /* likewise */
 	METRIC_UTILISATION_FLOOR_PERMILLE = 100, /* likewise */
 	SIGN_RETRY_US = 1000 * 1000,             /* after a refused signature */
+	SIGN_TIMEOUT_US = 5 * 1000 * 1000,       /* without an answer, it is asked for again */
 
 	/* An update that was not acknowledged is sent again after RTO + 4 RTT, doubling to the maximum. */
 	FLOOD_RTO_US = 200 * 1000,

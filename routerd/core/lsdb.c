@@ -128,20 +128,11 @@ lsdb_adj(const struct lsdb_entry *e, uint64_t neighbour)
 	return NULL;
 }
 
-/* --- the limit of LSAs per origin: a token bucket --- */
-
-static void
-refill(struct lsdb_entry *e, struct mono now)
+/* May a node that is not here be added? */
+static bool
+has_room(const struct lsdb *db, uint64_t node)
 {
-	int64_t earned = mono_diff_us(now, e->refilled) / ORIGIN_INTERVAL_US;
-
-	if (e->tokens + earned >= ORIGIN_BURST) {
-		e->tokens = ORIGIN_BURST;
-		e->refilled = now;
-	} else {
-		e->tokens = (uint8_t)(e->tokens + earned);
-		e->refilled = mono_add_us(e->refilled, earned * ORIGIN_INTERVAL_US);
-	}
+	return db->count < db->nodes_max || node == db->self;
 }
 
 enum lsdb_verdict
@@ -157,14 +148,13 @@ lsdb_judge(struct lsdb *db, const struct lsa_id *id, struct mono born, struct mo
 	if (!mono_before(now, mono_add_us(born, db->max_age_us)))
 		return LSDB_EXPIRED;
 	if (e == NULL)
-		return db->count < db->nodes_max ? LSDB_NEWER : LSDB_FULL;
-	refill(e, now);
-	return e->tokens != 0 || id->node == db->self ? LSDB_NEWER : LSDB_LIMITED;
+		return has_room(db, id->node) ? LSDB_NEWER : LSDB_FULL;
+	return id->node == db->self || bucket_ready(&e->rate, now) ? LSDB_NEWER : LSDB_LIMITED;
 }
 
 /* Makes room for a new node: tombstones go when all places are taken. */
 static int
-make_room(struct lsdb *db)
+make_room(struct lsdb *db, uint64_t node)
 {
 	struct lsdb_entry *e, *next;
 
@@ -174,7 +164,7 @@ make_room(struct lsdb *db)
 		if (e->tombstone)
 			entry_free(db, e);
 	db->tombstones = 0;
-	return db->count < db->nodes_max ? 0 : ERR_FULL;
+	return has_room(db, node) ? 0 : ERR_FULL;
 }
 
 static struct lsdb_entry *
@@ -185,8 +175,7 @@ entry_new(struct lsdb *db, uint64_t node, struct mono now)
 	if (e == NULL)
 		return NULL;
 	e->id.node = node;
-	e->tokens = ORIGIN_BURST;
-	e->refilled = now;
+	bucket_init(&e->rate, ORIGIN_BURST, ORIGIN_INTERVAL_US, now);
 	e->tombstone = true; /* until it is filled */
 	RB_INSERT(lsdb_tree, &db->tree, e);
 	db->tombstones++;
@@ -236,7 +225,7 @@ lsdb_put(struct lsdb *db, const struct lsa *l, const uint8_t *raw, size_t raw_le
 	uint8_t *copy = NULL;
 	int err = ERR_NOMEM;
 
-	if (e == NULL && (err = make_room(db)) != 0)
+	if (e == NULL && (err = make_room(db, l->id.node)) != 0)
 		return err;
 	adj = mem_dup(l->adj, l->adj_count * sizeof(l->adj[0]));
 	copy = mem_dup(raw, raw_len);
@@ -249,7 +238,7 @@ lsdb_put(struct lsdb *db, const struct lsa *l, const uint8_t *raw, size_t raw_le
 	entry_fill(db, e, l, adj, copy);
 	e->raw_len = raw_len;
 	e->born = born;
-	e->tokens -= e->tokens != 0;
+	bucket_take(&e->rate, now);
 	db->bytes += raw_len;
 	db->sum += id_hash(&e->id);
 	db->expiry = mono_min(db->expiry, mono_add_us(born, db->max_age_us));
@@ -277,19 +266,18 @@ entry_bury(struct lsdb *db, struct lsdb_entry *e)
 	e->tombstone = true;
 }
 
-bool
-lsdb_expire(struct lsdb *db, struct mono now)
+void
+lsdb_expire(struct lsdb *db, struct mono now, void (*fn)(void *arg, struct lsdb_entry *e), void *arg)
 {
 	struct lsdb_entry *e, *next;
-	bool any = false;
 
 	if (mono_before(now, db->expiry))
-		return false;
+		return;
 	db->expiry = MONO_NEVER;
 	RB_FOREACH_SAFE (e, lsdb_tree, &db->tree, next) {
-		if (!mono_before(now, entry_end(db, e)) && !e->tombstone) {
+		if (!e->tombstone && !mono_before(now, entry_end(db, e))) {
+			fn(arg, e);
 			entry_bury(db, e);
-			any = true;
 		}
 		if (mono_before(now, entry_end(db, e))) {
 			db->expiry = mono_min(db->expiry, entry_end(db, e));
@@ -298,7 +286,6 @@ lsdb_expire(struct lsdb *db, struct mono now)
 			db->tombstones--;
 		}
 	}
-	return any;
 }
 
 uint32_t

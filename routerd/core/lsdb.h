@@ -17,6 +17,7 @@
 #include "common/base/id.h"
 #include "common/base/mono.h"
 #include "common/base/must.h"
+#include "routerd/core/bucket.h"
 #include "routerd/core/lsa.h"
 
 enum node_state {
@@ -29,14 +30,13 @@ enum node_state {
 struct lsdb_entry {
 	RB_ENTRY(lsdb_entry) link;
 	struct lsa_id id;
-	struct mono born;     /* when its origin made it, by our clock */
-	struct mono refilled; /* rate limit: when tokens was last right */
-	uint8_t tokens;       /* LSAs that may come at once */
-	uint8_t flags;        /* of the LSA */
-	uint8_t state;        /* enum node_state */
-	bool tombstone;       /* nothing below is there */
-	bool changed;         /* since its state was last told */
-	uint32_t hops;        /* on the best path; 0: no path, or this node */
+	struct mono born;   /* when its origin made it, by our clock */
+	struct bucket rate; /* LSAs that it may send */
+	uint8_t flags;      /* of the LSA */
+	uint8_t state;      /* enum node_state */
+	bool tombstone;     /* nothing below is there */
+	bool changed;       /* since its state was last told */
+	uint32_t hops;      /* on the best path; 0: no path, or this node */
 	uint8_t pubkey[LSA_PUBKEY_BYTES];
 	char name[NODE_NAME_SIZE];
 	char region[NODE_NAME_SIZE];
@@ -89,8 +89,8 @@ enum lsdb_verdict lsdb_judge(struct lsdb *db, const struct lsa_id *id, struct mo
 int lsdb_put(struct lsdb *db, const struct lsa *lsa, const uint8_t *raw, size_t raw_len, struct mono born,
     struct mono now, struct lsdb_entry **out, bool *topology) MUST_USE;
 
-/* Ends what is too old; true if an LSA was. */
-bool lsdb_expire(struct lsdb *db, struct mono now);
+/* Ends what is too old, after calling fn for each LSA among it. */
+void lsdb_expire(struct lsdb *db, struct mono now, void (*fn)(void *arg, struct lsdb_entry *e), void *arg);
 uint32_t lsdb_age_ms(const struct lsdb_entry *e, struct mono now);
 
 #endif

@@ -1,5 +1,3 @@
-#include <stdbool.h>
-
 #include "routerd/core/spf.h"
 
 #include "common/base/err.h"

@@ -8,6 +8,7 @@
 #ifndef ROUTERD_CORE_SPF_H
 #define ROUTERD_CORE_SPF_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 

@@ -1,4 +1,5 @@
 """A private PostgreSQL server per node: a Unix socket in the node's directory, no TCP, fsync on."""
+import contextlib
 import glob
 import os
 import shutil
@@ -61,7 +62,16 @@ def dsn(node):
 
 
 def start(node, user):
-    """Starts the server of a node; ready() tells when it takes connections."""
+    """Starts the server of a node; ready() tells when it takes connections.
+
+    After a crash its lock files are left.  The server would refuse to start as long as the old pid is
+    there, if only as a zombie that a container's init never collects: so they go, when no process of
+    the last server is left.
+    """
+    if not procs.alive(node["procs"].get("postgres")):
+        for lock in ("data/postmaster.pid", "pg/.s.PGSQL.5432.lock"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"{node['dir']}/{lock}")
     return procs.spawn([f"{bindir()}/postgres", "-D", f"{node['dir']}/data", "-k", f"{node['dir']}/pg"],
                        node["logs"]["postgres"], user, cwd="/")
 

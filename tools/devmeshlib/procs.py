@@ -34,7 +34,8 @@ def spawn(argv, log, user=None, cwd=None, env=None):
                                  env=full_env, start_new_session=True, **run_as(user))
     # A child that has ended already is a zombie of ours: its start time is gone, alive() is false.
     start = start_time(child.pid)
-    child.returncode = 0  # it is not ours to wait for: nobody is left to warn
+    child.returncode = 0  # reap() waits for it, not the Popen object
+    _children.add(child.pid)
     return {"pid": child.pid, "start": start if start is not None else -1}
 
 
@@ -55,13 +56,17 @@ def run(argv, user=None, text_in=None, env=None):
     return r.stdout
 
 
+_children = set()  # what this program has spawned and not collected yet
+
+
 def reap():
-    """Collects children of ours that ended, so that they don't stay as zombies."""
-    try:
-        while os.waitpid(-1, os.WNOHANG)[0] != 0:
-            pass
-    except OSError:
-        pass
+    """Collects what spawn() started and has ended, so that it doesn't stay as a zombie."""
+    for pid in list(_children):
+        try:
+            if os.waitpid(pid, os.WNOHANG)[0] != 0:
+                _children.discard(pid)
+        except OSError:
+            _children.discard(pid)
 
 
 def send(proc, sig):

@@ -58,12 +58,12 @@ def conf_problems():
 
 
 def commands():
-    """Names in meshctl's table of commands: rows { "name", ... } of the array called commands."""
+    """Names in meshctl's table of commands: its rows start with them."""
     for path in tree.files(".c"):
         if path.startswith("meshctl/"):
-            table = re.search(r"\bcommands?(?:_table)?\[\]\s*=\s*\{(.*?)\n\};", tree.read(path), re.S)
+            table = re.search(r"\bcommand_table\[\] = \{\n(.*?)\n\};", tree.read(path), re.S)
             if table:
-                return set(re.findall(r'\{\s*(?:\.name = )?"([a-z-]+)"', table.group(1)))
+                return set(re.findall(r'^ {4}\{"([a-z][a-z -]*)",', table.group(1), re.M))
     return set()
 
 
@@ -74,8 +74,14 @@ def command_problems():
         return ["meshctl: no table of commands found"]
     if not pages:
         return []
-    named = items(tree.read(pages[0]))
-    return [f"{pages[0]}: lacks the command '{c}'" for c in sorted(found) if c not in named]
+    text = plain(tree.read(pages[0]))
+    problems = []
+    for command in sorted(found):
+        # .It Ic ca init   or   .It Ic ca Cm init
+        words = r"(?:\s+(?:Ic|Cm))?\s+".join(command.split())
+        if not re.search(rf"^\.(?:It\s+)?(?:Xo\s+)?(?:Nm\s+)?(?:Ic|Cm)\s+{words}\b", text, re.M):
+            problems.append(f"{pages[0]}: lacks the command '{command}'")
+    return problems
 
 
 def metrics():

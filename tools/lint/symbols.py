@@ -37,6 +37,9 @@ RESERVED = [
 
 def nm(args, objects):
     """{object: set of symbols}"""
+    missing = [o for o in objects if not os.path.exists(o)]
+    if missing:
+        tree.report("symbols", [f"{o} is not built" for o in missing], "")
     found = {o: set() for o in objects}
     if not objects:
         return found
@@ -75,7 +78,7 @@ def pure_problems(build):
 def reserved_problems(build):
     sources = [f for f in tree.files(".c") if f.split("/")[0] in ("common", "proto", "meshctl") + tree.DAEMONS]
     objects = [os.path.join(build, f[:-2] + ".o") for f in sources]
-    used = nm(["-u"], [o for o in objects if os.path.exists(o)])
+    used = nm(["-u"], objects)
     problems = []
     for obj, symbols in used.items():
         name = os.path.relpath(obj, build)

@@ -1,0 +1,44 @@
+/*
+ * api: the server side of edge gateway_consensus: what gatewayd asks on behalf of API clients.
+ *
+ * The handlers of the edge are in api_gateway.c; what they do is split by noun: api_publish.c,
+ * api_stream.c (open, close, list), subscriber.c, api_status.c.
+ */
+#ifndef CONSENSUSD_API_H
+#define CONSENSUSD_API_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/must.h"
+
+struct api;
+struct call;
+struct channel_conf;
+struct engine;
+struct imsg;
+struct source;
+struct source_flow;
+struct waiter;
+
+struct api *api_new(struct engine *e) MUST_USE;
+/* After the channel server is gone. */
+void api_free(struct api *a);
+/* What channel_serve() takes. */
+const struct channel_conf *api_channel_conf(struct api *a);
+
+/* The engine's turn: delivers to subscribers, lets held publishers go on.  True if work is left. */
+bool api_turn(struct api *a);
+
+/* --- what happened --- */
+void api_health_changed(struct api *a);
+void api_stream_event(
+    struct engine *e, const char *type, const char *stream_id, const char *tenant, const char *role);
+/* The row of a stream (or that it is closing) is durable: answers the call. */
+void api_stream_opened(struct source *s, uint64_t call);
+void api_stream_closing(struct source *s, uint64_t call);
+/* All targets have processed a message; or it can't be done because of a target (NULL: this node). */
+void api_publish_committed(struct source *s, const struct waiter *w);
+void api_publish_failed(struct source *s, const struct waiter *w, const struct source_flow *f);
+
+#endif

@@ -1,0 +1,59 @@
+/*
+ * order: what has to be durable before what.  This is the one place where the three rules hold:
+ *
+ *	durable before sent		a batch leaves the source after its outbox row is committed
+ *	stored before delivered		a subscriber gets a message after its inbox row is committed
+ *	processed before acked		the source hears "processed" after the offset is committed
+ *
+ * Each put into the store gives a ticket; tickets become durable in order.  The shell notes here what
+ * each put stands for, and when the store reports a ticket durable, order_durable() raises the mark
+ * that the cores act upon (stream_durable, target_stored, target_processed: nobody else calls them).
+ * Rows of streams wait here in the same way, so that a stream is announced to nobody before its row
+ * is durable and forgotten by nobody before its end is.
+ */
+#ifndef CONSENSUSD_CORE_ORDER_H
+#define CONSENSUSD_CORE_ORDER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/mono.h"
+#include "common/base/must.h"
+
+enum order_kind {
+	ORDER_STREAM_ROW, /* struct stream: seq is the state that was written */
+	ORDER_TARGET_ROW, /* struct target: likewise */
+	ORDER_OUTBOX,     /* struct stream: seq is the last one of the batch */
+	ORDER_INBOX,      /* struct target */
+	ORDER_PROCESSED,  /* struct target */
+	ORDER_RECORDED,   /* struct flow: the source's record of what its target has processed */
+};
+
+struct order_entry {
+	uint64_t ticket;
+	uint64_t seq;
+	void *noun; /* must live until the entry is done */
+	enum order_kind kind;
+};
+
+struct order {
+	struct order_entry *ring;
+	size_t cap, head, count;
+	uint64_t durable_ticket;
+};
+
+void order_init(struct order *o);
+void order_fini(struct order *o);
+/* Makes sure that the next order_add() has room; call it before the put.  ERR_NOMEM. */
+int order_reserve(struct order *o) MUST_USE;
+/* Notes a put that the store took (ticket > 0, not below earlier ones). */
+void order_add(struct order *o, uint64_t ticket, enum order_kind kind, void *noun, uint64_t seq);
+/* Whether something that was put is not durable yet. */
+int order_busy(const struct order *o);
+
+/* All up to ticket is durable: raises the marks, then calls done for each entry, so that the shell
+ * can act upon it. */
+void order_durable(struct order *o, uint64_t ticket, struct mono now,
+    void (*done)(void *arg, const struct order_entry *e), void *arg);
+
+#endif

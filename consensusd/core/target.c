@@ -1,0 +1,398 @@
+/* target: see target.h. */
+#include "consensusd/core/target.h"
+
+#include <string.h>
+
+#include "common/base/err.h"
+#include "common/base/mem.h"
+#include "consensusd/core/batch.h"
+#include "consensusd/core/budget.h"
+
+enum { REORDER_CAP_MIN = 8 };
+
+struct target *
+target_new(const struct ulid *id, const char *tenant, uint64_t source, const uint8_t source_key[32],
+    const struct target_conf *conf, struct budget *budget)
+{
+	struct target *t = mem_calloc(1, sizeof(*t));
+	size_t n = strlen(tenant);
+
+	if (t == NULL)
+		return NULL;
+	MUST(n < sizeof(t->tenant));
+	t->id = *id;
+	memcpy(t->tenant, tenant, n);
+	t->source = source;
+	memcpy(t->source_key, source_key, sizeof(t->source_key));
+	t->conf = conf;
+	t->budget = budget;
+	t->expected_seq = 1;
+	t->ack_at = MONO_NEVER;
+	tail_init(&t->tail, budget, 1);
+	cursor_init(&t->cursor, budget, 1);
+	ledger_init(&t->ledger);
+	return t;
+}
+
+static void
+reassembly_end(struct target *t)
+{
+	if (t->reassembly == NULL)
+		return;
+	reassembly_fini(t->reassembly);
+	mem_free(t->reassembly);
+	t->reassembly = NULL;
+}
+
+void
+target_free(struct target *t)
+{
+	if (t == NULL)
+		return;
+	reassembly_end(t);
+	for (size_t i = 0; i < t->reorder_count; i++)
+		batch_unref(t->reorder[i]);
+	budget_sub(t->budget, t->reorder_bytes);
+	mem_free(t->reorder);
+	tail_fini(&t->tail);
+	cursor_fini(&t->cursor);
+	ledger_fini(&t->ledger);
+	mem_free(t);
+}
+
+void
+target_load(struct target *t, uint64_t stored_seq, uint64_t processed_seq)
+{
+	/* The inbox may be cleared up to what is processed. */
+	if (stored_seq < processed_seq)
+		stored_seq = processed_seq;
+	t->stored_seq = stored_seq;
+	t->expected_seq = stored_seq + 1;
+	t->processed_seq = t->acked_seq = t->put_seq = t->delivered_seq = processed_seq;
+	tail_reset(&t->tail, t->expected_seq);
+	cursor_seek(&t->cursor, processed_seq + 1);
+}
+
+/* Bytes held for this stream that are not durable. */
+static size_t
+held_bytes(const struct target *t)
+{
+	return t->reorder_bytes + (t->reassembly != NULL ? t->reassembly->bytes : 0);
+}
+
+static bool
+backlog_full(const struct target *t)
+{
+	return t->ledger.total_bytes > t->conf->backlog_bytes;
+}
+
+/* Whether a batch is taken now: the one that is expected nearly always, others while there is room. */
+static bool
+has_room(const struct target *t, uint64_t first_seq, size_t bytes)
+{
+	if (backlog_full(t) || budget_spent(t->budget))
+		return false;
+	if (first_seq == t->expected_seq)
+		return true;
+	return held_bytes(t) + bytes <= 2 * t->conf->window_bytes && !budget_over(t->budget);
+}
+
+static int
+reassembly_begin(struct target *t)
+{
+	if (t->reassembly != NULL)
+		return 0;
+	t->reassembly = mem_calloc(1, sizeof(*t->reassembly));
+	if (t->reassembly == NULL)
+		return ERR_NOMEM;
+	reassembly_init(t->reassembly, t->budget);
+	return 0;
+}
+
+/* Where in reorder a batch that begins at seq is, or would be. */
+static size_t
+reorder_place(const struct target *t, uint64_t seq)
+{
+	size_t low = 0, high = t->reorder_count;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (t->reorder[mid]->first_seq < seq)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+static bool
+waits(const struct target *t, uint64_t first_seq)
+{
+	size_t i = reorder_place(t, first_seq);
+
+	return i < t->reorder_count && t->reorder[i]->first_seq == first_seq;
+}
+
+int
+target_fragment(struct target *t, const struct fragment *f, struct mono now, struct batch **out)
+{
+	int err;
+
+	*out = NULL;
+	if (f->first_seq < t->expected_seq || waits(t, f->first_seq)) {
+		t->duplicates++;
+		target_ack_soon(t, now, true);
+		return 0;
+	}
+	if (!has_room(t, f->first_seq, f->batch_bytes)) {
+		t->dropped++;
+		target_ack_soon(t, now, false);
+		return 0;
+	}
+	err = reassembly_begin(t);
+	if (err == 0)
+		err = reassembly_add(
+		    t->reassembly, &t->id, f, 2 * t->conf->window_bytes + BATCH_BODY_MAX_BYTES, out);
+	if (err == ERR_FULL) {
+		t->dropped++;
+		err = 0;
+	}
+	if (t->reassembly != NULL && t->reassembly->count == 0)
+		reassembly_end(t);
+	return err;
+}
+
+static int
+reorder_grow(struct target *t)
+{
+	size_t cap = t->reorder_cap == 0 ? REORDER_CAP_MIN : t->reorder_cap * 2;
+	struct batch **p = mem_reallocarray(t->reorder, cap, sizeof(struct batch *));
+
+	if (p == NULL)
+		return ERR_NOMEM;
+	t->reorder = p;
+	t->reorder_cap = cap;
+	return 0;
+}
+
+static void
+reorder_del(struct target *t, size_t i)
+{
+	struct batch *b = t->reorder[i];
+
+	t->reorder_bytes -= b->body_len;
+	budget_sub(t->budget, b->body_len);
+	t->reorder_count--;
+	memmove(&t->reorder[i], &t->reorder[i + 1], (t->reorder_count - i) * sizeof(struct batch *));
+	batch_unref(b);
+}
+
+/* The farthest makes room for one that is needed earlier. */
+static int
+reorder_room(struct target *t, const struct batch *b)
+{
+	if (t->reorder_count < REORDER_MAX)
+		return t->reorder_count == t->reorder_cap ? reorder_grow(t) : 0;
+	if (t->reorder[t->reorder_count - 1]->first_seq < b->first_seq)
+		return ERR_FULL;
+	t->dropped++;
+	reorder_del(t, t->reorder_count - 1);
+	return 0;
+}
+
+static int
+reorder_add(struct target *t, struct batch *b)
+{
+	size_t i;
+	int err = reorder_room(t, b);
+
+	if (err != 0)
+		return err;
+	i = reorder_place(t, b->first_seq);
+	if (i < t->reorder_count && t->reorder[i]->first_seq <= batch_last_seq(b))
+		return t->reorder[i]->first_seq == b->first_seq ? ERR_EXISTS : ERR_GAP;
+	if (i > 0 && batch_last_seq(t->reorder[i - 1]) >= b->first_seq)
+		return ERR_GAP;
+	memmove(&t->reorder[i + 1], &t->reorder[i], (t->reorder_count - i) * sizeof(struct batch *));
+	t->reorder[i] = b;
+	t->reorder_count++;
+	t->reorder_bytes += b->body_len;
+	budget_add(t->budget, b->body_len);
+	return 0;
+}
+
+int
+target_complete(struct target *t, struct batch *b, struct mono now)
+{
+	int err;
+
+	if (b->first_seq < t->expected_seq)
+		err = batch_last_seq(b) < t->expected_seq ? ERR_EXISTS : ERR_GAP;
+	else
+		err = reorder_add(t, b);
+	/* RFC 5681 section 3.2: out of order is told at once, so that the source finds the loss. */
+	if (err != 0 || b->first_seq != t->expected_seq)
+		target_ack_soon(t, now, true);
+	if (err != 0)
+		batch_unref(b);
+	return err;
+}
+
+struct batch *
+target_next(const struct target *t)
+{
+	if (t->reorder_count == 0 || t->reorder[0]->first_seq != t->expected_seq)
+		return NULL;
+	return t->reorder[0];
+}
+
+/* Nobody may be there to take it: then the store is where it waits. */
+static void
+tail_shorten(struct target *t)
+{
+	size_t keep = budget_over(t->budget) ? TARGET_IDLE_BYTES : t->conf->window_bytes;
+
+	tail_pop(&t->tail, t->cursor.next_seq - 1);
+	tail_trim(&t->tail, keep, t->stored_seq);
+}
+
+void
+target_given(struct target *t)
+{
+	struct batch *b = target_next(t);
+
+	MUST(b != NULL);
+	t->expected_seq = batch_last_seq(b) + 1;
+	ledger_add(&t->ledger, batch_last_seq(b), b->body_len);
+	/* Without memory it is read back from the inbox when it is to be delivered. */
+	if (tail_push(&t->tail, b) != 0)
+		tail_reset(&t->tail, t->expected_seq);
+	reorder_del(t, 0);
+	if (t->reassembly != NULL)
+		reassembly_cut(t->reassembly, t->expected_seq);
+	tail_shorten(t);
+}
+
+void
+target_stored(struct target *t, uint64_t seq, struct mono now)
+{
+	MUST(seq < t->expected_seq);
+	if (seq > t->stored_seq)
+		t->stored_seq = seq;
+	tail_shorten(t);
+	target_ack_soon(t, now, t->reorder_count > 0);
+}
+
+void
+target_processed(struct target *t, uint64_t seq)
+{
+	MUST(seq <= t->put_seq);
+	if (seq > t->processed_seq)
+		t->processed_seq = seq;
+	ledger_cut(&t->ledger, t->processed_seq);
+	t->ack_now = true;
+}
+
+enum cursor_want
+target_deliver(struct target *t, struct batch_record *rec)
+{
+	enum cursor_want want = cursor_next(&t->cursor, &t->tail, t->stored_seq, rec);
+
+	if (want == CURSOR_RECORD && rec->seq > t->delivered_seq)
+		t->delivered_seq = rec->seq;
+	return want;
+}
+
+int
+target_ack(struct target *t, uint64_t seq)
+{
+	if (seq > t->delivered_seq)
+		return ERR_RANGE;
+	if (seq > t->acked_seq)
+		t->acked_seq = seq;
+	/* What another subscriber got and acknowledged is not delivered again. */
+	if (t->cursor.next_seq <= t->acked_seq)
+		cursor_seek(&t->cursor, t->acked_seq + 1);
+	tail_shorten(t);
+	return 0;
+}
+
+void
+target_resume(struct target *t, uint64_t seq)
+{
+	if (seq > t->stored_seq)
+		seq = t->stored_seq;
+	if (seq > t->acked_seq)
+		t->acked_seq = seq;
+	if (t->acked_seq > t->delivered_seq)
+		t->delivered_seq = t->acked_seq;
+	cursor_seek(&t->cursor, t->acked_seq + 1);
+}
+
+bool
+target_put_processed(struct target *t, uint64_t *first, uint64_t *last)
+{
+	if (t->acked_seq <= t->put_seq)
+		return false;
+	*first = t->put_seq + 1;
+	*last = t->put_seq = t->acked_seq;
+	return true;
+}
+
+void
+target_ack_soon(struct target *t, struct mono now, bool at_once)
+{
+	if (at_once)
+		t->ack_now = true;
+	else
+		t->ack_at = mono_min(t->ack_at, mono_add_us(now, TARGET_ACK_DELAY_US));
+}
+
+static void
+range_add(struct target_ack *a, uint64_t first, uint64_t last)
+{
+	if (a->range_count > 0 && a->ranges[a->range_count - 1] + 1 == first) {
+		a->ranges[a->range_count - 1] = last;
+		return;
+	}
+	if (a->range_count == 2 * TARGET_RANGES_MAX)
+		return;
+	a->ranges[a->range_count++] = first;
+	a->ranges[a->range_count++] = last;
+}
+
+void
+target_ack_fill(const struct target *t, struct target_ack *out)
+{
+	*out = (struct target_ack){.stored = t->stored_seq, .processed = t->processed_seq};
+	if (!backlog_full(t) && !budget_spent(t->budget))
+		out->window_bytes =
+		    budget_over(t->budget) ? FLOW_CWND_MIN_BYTES : t->conf->window_bytes;
+	if (t->expected_seq > t->stored_seq + 1)
+		range_add(out, t->stored_seq + 1, t->expected_seq - 1);
+	for (size_t i = 0; i < t->reorder_count; i++)
+		range_add(out, t->reorder[i]->first_seq, batch_last_seq(t->reorder[i]));
+}
+
+bool
+target_ack_due(struct target *t, struct mono now, struct target_ack *out)
+{
+	if (!t->ack_now && mono_before(now, t->ack_at))
+		return false;
+	t->ack_now = false;
+	t->ack_at = MONO_NEVER;
+	target_ack_fill(t, out);
+	return true;
+}
+
+int
+target_close(struct target *t, uint64_t seq)
+{
+	if (seq != t->expected_seq - 1 || t->processed_seq != seq)
+		return ERR_RANGE;
+	if (t->state < TARGET_CLOSING)
+		t->state = TARGET_CLOSING;
+	t->close_seq = seq;
+	return 0;
+}

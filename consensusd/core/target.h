@@ -1,0 +1,121 @@
+/*
+ * target: the target's side of one stream, from fragments to "processed".
+ *
+ *	fragment -> batch -> (shell verifies the signature) -> order -> store -> stored -> delivered
+ *	-> acked by the application -> processed (durable) -> acknowledged to the source
+ *
+ *	processed <= put <= acked <= delivered <= stored < expected
+ *
+ * stored_seq and processed_seq are raised by order.h alone.  Each message is given to the store once
+ * and in order: expected_seq only grows, and what is below it is a duplicate.
+ */
+#ifndef CONSENSUSD_CORE_TARGET_H
+#define CONSENSUSD_CORE_TARGET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/id.h"
+#include "common/base/mono.h"
+#include "common/base/must.h"
+#include "consensusd/core/cursor.h"
+#include "consensusd/core/ledger.h"
+#include "consensusd/core/limits.h"
+#include "consensusd/core/reassembly.h"
+#include "consensusd/core/tail.h"
+
+struct batch;
+struct budget;
+
+enum target_state {
+	TARGET_OPENING, /* its row is not durable yet */
+	TARGET_OPEN,
+	TARGET_CLOSING, /* the source has closed it; the row is not durable yet */
+	TARGET_CLOSED,
+};
+
+struct target_conf {
+	size_t window_bytes;  /* taken beyond what is stored */
+	size_t backlog_bytes; /* stored and not processed; above, nothing is taken */
+};
+
+struct target {
+	struct ulid id;
+	char tenant[TENANT_TEXT_SIZE];
+	uint64_t source;
+	uint8_t source_key[32];
+	enum target_state state;
+	const struct target_conf *conf;
+	struct budget *budget;
+	uint64_t expected_seq;  /* all below were given to the store */
+	uint64_t stored_seq;    /* durable here */
+	uint64_t delivered_seq; /* the highest that a subscriber ever got */
+	uint64_t acked_seq;     /* the application has processed up to this */
+	uint64_t put_seq;       /* of acked, what was given to the store */
+	uint64_t processed_seq; /* durable */
+	uint64_t close_seq;
+	struct reassembly *reassembly; /* NULL: no fragments wait */
+	struct batch **reorder;        /* whole batches beyond expected, ascending */
+	size_t reorder_count, reorder_cap, reorder_bytes;
+	struct tail tail; /* given to the store, not delivered */
+	struct cursor cursor;
+	struct ledger ledger; /* bytes given to the store and not processed */
+	bool ack_now;
+	struct mono ack_at; /* MONO_NEVER: no ack is due */
+	uint64_t duplicates, dropped;
+	void *owner; /* the shell's */
+};
+
+struct target *target_new(const struct ulid *id, const char *tenant, uint64_t source,
+    const uint8_t source_key[32], const struct target_conf *conf, struct budget *budget) MUST_USE;
+void target_free(struct target *t);
+/* After a restart: what is durable. */
+void target_load(struct target *t, uint64_t stored_seq, uint64_t processed_seq);
+
+/*
+ * A fragment from the source.  *out: the whole batch, to be verified and given to target_complete();
+ * else NULL.  Duplicates and what can't be taken now are counted and answered by an ack.
+ * ERR_FORMAT, ERR_NOMEM.
+ */
+int target_fragment(
+    struct target *t, const struct fragment *f, struct mono now, struct batch **out) MUST_USE;
+/* A verified batch (reference taken over) finds its place.  ERR_EXISTS: duplicate; ERR_GAP: it overlaps
+ * what is there; ERR_FULL, ERR_NOMEM: dropped, the source will send it again. */
+int target_complete(struct target *t, struct batch *b, struct mono now) MUST_USE;
+/* The next batch in order, for the store; borrowed, NULL if it is not there. */
+struct batch *target_next(const struct target *t);
+/* The store took it. */
+void target_given(struct target *t);
+
+/* Only order.c calls these two: durable up to seq. */
+void target_stored(struct target *t, uint64_t seq, struct mono now);
+void target_processed(struct target *t, uint64_t seq);
+
+/* The next message for the subscriber: see cursor.h. */
+enum cursor_want target_deliver(struct target *t, struct batch_record *rec);
+/* The application has processed all up to seq; ERR_RANGE if it was never delivered. */
+int target_ack(struct target *t, uint64_t seq) MUST_USE;
+/* A new subscriber has processed all up to seq already (as far as it is stored); delivery begins after
+ * that, or after what was processed. */
+void target_resume(struct target *t, uint64_t seq);
+/* acked marks for the store: true and the range first..last, counted as put. */
+bool target_put_processed(struct target *t, uint64_t *first, uint64_t *last);
+
+struct target_ack {
+	uint64_t stored, processed, window_bytes;
+	uint64_t ranges[2 * TARGET_RANGES_MAX];
+	size_t range_count; /* numbers */
+};
+
+/* Says something to the source soon: at once, or within TARGET_ACK_DELAY_US. */
+void target_ack_soon(struct target *t, struct mono now, bool at_once);
+/* True if an ack is due now: it is in *out and counted as sent. */
+bool target_ack_due(struct target *t, struct mono now, struct target_ack *out);
+/* What an ack would say. */
+void target_ack_fill(const struct target *t, struct target_ack *out);
+
+/* The source has closed the stream after seq.  ERR_RANGE if that is not all there is. */
+int target_close(struct target *t, uint64_t seq) MUST_USE;
+
+#endif

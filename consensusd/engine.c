@@ -1,0 +1,393 @@
+/* engine: see engine.h. */
+#include "consensusd/engine.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/err.h"
+#include "common/base/mem.h"
+#include "common/os/clock.h"
+#include "common/os/conf.h"
+#include "common/os/crypto.h"
+#include "common/os/log.h"
+#include "consensusd/api.h"
+#include "consensusd/keyring.h"
+#include "consensusd/limits.h"
+#include "consensusd/router.h"
+#include "consensusd/seal.h"
+#include "consensusd/sink.h"
+#include "consensusd/source.h"
+#include "consensusd/stats.h"
+#include "consensusd/store.h"
+#include "consensusd/transport.h"
+
+static void turn(void *arg);
+static void on_timer(void *arg);
+
+void
+engine_configure(struct engine *e, const struct conf *conf)
+{
+	struct stream_conf *s = &e->stream_conf;
+
+	s->flow.window_bytes = (size_t)conf_int(conf, "consensusd", "stream-window");
+	s->flow.rto_min_ms = (uint32_t)(conf_int(conf, "consensusd", "retransmit-min") / 1000);
+	s->flow.rto_max_ms = (uint32_t)(conf_int(conf, "consensusd", "retransmit-max") / 1000);
+	if (s->flow.rto_max_ms < s->flow.rto_min_ms)
+		s->flow.rto_max_ms = s->flow.rto_min_ms;
+	s->batch_messages = (uint32_t)conf_int(conf, "consensusd", "batch-messages");
+	s->batch_bytes = (size_t)conf_int(conf, "consensusd", "batch-bytes");
+	s->backlog_bytes = (size_t)conf_int(conf, "consensusd", "stream-backlog");
+	e->target_conf.window_bytes = s->flow.window_bytes;
+	e->target_conf.backlog_bytes = s->backlog_bytes;
+	e->streams_max = (size_t)conf_int(conf, "consensusd", "streams-max");
+	e->budget.max_bytes = (size_t)conf_int(conf, "consensusd", "memory-max");
+	e->assembly.message_max = (size_t)conf_int(conf, "consensusd", "message-max");
+}
+
+static void
+copy_text(char *out, size_t size, const char *text)
+{
+	snprintf(out, size, "%s", text != NULL ? text : "");
+}
+
+static uint64_t
+seed(void)
+{
+	uint64_t s;
+
+	crypto_random(&s, sizeof(s));
+	return s;
+}
+
+int
+engine_init(struct engine *e, struct loop *loop, struct keyring *keyring, const struct conf *conf)
+{
+	*e = (struct engine){.loop = loop, .keyring = keyring, .started = clock_mono()};
+	e->self = keyring_node_id(keyring);
+	crypto_key_public(keyring_node_key(keyring), e->public_key);
+	if (ulid_parse(conf_str(conf, "mesh", "id"), &e->mesh_id) != 0)
+		return ERR_FORMAT;
+	copy_text(e->mesh_name, sizeof(e->mesh_name), conf_str(conf, "mesh", "name"));
+	copy_text(e->node_name, sizeof(e->node_name), conf_str(conf, "mesh", "node-name"));
+	copy_text(e->region, sizeof(e->region), conf_str(conf, "mesh", "region"));
+	rng_seed(&e->rng, seed());
+	order_init(&e->order);
+	deadlines_init(&e->deadlines);
+	nodes_init(&e->nodes);
+	idcache_init(&e->ids, IDCACHE_MAX, seed());
+	idcache_init(&e->closed, CLOSED_MAX, seed());
+	assembly_init(&e->assembly, &e->budget, 0);
+	engine_configure(e, conf);
+	TAILQ_INIT(&e->dirty_sources);
+	TAILQ_INIT(&e->ready_flows);
+	TAILQ_INIT(&e->dirty_sinks);
+	e->turn.fn = turn;
+	e->turn.arg = e;
+	e->timer = loop_timer_new(loop, on_timer, e);
+	e->scratch = mem_calloc(BATCH_MESSAGES_MAX, sizeof(*e->scratch));
+	e->transport = transport_new(e);
+	e->router = router_new(e);
+	if (e->timer == NULL || e->scratch == NULL || e->transport == NULL || e->router == NULL)
+		return ERR_NOMEM;
+	return 0;
+}
+
+void
+engine_fini(struct engine *e)
+{
+	if (e->loop == NULL)
+		return;
+	store_free(e->store);
+	e->store = NULL;
+	source_free_all(e);
+	sink_free_all(e);
+	router_free(e->router);
+	transport_free(e->transport);
+	loop_timer_free(e->timer);
+	loop_defer_del(&e->turn);
+	order_fini(&e->order);
+	deadlines_fini(&e->deadlines);
+	nodes_fini(&e->nodes);
+	idcache_fini(&e->ids);
+	idcache_fini(&e->closed);
+	assembly_fini(&e->assembly);
+	pending_pool_fini(&e->pool);
+	mem_free(e->scratch);
+}
+
+/* --- the turn --- */
+
+void
+engine_wake(struct engine *e)
+{
+	loop_defer_add(e->loop, &e->turn);
+}
+
+static void
+arm_timer(struct engine *e)
+{
+	loop_timer_arm(e->timer, deadlines_next(&e->deadlines));
+}
+
+static void
+turn(void *arg)
+{
+	struct engine *e = arg;
+	bool more;
+
+	if (!e->loaded)
+		return;
+	sink_turn(e);
+	more = source_turn(e);
+	more |= api_turn(e->api);
+	more |= transport_turn(e->transport);
+	metric_set(&stats.memory, (int64_t)e->budget.used_bytes);
+	arm_timer(e);
+	if (more)
+		engine_wake(e);
+}
+
+/* --- deadlines --- */
+
+static void
+on_timer(void *arg)
+{
+	struct engine *e = arg;
+	struct mono now = clock_mono();
+	struct deadline *d;
+
+	while ((d = deadlines_pop(&e->deadlines, now)) != NULL) {
+		struct timed *t = (struct timed *)d;
+
+		t->fn(t->arg);
+	}
+	metric_add(&stats.expired, (int64_t)assembly_expire(&e->assembly, now));
+	arm_timer(e);
+}
+
+void
+engine_at(struct engine *e, struct timed *t, struct mono when)
+{
+	struct mono next = deadlines_next(&e->deadlines);
+
+	if (deadlines_set(&e->deadlines, &t->deadline, when) != 0)
+		t->fn(t->arg);
+	/* Inside the turn the timer is armed at its end. */
+	if (mono_before(when, next))
+		engine_wake(e);
+}
+
+void
+engine_at_cancel(struct engine *e, struct timed *t)
+{
+	deadlines_del(&e->deadlines, &t->deadline);
+}
+
+/* --- the store --- */
+
+static void
+on_durable_entry(void *arg, const struct order_entry *x)
+{
+	(void)arg;
+	switch (x->kind) {
+	case ORDER_STREAM_ROW:
+		source_row_durable(x->noun, x->seq);
+		break;
+	case ORDER_TARGET_ROW:
+		sink_row_durable(x->noun, x->seq);
+		break;
+	case ORDER_OUTBOX:
+		source_outbox_durable(x->noun);
+		break;
+	case ORDER_INBOX:
+		sink_inbox_durable(x->noun);
+		break;
+	case ORDER_PROCESSED:
+		sink_processed_durable(x->noun, x->seq);
+		break;
+	case ORDER_RECORDED:
+		source_flow_recorded(x->noun);
+		break;
+	}
+}
+
+static void
+on_durable(void *ctx, uint64_t ticket)
+{
+	struct engine *e = ctx;
+
+	order_durable(&e->order, ticket, clock_mono(), on_durable_entry, e);
+	e->flushed = true;
+	/* At once, so that what waited for this flush is part of the next. */
+	turn(e);
+}
+
+static void
+on_load_stream(void *ctx, const struct store_stream *row)
+{
+	struct engine *e = ctx;
+	int err = 0;
+
+	if (row->state == STORE_STREAM_CLOSED) {
+		static const struct ulid none;
+
+		err = idcache_add(&e->closed, &row->stream_id, &none, row->close_seq + 1);
+	} else {
+		if (row->src_node == e->self)
+			err = source_load(e, row);
+		for (size_t i = 0; i < row->dst_count && err == 0; i++) {
+			if (row->dst_nodes[i] == e->self)
+				err = sink_load(e, row);
+		}
+	}
+	if (err != 0) {
+		log_error("a stream can't be loaded from the database: %s", err_text(err));
+		e->failed = true;
+		loop_stop(e->loop);
+	}
+}
+
+static void
+on_load_offset(void *ctx, const struct store_offset *o)
+{
+	struct engine *e = ctx;
+	struct source *s = source_find(e, &o->stream_id);
+	struct sink *k = sink_find(e, &o->stream_id);
+
+	if (s != NULL)
+		source_load_offset(s, o->node_id, o->committed_seq);
+	if (k != NULL && o->node_id == e->self)
+		sink_load_offset(k, o->committed_seq);
+}
+
+static void
+on_ready(void *ctx)
+{
+	struct engine *e = ctx;
+	bool first = !e->loaded;
+
+	e->loaded = true;
+	metric_set(&stats.store_ready, 1);
+	log_notice("database ready: %zu streams", engine_stream_count(e));
+	if (first) {
+		transport_identify(e->transport);
+		router_loaded(e->router);
+	}
+	api_health_changed(e->api);
+	engine_transport_up(e);
+}
+
+static void
+on_lost(void *ctx, const char *why)
+{
+	struct engine *e = ctx;
+
+	metric_set(&stats.store_ready, 0);
+	log_warn("database away: %s; publishers wait until it is back", why);
+	api_health_changed(e->api);
+	engine_wake(e);
+}
+
+static void
+on_fatal(void *ctx, const char *why)
+{
+	struct engine *e = ctx;
+
+	log_error("stopping: %s", why);
+	e->failed = true;
+	loop_stop(e->loop);
+}
+
+int
+engine_open_store(struct engine *e, const struct conf *conf, int sql_dir_fd)
+{
+	const struct store_conf sc = {
+	    .conninfo = conf_str(conf, "consensusd", "database"),
+	    .sql_dir_fd = sql_dir_fd,
+	    .migrate = strcmp(conf_str(conf, "consensusd", "migrate"), "apply") == 0,
+	    .memory_max = e->budget.max_bytes,
+	    .node_id = e->self,
+	};
+	const struct store_callbacks cb = {on_ready, on_lost, on_durable, on_load_stream, on_load_offset,
+	    on_fatal, e};
+
+	e->store = store_new(e->loop, &sc, &cb);
+	return e->store != NULL ? 0 : ERR_NOMEM;
+}
+
+/* --- what the parts ask --- */
+
+bool
+engine_held(const struct engine *e, const char **why)
+{
+	const char *text = NULL;
+
+	if (!e->loaded || !store_ready(e->store))
+		text = "the database of this node is away";
+	else if (store_full(e->store))
+		text = "the database of this node is behind";
+	else if (budget_over(&e->budget))
+		text = "this node's memory for messages is full (memory-max)";
+	if (why != NULL)
+		*why = text;
+	return text != NULL;
+}
+
+size_t
+engine_stream_count(const struct engine *e)
+{
+	return HASH_COUNT(e->sources) + HASH_COUNT(e->sinks);
+}
+
+void
+engine_ulid(struct engine *e, struct ulid *out)
+{
+	uint64_t now = clock_unix_ms();
+	uint8_t random[10] = {0};
+
+	/* Within a millisecond the random part is counted up: no need to draw one. */
+	if (now > ulid_unix_ms(&e->last_ulid))
+		crypto_random(random, sizeof(random));
+	ulid_next(out, &e->last_ulid, now, random);
+	e->last_ulid = *out;
+}
+
+void
+engine_node_up(struct engine *e, struct node *n)
+{
+	struct mono now = clock_mono();
+
+	for (struct source_flow *f = n->flows; f != NULL; f = f->next_on_node) {
+		flow_hurry(f->flow, now);
+		source_flow_ready(f);
+	}
+	engine_wake(e);
+}
+
+void
+engine_transport_up(struct engine *e)
+{
+	if (!e->loaded || !transport_up(e->transport))
+		return;
+	for (size_t i = 0; i < e->nodes.count; i++)
+		engine_node_up(e, e->nodes.all[i]);
+	sink_announce_all(e);
+	engine_wake(e);
+}
+
+const char *
+engine_node_text(const struct engine *e, uint64_t node)
+{
+	static char text[NODE_NAME_SIZE + NODEID_TEXT_SIZE + 4];
+	const struct node *n = nodes_find(&e->nodes, node);
+	char id[NODEID_TEXT_SIZE];
+
+	nodeid_format(id, node);
+	if (node == e->self)
+		snprintf(text, sizeof(text), "%s (this node)", e->node_name);
+	else if (n != NULL && n->name[0] != '\0')
+		snprintf(text, sizeof(text), "%s (%s)", n->name, id);
+	else
+		snprintf(text, sizeof(text), "%s", id);
+	return text;
+}

@@ -1,0 +1,124 @@
+/*
+ * engine: what all parts of consensusd share, and the turn that moves streams.
+ *
+ * Events (frames, publishes, durable tickets, deadlines) only change cores and mark nouns dirty; the
+ * engine's turn, at the end of each turn of the loop, then does for all of them at once what follows:
+ * seal what is pending, give batches to the store, send, deliver, acknowledge.  So everything that
+ * arrived together leaves together.
+ */
+#ifndef CONSENSUSD_ENGINE_H
+#define CONSENSUSD_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <bsd/sys/queue.h>
+
+#include "common/base/id.h"
+#include "common/base/must.h"
+#include "common/base/rng.h"
+#include "common/os/loop.h"
+#include "consensusd/core/assembly.h"
+#include "consensusd/core/budget.h"
+#include "consensusd/core/deadlines.h"
+#include "consensusd/core/idcache.h"
+#include "consensusd/core/nodes.h"
+#include "consensusd/core/order.h"
+#include "consensusd/core/pending.h"
+#include "consensusd/core/stream.h"
+#include "consensusd/core/target.h"
+
+struct api;
+struct conf;
+struct keyring;
+struct router;
+struct seal_message;
+struct sink;
+struct source;
+struct source_flow;
+struct store;
+struct transport;
+
+/* Something that wants to be called at a time. */
+struct timed {
+	struct deadline deadline; /* first, so that one leads to the other */
+	void (*fn)(void *arg);
+	void *arg;
+};
+
+TAILQ_HEAD(source_list, source);
+TAILQ_HEAD(source_flow_list, source_flow);
+TAILQ_HEAD(sink_list, sink);
+
+struct engine {
+	struct loop *loop;
+	struct keyring *keyring;
+	struct store *store;
+	struct transport *transport;
+	struct router *router;
+	struct api *api;
+	struct rng rng;
+
+	uint64_t self;
+	uint8_t public_key[32];
+	struct ulid mesh_id;
+	char mesh_name[NODE_NAME_SIZE], node_name[NODE_NAME_SIZE], region[NODE_NAME_SIZE];
+	struct mono started;
+
+	struct stream_conf stream_conf;
+	struct target_conf target_conf;
+	size_t streams_max;
+	struct budget budget;
+
+	struct order order;
+	struct deadlines deadlines;
+	struct loop_timer *timer;
+	struct loop_defer turn;
+	struct nodes nodes;
+	struct idcache ids;    /* of messages */
+	struct idcache closed; /* streams, with a message id of zero */
+	struct pending_pool pool;
+	struct assembly assembly;
+
+	struct source *sources; /* hash by stream id */
+	struct sink *sinks;
+	struct source_list dirty_sources;
+	struct source_flow_list ready_flows;
+	struct sink_list dirty_sinks;
+	struct seal_message *scratch; /* BATCH_MESSAGES_MAX of them */
+	struct ulid last_ulid;
+	bool loaded; /* the store has been ready once: what this node knows is in memory */
+	bool flushed; /* a flush was confirmed since pending batches were given to the store */
+	bool failed; /* the store contradicted us: the process ends with an error */
+};
+
+/* Fills in what configuration and keyring say; everything is empty.  ERR_NOMEM, or an error that was
+ * logged. */
+int engine_init(struct engine *e, struct loop *loop, struct keyring *keyring, const struct conf *conf) MUST_USE;
+void engine_fini(struct engine *e);
+/* Applies what can change while running. */
+void engine_configure(struct engine *e, const struct conf *conf);
+/* Opens the store; what it calls back is the engine's. */
+int engine_open_store(struct engine *e, const struct conf *conf, int sql_dir_fd) MUST_USE;
+
+/* Has the turn run at the end of this turn of the loop. */
+void engine_wake(struct engine *e);
+/* Calls t->fn(t->arg) at when; MONO_NEVER: not.  Without memory it is called in this turn. */
+void engine_at(struct engine *e, struct timed *t, struct mono when);
+void engine_at_cancel(struct engine *e, struct timed *t);
+
+/* Whether new work must wait: the database is away or behind, or memory is short.  *why (may be NULL)
+ * is a text for people. */
+bool engine_held(const struct engine *e, const char **why);
+size_t engine_stream_count(const struct engine *e);
+void engine_ulid(struct engine *e, struct ulid *out);
+
+/* A node became reachable, or is no longer held: what goes there goes on. */
+void engine_node_up(struct engine *e, struct node *n);
+/* Links to siblings are up again: everything that waits is tried. */
+void engine_transport_up(struct engine *e);
+
+/* A node id or name for people, in a static buffer that the next call overwrites. */
+const char *engine_node_text(const struct engine *e, uint64_t node);
+
+#endif

@@ -1,0 +1,17 @@
+/*
+ * hash: uthash with the suite's allocator.  An element that could not be added for lack of memory has
+ * hh.tbl NULL afterwards: HASH_ADDED() tells.
+ */
+#ifndef CONSENSUSD_HASH_H
+#define CONSENSUSD_HASH_H
+
+#include "common/base/mem.h"
+
+#define HASH_NONFATAL_OOM 1
+#define uthash_malloc(bytes) mem_reallocarray(NULL, 1, (bytes))
+#define uthash_free(ptr, bytes) mem_free(ptr)
+#include <uthash.h>
+
+#define HASH_ADDED(element) ((element)->hh.tbl != NULL)
+
+#endif

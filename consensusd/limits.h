@@ -1,0 +1,39 @@
+/*
+ * limits: caps of consensusd's shell, with unit, reason and policy; those of its cores are in
+ * consensusd/core/limits.h.
+ */
+#ifndef CONSENSUSD_LIMITS_H
+#define CONSENSUSD_LIMITS_H
+
+enum {
+	/* Work per turn of the loop, so that one busy stream can't hold up the rest: the remainder is
+	 * done in the next turn. */
+	ENGINE_TURN_SEND_BYTES = 4 * 1024 * 1024,
+	ENGINE_TURN_DELIVER_COUNT = 2048,
+	ENGINE_TURN_RECEIVE_BYTES = 4 * 1024 * 1024, /* of frames from this node to itself */
+
+	/* Calls of API clients that are open at once, all connections: refuse. */
+	CALLS_MAX = 65536,
+	/* Subscriptions at once: refuse. */
+	SUBSCRIBERS_MAX = 4096,
+	/* Calls that wait for one stream to be opened or closed: refuse. */
+	SOURCE_CALLS_MAX = 16,
+
+	/* Credit of a subscriber that sends no window updates: messages and bytes that it has not
+	 * acknowledged. */
+	SUBSCRIBER_WINDOW_COUNT = 1000,
+	SUBSCRIBER_WINDOW_BYTES = 1024 * 1024,
+
+	/* How far processed marks run ahead of clearing outbox and inbox rows. */
+	CLEAR_LAG_COUNT = 1024,
+	CLEAR_IDLE_MS = 500,
+
+	/* Frames that are gathered for one message to transportd. */
+	TRANSPORT_OUT_BYTES = 262144,
+	/* Frames from this node to itself that wait: then its streams wait. */
+	LOOPBACK_MAX_BYTES = 16 * 1024 * 1024,
+	/* Closed streams that are remembered, so that an old frame opens none of them again. */
+	CLOSED_MAX = 16384,
+};
+
+#endif

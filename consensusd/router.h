@@ -1,0 +1,24 @@
+/*
+ * router: the client of routerd (edge consensus_router): who this node is, signatures for LSAs, and the
+ * directory of nodes, which is written to the store as well.
+ */
+#ifndef CONSENSUSD_ROUTER_H
+#define CONSENSUSD_ROUTER_H
+
+#include <stdbool.h>
+
+#include "common/base/must.h"
+
+struct channel;
+struct engine;
+struct router;
+
+struct router *router_new(struct engine *e) MUST_USE;
+void router_free(struct router *r);
+const struct channel_conf *router_channel_conf(struct router *r);
+void router_attach(struct router *r, struct channel *ch);
+/* The store is ready for the first time: says who we are, and writes the nodes that are known. */
+void router_loaded(struct router *r);
+bool router_up(const struct router *r);
+
+#endif

@@ -1,0 +1,323 @@
+/* sink: see sink.h.  Frames from sources are in sink_frames.c. */
+#include "consensusd/sink.h"
+
+#include <string.h>
+
+#include "common/base/err.h"
+#include "common/base/mem.h"
+#include "common/os/clock.h"
+#include "common/os/log.h"
+#include "consensusd/api.h"
+#include "consensusd/limits.h"
+#include "consensusd/sink_impl.h"
+#include "consensusd/stats.h"
+#include "consensusd/subscriber.h"
+#include "consensusd/transport.h"
+
+static void on_timer(void *arg);
+
+struct sink *
+sink_find(const struct engine *e, const struct ulid *id)
+{
+	struct sink *s;
+
+	HASH_FIND(hh, e->sinks, id->b, ULID_BYTES, s);
+	return s;
+}
+
+int
+sink_new(struct engine *e, const struct store_stream *row, struct sink **out)
+{
+	struct sink *s = mem_calloc(1, sizeof(*s));
+
+	if (s == NULL)
+		return ERR_NOMEM;
+	s->engine = e;
+	s->row = *row;
+	s->row.meta = mem_dup(row->meta, row->meta_len);
+	s->target = target_new(
+	    &row->stream_id, row->tenant_id, row->src_node, row->source_key, &e->target_conf, &e->budget);
+	ulid_format(s->id_text, &row->stream_id);
+	s->timed.fn = on_timer;
+	s->timed.arg = s;
+	s->clear_at = MONO_NEVER;
+	if (s->target != NULL && s->row.meta != NULL) {
+		s->target->owner = s;
+		HASH_ADD(hh, e->sinks, row.stream_id.b, ULID_BYTES, s);
+	}
+	if (!HASH_ADDED(s)) {
+		sink_free(s);
+		return ERR_NOMEM;
+	}
+	metric_add(&stats.sinks, 1);
+	*out = s;
+	return 0;
+}
+
+void
+sink_free(struct sink *s)
+{
+	struct engine *e = s->engine;
+
+	if (HASH_ADDED(s)) {
+		HASH_DEL(e->sinks, s);
+		metric_add(&stats.sinks, -1);
+	}
+	subscriber_detach(s);
+	engine_at_cancel(e, &s->timed);
+	if (s->dirty)
+		TAILQ_REMOVE(&e->dirty_sinks, s, dirty_entry);
+	target_free(s->target);
+	mem_free((void *)(uintptr_t)s->row.meta);
+	mem_free(s);
+}
+
+void
+sink_free_all(struct engine *e)
+{
+	while (e->sinks != NULL)
+		sink_free(e->sinks);
+}
+
+int
+sink_load(struct engine *e, const struct store_stream *row)
+{
+	struct sink *s;
+	int err = sink_new(e, row, &s);
+
+	if (err != 0)
+		return err;
+	s->target->state = TARGET_OPEN;
+	target_load(s->target, row->inbox_last_seq, 0);
+	return 0;
+}
+
+void
+sink_load_offset(struct sink *s, uint64_t seq)
+{
+	target_load(s->target, s->row.inbox_last_seq, seq);
+	s->cleared_seq = s->counted_seq = seq;
+}
+
+/* --- what became durable --- */
+
+void
+sink_end(struct sink *s)
+{
+	static const struct ulid none;
+
+	sink_send_position(s, mesh_e2e_MsgType_MSG_CLOSED);
+	if (idcache_add(&s->engine->closed, &s->row.stream_id, &none, s->target->close_seq + 1) != 0)
+		log_debug("stream %s: closed, not remembered", s->id_text);
+	log_info("stream %s from %s closed after %llu messages", s->id_text,
+	    engine_node_text(s->engine, s->row.src_node), (unsigned long long)s->target->close_seq);
+	if (s->subscriber != NULL)
+		subscriber_stream_closed(s->subscriber, s);
+	api_stream_event(s->engine, "stream_closed", s->id_text, s->row.tenant_id, "target");
+	sink_free(s);
+}
+
+void
+sink_row_durable(struct target *t, uint64_t state)
+{
+	struct sink *s = t->owner;
+
+	if (t->state == TARGET_CLOSED) {
+		sink_end(s);
+		return;
+	}
+	if (state == TARGET_OPENING)
+		sink_opened(s);
+}
+
+void
+sink_inbox_durable(struct target *t)
+{
+	sink_touch(t->owner);
+}
+
+void
+sink_processed_durable(struct target *t, uint64_t seq)
+{
+	struct sink *s = t->owner;
+
+	metric_add(&stats.processed, (int64_t)(seq - s->counted_seq));
+	s->counted_seq = seq;
+	sink_touch(s);
+}
+
+/* --- the turn --- */
+
+void
+sink_touch(struct sink *s)
+{
+	struct engine *e = s->engine;
+
+	if (!s->dirty) {
+		TAILQ_INSERT_TAIL(&e->dirty_sinks, s, dirty_entry);
+		s->dirty = true;
+	}
+	engine_wake(e);
+}
+
+static void
+on_timer(void *arg)
+{
+	sink_touch(arg);
+}
+
+/* Gives the store what is in order.  When it takes no more, the source is told a smaller window by
+ * the acks, and what is left waits in memory. */
+static void
+store_batches(struct sink *s)
+{
+	struct engine *e = s->engine;
+	struct batch *b;
+	int64_t ticket;
+
+	while ((b = target_next(s->target)) != NULL) {
+		uint64_t last = batch_last_seq(b);
+
+		if (order_reserve(&e->order) != 0)
+			return;
+		ticket = store_put_inbox(e->store, b, s->row.src_node);
+		if (ticket < 0)
+			return;
+		order_add(&e->order, (uint64_t)ticket, ORDER_INBOX, s->target, last);
+		target_given(s->target);
+	}
+}
+
+static void
+store_processed(struct sink *s)
+{
+	struct engine *e = s->engine;
+	uint64_t first, last;
+	int64_t ticket;
+
+	if (order_reserve(&e->order) != 0 || !target_put_processed(s->target, &first, &last))
+		return;
+	ticket = store_put_processed(e->store, &s->row.stream_id, s->row.src_node, e->self, first, last);
+	if (ticket < 0) {
+		/* Tried again with what is acknowledged next, or by the timer. */
+		s->target->put_seq = first - 1;
+		s->clear_at = mono_add_ms(clock_mono(), CLEAR_IDLE_MS);
+		return;
+	}
+	order_add(&e->order, (uint64_t)ticket, ORDER_PROCESSED, s->target, last);
+}
+
+static void
+send_ack(struct sink *s, struct mono now)
+{
+	struct target_ack a;
+
+	if (s->target->state == TARGET_OPENING || !target_ack_due(s->target, now, &a))
+		return;
+	sink_send_ack(s, mesh_e2e_MsgType_MSG_ACK, &a);
+}
+
+/* Rows of what is processed are removed late and in one go. */
+static void
+clear(struct sink *s, struct mono now)
+{
+	struct engine *e = s->engine;
+	uint64_t upto = s->target->processed_seq;
+
+	if (upto == s->cleared_seq) {
+		s->clear_at = MONO_NEVER;
+	} else if (upto - s->cleared_seq >= CLEAR_LAG_COUNT || !mono_before(now, s->clear_at)) {
+		s->clear_at = MONO_NEVER;
+		if (store_put_inbox_clear(e->store, &s->row.stream_id, upto) > 0)
+			s->cleared_seq = upto;
+		else
+			s->clear_at = mono_add_ms(now, CLEAR_IDLE_MS);
+	} else if (mono_is_never(s->clear_at)) {
+		s->clear_at = mono_add_ms(now, CLEAR_IDLE_MS);
+	}
+}
+
+void
+sink_turn(struct engine *e)
+{
+	struct mono now = clock_mono();
+	struct sink *s;
+
+	while ((s = TAILQ_FIRST(&e->dirty_sinks)) != NULL) {
+		TAILQ_REMOVE(&e->dirty_sinks, s, dirty_entry);
+		s->dirty = false;
+		store_batches(s);
+		store_processed(s);
+		send_ack(s, now);
+		clear(s, now);
+		engine_at(e, &s->timed, mono_min(s->target->ack_at, s->clear_at));
+		if (s->subscriber != NULL)
+			subscriber_ready(s->subscriber);
+	}
+}
+
+/* --- what others ask --- */
+
+int
+sink_ack(struct sink *s, uint64_t seq)
+{
+	int err = target_ack(s->target, seq);
+
+	if (err == 0)
+		sink_touch(s);
+	return err;
+}
+
+void
+sink_announce_all(struct engine *e)
+{
+	struct sink *s, *tmp;
+
+	HASH_ITER(hh, e->sinks, s, tmp)
+	{
+		target_ack_soon(s->target, clock_mono(), true);
+		sink_touch(s);
+	}
+}
+
+struct read_arg {
+	struct engine *engine;
+	struct ulid stream_id;
+};
+
+static void
+on_read(void *arg, struct batch *b, int err)
+{
+	struct read_arg *r = arg;
+	struct sink *s = sink_find(r->engine, &r->stream_id);
+
+	if (s != NULL) {
+		cursor_read(&s->target->cursor, b);
+		if (err == 0)
+			sink_touch(s);
+		else
+			engine_at(s->engine, &s->timed, mono_add_ms(clock_mono(), CLEAR_IDLE_MS));
+	}
+	if (b == NULL)
+		mem_free(r);
+	batch_unref(b);
+}
+
+void
+sink_read(struct sink *s)
+{
+	struct engine *e = s->engine;
+	struct read_arg *r = mem_calloc(1, sizeof(*r));
+	int err = ERR_NOMEM;
+
+	if (r != NULL) {
+		*r = (struct read_arg){e, s->row.stream_id};
+		err = store_read(e->store, STORE_INBOX, &r->stream_id, s->target->cursor.next_seq,
+		    SUBSCRIBER_WINDOW_BYTES, on_read, r);
+	}
+	if (err == 0)
+		return;
+	mem_free(r);
+	cursor_read(&s->target->cursor, NULL);
+	engine_at(e, &s->timed, mono_add_ms(clock_mono(), CLEAR_IDLE_MS));
+}

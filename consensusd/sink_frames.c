@@ -1,0 +1,307 @@
+/* sink: what sources say; see sink.h. */
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "common/base/frame.h"
+#include "common/os/clock.h"
+#include "common/os/log.h"
+#include "consensusd/api.h"
+#include "consensusd/code.h"
+#include "consensusd/keyring.h"
+#include "consensusd/meta.h"
+#include "consensusd/seal.h"
+#include "consensusd/sink_impl.h"
+#include "consensusd/stats.h"
+#include "consensusd/subscriber.h"
+#include "consensusd/transport.h"
+#include "proto/pb.h"
+
+static struct ulid
+stream_id_of(const mesh_e2e_Header *h)
+{
+	struct ulid id;
+
+	memcpy(id.b, h->stream_id.bytes, ULID_BYTES);
+	return id;
+}
+
+void
+sink_send_ack(struct sink *s, uint32_t msg_type, const struct target_ack *a)
+{
+	mesh_e2e_Header h = mesh_e2e_Header_init_zero;
+
+	h.msg_type = msg_type;
+	memcpy(h.stream_id.bytes, s->row.stream_id.b, ULID_BYTES);
+	h.stream_id.size = ULID_BYTES;
+	h.stored = a->stored;
+	h.ack = a->processed;
+	h.window_bytes = a->window_bytes;
+	h.ranges_count = (pb_size_t)a->range_count;
+	memcpy(h.ranges, a->ranges, a->range_count * sizeof(a->ranges[0]));
+	transport_send(s->engine->transport, &h, s->row.src_node, NULL, 0);
+}
+
+void
+sink_send_position(struct sink *s, uint32_t msg_type)
+{
+	struct target_ack a;
+
+	target_ack_fill(s->target, &a);
+	sink_send_ack(s, msg_type, &a);
+}
+
+/* An answer about a stream that is not here. */
+static void
+answer(struct engine *e, const mesh_e2e_Header *in, uint64_t node, uint32_t msg_type, const void *payload,
+    size_t len)
+{
+	mesh_e2e_Header h = mesh_e2e_Header_init_zero;
+
+	h.msg_type = msg_type;
+	h.stream_id = in->stream_id;
+	transport_send(e->transport, &h, node, payload, len);
+}
+
+/* --- data --- */
+
+static struct fragment
+fragment_of(const mesh_e2e_Header *h, const struct frame *f)
+{
+	return (struct fragment){
+	    .first_seq = h->seq,
+	    .epoch = h->producer_epoch,
+	    .count = h->count,
+	    .batch_bytes = h->batch_bytes,
+	    .index = h->chunk_seq,
+	    .total = h->total_chunks,
+	    .key_id = h->key_id.bytes,
+	    .nonce = h->nonce.bytes,
+	    .signature = h->chunk_seq == 0 ? h->signature.bytes : NULL,
+	    .payload = f->payload,
+	    .payload_len = f->payload_len,
+	    .offset = (size_t)h->chunk_seq * FRAME_PAYLOAD_MAX_BYTES,
+	};
+}
+
+/* Body and signature; the batch is dropped if they are not the source's. */
+static int
+verify(struct sink *s, const struct batch *b)
+{
+	const struct log_ctx ctx = {.stream_id = s->id_text};
+	int err = batch_check(b);
+
+	if (err == 0)
+		err = seal_verify(s->engine->keyring, s->row.tenant_id, s->row.source_key, b);
+	if (err == 0)
+		return 0;
+	metric_inc(&stats.rejected);
+	log_at(LOG_WARNING, &ctx, "batch %llu from %s rejected: %s%s", (unsigned long long)b->first_seq,
+	    engine_node_text(s->engine, s->row.src_node), err_text(err),
+	    err == ERR_NOENT ? " (a key of the tenant that is not in this node's keyring)" : "");
+	return err;
+}
+
+static void
+complete(struct sink *s, struct batch *b, struct mono now)
+{
+	int err;
+
+	/* A duplicate need not be verified to be told from a new one. */
+	if (batch_last_seq(b) >= s->target->expected_seq && verify(s, b) != 0) {
+		batch_unref(b);
+		return;
+	}
+	err = target_complete(s->target, b, now);
+	if (err == 0)
+		metric_inc(&stats.received);
+	else if (err == ERR_EXISTS)
+		metric_inc(&stats.duplicates);
+	else
+		metric_inc(&stats.rejected);
+}
+
+void
+sink_on_batch(struct engine *e, const mesh_e2e_Header *h, const struct frame *f)
+{
+	struct ulid id = stream_id_of(h);
+	struct sink *s = sink_find(e, &id);
+	struct fragment piece = fragment_of(h, f);
+	struct mono now = clock_mono();
+	struct batch *b;
+
+	if (s == NULL || s->target->state == TARGET_OPENING) {
+		metric_inc(&stats.unknown_stream);
+		if (s == NULL && h->chunk_seq == 0)
+			answer(e, h, f->src, mesh_e2e_MsgType_MSG_UNKNOWN_STREAM, NULL, 0);
+		return;
+	}
+	if (f->src != s->row.src_node || strcmp(h->tenant_id, s->row.tenant_id) != 0) {
+		metric_inc(&stats.bad_frames);
+		return;
+	}
+	if (target_fragment(s->target, &piece, now, &b) != 0)
+		metric_inc(&stats.bad_frames);
+	if (b != NULL)
+		complete(s, b, now);
+	sink_touch(s);
+}
+
+/* --- opening --- */
+
+static void
+refuse(struct engine *e, const mesh_e2e_Header *h, uint64_t node, enum code code, const char *why)
+{
+	mesh_e2e_Refusal r = mesh_e2e_Refusal_init_zero;
+	uint8_t mem[512];
+	struct buf out;
+
+	r.code = code;
+	snprintf(r.reason, sizeof(r.reason), "%s", why);
+	buf_init_fixed(&out, mem, sizeof(mem));
+	if (pb_pack(&out, mesh_e2e_Refusal_fields, &r) == 0)
+		answer(e, h, node, mesh_e2e_MsgType_MSG_REFUSED, buf_head(&out), buf_left(&out));
+}
+
+static bool
+is_target(const struct engine *e, const struct store_stream *row)
+{
+	for (size_t i = 0; i < row->dst_count; i++) {
+		if (row->dst_nodes[i] == e->self)
+			return true;
+	}
+	return false;
+}
+
+/* Whether this node takes the stream; if not, it has said why. */
+static bool
+acceptable(struct engine *e, const mesh_e2e_Header *h, const struct store_stream *row)
+{
+	static const struct ulid none;
+	const uint8_t *key;
+	uint64_t seq;
+	char why[256];
+
+	if (idcache_find(&e->closed, &row->stream_id, &none, &seq)) {
+		refuse(e, h, row->src_node, CODE_FAILED_PRECONDITION, "the stream was closed");
+		return false;
+	}
+	if (keyring_open_key(e->keyring, row->tenant_id, row->key_id, &key) != 0) {
+		snprintf(why, sizeof(why), "node %s has no key of tenant %s", e->node_name, row->tenant_id);
+		refuse(e, h, row->src_node, CODE_FAILED_PRECONDITION, why);
+		return false;
+	}
+	if (engine_stream_count(e) >= e->streams_max) {
+		snprintf(why, sizeof(why), "node %s has as many streams as it may (streams-max)", e->node_name);
+		refuse(e, h, row->src_node, CODE_RESOURCE_EXHAUSTED, why);
+		return false;
+	}
+	return true;
+}
+
+static int
+put_row(struct sink *s, enum target_state state)
+{
+	struct engine *e = s->engine;
+	int64_t ticket;
+	int err = order_reserve(&e->order);
+
+	if (err != 0)
+		return err;
+	s->row.state = state == TARGET_OPENING ? STORE_STREAM_OPEN : STORE_STREAM_CLOSED;
+	s->row.close_seq = s->target->close_seq;
+	ticket = store_put_stream(e->store, &s->row);
+	if (ticket < 0)
+		return (int)ticket;
+	order_add(&e->order, (uint64_t)ticket, ORDER_TARGET_ROW, s->target, state);
+	return 0;
+}
+
+void
+sink_opened(struct sink *s)
+{
+	log_info("stream %s of tenant %s from %s opened", s->id_text, s->row.tenant_id,
+	    engine_node_text(s->engine, s->row.src_node));
+	sink_send_position(s, mesh_e2e_MsgType_MSG_OPENED);
+	subscriber_stream_opened(s->engine, s);
+	api_stream_event(s->engine, "stream_opened", s->id_text, s->row.tenant_id, "target");
+	sink_touch(s);
+}
+
+static void
+open_new(struct engine *e, const mesh_e2e_Header *h, const struct store_stream *row)
+{
+	struct sink *s;
+	int err;
+
+	if (!acceptable(e, h, row))
+		return;
+	err = sink_new(e, row, &s);
+	if (err != 0)
+		return; /* the source asks again */
+	if (row->src_node == e->self) {
+		/* The source's row, durable since before it asked, is this one too. */
+		s->target->state = TARGET_OPEN;
+		sink_opened(s);
+		return;
+	}
+	if (put_row(s, TARGET_OPENING) != 0)
+		sink_free(s);
+}
+
+void
+sink_on_open(struct engine *e, const mesh_e2e_Header *h, const struct frame *f)
+{
+	struct store_stream row;
+	struct ulid id = stream_id_of(h);
+	struct sink *s = sink_find(e, &id);
+	int err = meta_verify(f->payload, f->payload_len, &row);
+
+	if (err != 0 || row.src_node != f->src || ulid_compare(&row.stream_id, &id) != 0 ||
+	    !is_target(e, &row)) {
+		metric_inc(&stats.bad_frames);
+		log_warn("node %s asks to open a stream that is not its own or not for this node",
+		    engine_node_text(e, f->src));
+		return;
+	}
+	if (s == NULL)
+		open_new(e, h, &row);
+	else if (s->row.src_node != f->src)
+		metric_inc(&stats.bad_frames);
+	else if (s->target->state != TARGET_OPENING)
+		sink_send_position(s, mesh_e2e_MsgType_MSG_OPENED);
+}
+
+/* --- closing --- */
+
+void
+sink_on_close(struct engine *e, const mesh_e2e_Header *h, const struct frame *f)
+{
+	struct ulid id = stream_id_of(h);
+	struct sink *s = sink_find(e, &id);
+
+	if (s == NULL) {
+		/* Closed before, and the answer was lost. */
+		answer(e, h, f->src, mesh_e2e_MsgType_MSG_CLOSED, NULL, 0);
+		return;
+	}
+	if (f->src != s->row.src_node || s->target->state == TARGET_OPENING) {
+		metric_inc(&stats.bad_frames);
+		return;
+	}
+	if (s->target->state != TARGET_OPEN)
+		return; /* the answer follows when the row is durable */
+	if (target_close(s->target, h->seq) != 0) {
+		target_ack_soon(s->target, clock_mono(), true);
+		sink_touch(s);
+		return;
+	}
+	if (f->src == e->self) {
+		/* The row is the source's, which will write its end. */
+		s->target->state = TARGET_CLOSED;
+		sink_end(s);
+	} else if (put_row(s, TARGET_CLOSING) != 0) {
+		s->target->state = TARGET_OPEN;
+	}
+}

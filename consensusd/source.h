@@ -1,0 +1,92 @@
+/*
+ * source: a stream whose source is this node: the shell around core/stream.h.
+ */
+#ifndef CONSENSUSD_SOURCE_H
+#define CONSENSUSD_SOURCE_H
+
+#include <bsd/sys/queue.h>
+
+#include "consensusd/core/stream.h"
+#include "consensusd/engine.h"
+#include "consensusd/hash.h"
+#include "consensusd/limits.h"
+#include "consensusd/store.h"
+#include "proto/e2e.pb.h"
+
+struct frame;
+
+struct source_flow {
+	struct timed timed;
+	struct source *source;
+	struct flow *flow;
+	struct node *node;
+	TAILQ_ENTRY(source_flow) ready;
+	bool queued;
+	struct source_flow *next_on_node, *prev_on_node;
+	uint64_t recorded_put; /* processed, as given to the store */
+	char error[128];       /* why it was refused; "" */
+};
+
+struct source {
+	struct engine *engine;
+	struct stream *stream;
+	struct store_stream row; /* row.meta is owned */
+	char id_text[ULID_TEXT_SIZE];
+	uint64_t open_calls[SOURCE_CALLS_MAX], close_calls[SOURCE_CALLS_MAX];
+	size_t open_call_count, close_call_count;
+	uint64_t cleared_seq; /* outbox, as given to the store */
+	struct timed clear;
+	TAILQ_ENTRY(source) dirty_entry;
+	bool dirty, ended;
+	UT_hash_handle hh;
+	struct source_flow flows[];
+};
+
+/* NULL if unknown. */
+struct source *source_find(const struct engine *e, const struct ulid *id);
+
+/* Makes a stream and gives its row to the store; row has all but source, key and meta.  Errors:
+ * ERR_NOENT (no key for the tenant), ERR_NOMEM, ERR_FULL (store). */
+int source_open(struct engine *e, struct store_stream *row, struct source **out) MUST_USE;
+/* A row that was loaded; then its offsets. */
+int source_load(struct engine *e, const struct store_stream *row) MUST_USE;
+void source_load_offset(struct source *s, uint64_t node, uint64_t seq);
+/* Calls to be answered when the row is durable (open), or when closing is; ERR_FULL. */
+int source_wait_open(struct source *s, uint64_t call) MUST_USE;
+int source_close(struct source *s, uint64_t call) MUST_USE;
+void source_free(struct source *s);
+void source_free_all(struct engine *e);
+
+/* stream_publish(), sealing when a batch is full; call (0: none) is answered when it is committed.
+ * ERR_FULL: the store takes no more now. */
+int source_publish(struct source *s, const struct publish *p, uint64_t call, uint64_t *seq) MUST_USE;
+/* The first target that refused; NULL. */
+struct source_flow *source_refused_flow(struct source *s);
+
+/* Frames from targets. */
+void source_on_ack(struct engine *e, const mesh_e2e_Header *h, const struct frame *f);
+void source_on_opened(struct engine *e, const mesh_e2e_Header *h, const struct frame *f);
+void source_on_refused(struct engine *e, const mesh_e2e_Header *h, const struct frame *f);
+void source_on_closed(struct engine *e, const mesh_e2e_Header *h, const struct frame *f);
+void source_on_unknown(struct engine *e, const mesh_e2e_Header *h, const struct frame *f);
+
+/* What order.h reports. */
+void source_row_durable(struct stream *stream, uint64_t state);
+void source_outbox_durable(struct stream *stream);
+void source_flow_recorded(struct flow *flow);
+
+/* The engine's turn: seals and stores what is pending, sends what flows want.  True if work is left. */
+bool source_turn(struct engine *e);
+/* The flow's target has processed more: what follows from it is written, at the latest soon. */
+void source_progressed(struct source *s);
+/* All targets are done: writes the end of the stream, if it is time. */
+void source_finish(struct source *s);
+/* The target makes no sense: it is refused until it does. */
+void source_flow_broken(struct source_flow *f, const char *why);
+/* Fills in what all frames of the stream have. */
+void source_header(const struct source *s, mesh_e2e_Header *h);
+/* Has the flow looked at in the turn. */
+void source_flow_ready(struct source_flow *f);
+void source_ready_all(struct source *s);
+
+#endif

@@ -1,0 +1,122 @@
+/*
+ * store_pg: what the parts of the store share (store.h is its interface).
+ *
+ * The writer goes DOWN -> SETUP (a checklist on a new connection, store_pg_setup.c) -> UP, where one
+ * flush after the other is sent; RETRY when a flush failed and waits to be sent again; DEAD after
+ * on_fatal.
+ */
+#ifndef CONSENSUSD_STORE_PG_H
+#define CONSENSUSD_STORE_PG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/backoff.h"
+#include "common/base/buf.h"
+#include "common/base/id.h"
+#include "common/base/rng.h"
+#include "common/os/loop.h"
+#include "consensusd/store.h"
+#include "consensusd/store_pg_conn.h"
+#include "consensusd/store_pg_flush.h"
+#include "consensusd/store_pg_migrate.h"
+
+struct store_reader;
+
+enum {
+	STORE_STALL_MS = 5000, /* a flush that takes longer counts as the database being away */
+	STORE_RETRY_MIN_MS = 100,
+	STORE_RETRY_MAX_MS = 5000,
+	STORE_WHY_BYTES = 384,
+	STORE_INSTANCE_SIZE = 37, /* a uuid as text */
+	STORE_LOAD_PAGE_ROWS = 500,
+};
+
+enum store_state { STORE_DOWN, STORE_SETUP, STORE_UP, STORE_RETRY, STORE_DEAD };
+
+struct store_setup { /* the checklist on the connection that is being set up */
+	size_t step;
+	bool again; /* the step has more to do */
+	bool failed, fatal;
+	char why[STORE_WHY_BYTES];
+};
+
+/* Where loading is: it goes on there after a lost connection, so nothing is told twice. */
+struct store_load {
+	bool streams_done, offsets_done;
+	struct ulid last_stream;
+	int64_t last_node;
+	size_t rows; /* of the page at hand */
+};
+
+struct store {
+	struct loop *loop;
+	struct store_callbacks cb;
+	uint64_t node_id;
+	size_t memory_max;
+	char *conninfo, *user;
+	struct store_migrations migrations;
+	size_t migrated; /* migrations that the database has */
+
+	enum store_state state;
+	bool ready; /* as the user was told */
+	bool was_ready;
+	struct store_conn *writer;
+	struct store_reader *reader;
+	struct store_setup setup;
+	struct store_load load;
+
+	char instance[STORE_INSTANCE_SIZE];
+	bool claimed;         /* flush_marker carries our instance */
+	uint64_t incarnation; /* of this node */
+
+	struct store_flushes flushes; /* in order; the first may be on its way, the last is being formed */
+	struct store_flush *sent;     /* on its way, or in doubt */
+	bool sent_failed;             /* an error came back for it */
+	uint64_t last_number;         /* of the newest flush */
+	uint64_t last_sent;           /* the highest that ever left */
+	uint64_t confirmed;
+	size_t bytes; /* of all flushes */
+	uint64_t seed;
+	struct buf scratch;
+	struct loop_defer kick; /* sends what was put in this turn */
+	struct loop_timer *timer;
+	struct backoff retry;
+	struct rng rng;
+	struct mono sent_at;
+
+	char error[STORE_WHY_BYTES]; /* the last trouble */
+	struct loop_defer die;       /* on_fatal is called from the loop */
+};
+
+/* --- store_pg.c --- */
+/* The setup is through: settles the flush in doubt (committed or not) and goes to work. */
+void store_up(struct store *s);
+/* The flush in doubt turned out to be committed. */
+void store_confirm(struct store *s);
+/* The setup failed; or for good. */
+void store_down(struct store *s, const char *why);
+void store_fatal(struct store *s, const char *why);
+
+/* --- store_pg_setup.c: the checklist on a new connection of the writer --- */
+void store_setup_start(struct store *s);
+/* Notes why this step failed; the checklist ends after it.  fatal: trying again can't help. */
+void store_setup_fail(struct store *s, bool fatal, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* --- store_pg_load.c: two steps of it --- */
+int store_load_streams_ask(struct store *s) MUST_USE;
+void store_load_streams_answer(struct store *s, const struct pg_result *res);
+int store_load_offsets_ask(struct store *s) MUST_USE;
+void store_load_offsets_answer(struct store *s, const struct pg_result *res);
+
+/* --- store_pg_read.c: the connection for reads and pruning --- */
+struct store_reader *store_reader_new(struct loop *l, const char *conninfo, const char *user) MUST_USE;
+void store_reader_free(struct store_reader *r);
+/* The database is away: all waiting reads fail. */
+void store_reader_fail(struct store_reader *r);
+int store_reader_add(struct store_reader *r, enum store_box box, const struct ulid *stream, uint64_t from_seq,
+    size_t max_bytes, store_batch_fn *fn, void *arg) MUST_USE;
+
+#endif

@@ -1,0 +1,459 @@
+/* store_pg_flush: see store_pg_flush.h. */
+#include "consensusd/store_pg_flush.h"
+
+#include <postgresql/libpq-fe.h>
+#include <string.h>
+
+#include "common/base/be.h"
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "common/base/mem.h"
+#include "consensusd/pg_array.h"
+
+enum { PARAMS_MAX = 16, YEAR_9999_MS_HIGH = 253402300 };
+
+struct store_flush *
+store_flush_new(uint64_t number, uint64_t seed)
+{
+	struct store_flush *f = mem_calloc(1, sizeof(*f));
+
+	if (f == NULL)
+		return NULL;
+	f->number = number;
+	f->bytes = sizeof(*f);
+	store_marks_init(&f->processed, seed);
+	for (int box = 0; box < STORE_BOXES; box++)
+		store_marks_init(&f->cleared[box], seed);
+	return f;
+}
+
+void
+store_flush_free(struct store_flush *f)
+{
+	if (f == NULL)
+		return;
+	for (size_t i = 0; i < f->stream_count; i++)
+		mem_free((void *)(uintptr_t)f->streams[i].meta);
+	mem_free(f->streams);
+	mem_free(f->nodes);
+	for (int box = 0; box < STORE_BOXES; box++) {
+		for (size_t i = 0; i < f->batch_count[box]; i++)
+			batch_unref(f->batches[box][i].batch);
+		mem_free(f->batches[box]);
+		store_marks_fini(&f->cleared[box]);
+	}
+	store_marks_fini(&f->processed);
+	mem_free(f);
+}
+
+bool
+store_flush_is_full(const struct store_flush *f)
+{
+	return f->bytes >= STORE_FLUSH_MAX_BYTES || f->rows >= STORE_FLUSH_MAX_ROWS;
+}
+
+/* Room for one more element of size bytes in an array. */
+static int
+grow(void *array, size_t *cap, size_t count, size_t size)
+{
+	void **p = array, *bigger;
+	size_t n = *cap == 0 ? 4 : *cap * 2;
+
+	if (count < *cap)
+		return 0;
+	bigger = mem_reallocarray(*p, n, size);
+	if (bigger == NULL)
+		return ERR_NOMEM;
+	*p = bigger;
+	*cap = n;
+	return 0;
+}
+
+static void
+took(struct store_flush *f, size_t bytes)
+{
+	f->bytes += bytes;
+	f->rows++;
+}
+
+int
+store_flush_add_stream(struct store_flush *f, const struct store_stream *row)
+{
+	struct store_stream copy = *row;
+
+	if (grow(&f->streams, &f->stream_cap, f->stream_count, sizeof(*row)) != 0)
+		return ERR_NOMEM;
+	copy.meta = mem_dup(row->meta, row->meta_len);
+	if (copy.meta == NULL)
+		return ERR_NOMEM;
+	f->streams[f->stream_count++] = copy;
+	took(f, sizeof(copy) + row->meta_len);
+	return 0;
+}
+
+int
+store_flush_add_node(struct store_flush *f, const struct flush_node *row)
+{
+	if (grow(&f->nodes, &f->node_cap, f->node_count, sizeof(*row)) != 0)
+		return ERR_NOMEM;
+	f->nodes[f->node_count++] = *row;
+	took(f, sizeof(*row));
+	return 0;
+}
+
+int
+store_flush_add_batch(struct store_flush *f, enum store_box box, struct batch *b, uint64_t src_node)
+{
+	if (grow(&f->batches[box], &f->batch_cap[box], f->batch_count[box], sizeof(struct flush_batch)) != 0)
+		return ERR_NOMEM;
+	f->batches[box][f->batch_count[box]++] = (struct flush_batch){batch_ref(b), src_node};
+	took(f, sizeof(*b) + b->body_len);
+	return 0;
+}
+
+static int
+add_mark(struct store_flush *f, struct store_marks *marks, const struct store_mark *m)
+{
+	size_t before = marks->count;
+	int err = store_marks_add(marks, &m->stream_id, m->node_id, m->src_node, m->first_seq, m->last_seq);
+
+	if (err == 0 && marks->count > before)
+		took(f, sizeof(*m));
+	return err;
+}
+
+int
+store_flush_add_processed(struct store_flush *f, const struct store_mark *m)
+{
+	return add_mark(f, &f->processed, m);
+}
+
+int
+store_flush_add_cleared(
+    struct store_flush *f, enum store_box box, const struct ulid *stream, uint64_t upto_seq)
+{
+	struct store_mark m = {.stream_id = *stream, .first_seq = upto_seq, .last_seq = upto_seq};
+
+	return add_mark(f, &f->cleared[box], &m);
+}
+
+/* ---- statements ---- */
+
+enum statement {
+	STMT_MARKER,
+	STMT_STREAM,
+	STMT_NODE,
+	STMT_OUTBOX,
+	STMT_INBOX,
+	STMT_PROGRESS,
+	STMT_CLEAR_OUTBOX,
+	STMT_CLEAR_INBOX,
+	STMT_COUNT
+};
+
+#define CLEAR(box)                                                                                           \
+	"DELETE FROM " box " AS b USING unnest($1::uuid[], $2::bigint[]) AS c(stream_id, upto)"              \
+	" WHERE b.stream_id = c.stream_id AND b.first_seq <= c.upto AND b.last_seq <= c.upto"
+
+static const struct {
+	const char *name, *sql;
+} statements[STMT_COUNT] = {
+    /* The marker must be where the flush before left it: otherwise the NULL fails this transaction. */
+    [STMT_MARKER] = {"marker",
+	"UPDATE flush_marker SET incarnation = $2::bigint, updated = now(),"
+	" flush = CASE WHEN instance = $3::text::uuid AND flush = $1::bigint - 1 THEN $1::bigint END"},
+    [STMT_STREAM] = {"stream",
+	"INSERT INTO streams (stream_id, tenant_id, src_node, dst_nodes, qos, priority, epoch, state,"
+	" close_seq, source_key, key_id, signed_meta, created)"
+	" VALUES ($1::uuid, $2::text, $3::bigint, $4::bigint[], $5::text, $6::bigint, $7::bigint, $8::bigint,"
+	" $9::bigint, $10::bytea, $11::bytea, $12::bytea,"
+	" timestamptz 'epoch' + $13::bigint * interval '1 millisecond')"
+	" ON CONFLICT (stream_id) DO UPDATE SET dst_nodes = EXCLUDED.dst_nodes, qos = EXCLUDED.qos,"
+	" priority = EXCLUDED.priority, epoch = EXCLUDED.epoch, state = EXCLUDED.state,"
+	" close_seq = EXCLUDED.close_seq, source_key = EXCLUDED.source_key, key_id = EXCLUDED.key_id,"
+	" signed_meta = EXCLUDED.signed_meta, updated = now()"},
+    [STMT_NODE] = {"node",
+	"INSERT INTO nodes (node_id, pubkey, name, status, incarnation)"
+	" VALUES ($1::bigint, $2::bytea, $3::text, $4::text, $5::bigint)"
+	" ON CONFLICT (node_id) DO UPDATE SET pubkey = EXCLUDED.pubkey, name = EXCLUDED.name,"
+	" status = EXCLUDED.status, incarnation = EXCLUDED.incarnation, last_seen = now(), updated = now()"},
+    [STMT_OUTBOX] = {"outbox",
+	"INSERT INTO outbox (stream_id, first_seq, last_seq, epoch, body_bytes, key_id, nonce, signature,"
+	" message_ids, payloads) VALUES ($1::uuid, $2::bigint, $3::bigint, $4::bigint, $5::bigint,"
+	" $6::bytea, $7::bytea, $8::bytea, $9::uuid[], $10::bytea[])"},
+    [STMT_INBOX] = {"inbox",
+	"INSERT INTO inbox (stream_id, first_seq, last_seq, epoch, body_bytes, key_id, nonce, signature,"
+	" message_ids, payloads, src_node) VALUES ($1::uuid, $2::bigint, $3::bigint, $4::bigint, $5::bigint,"
+	" $6::bytea, $7::bytea, $8::bytea, $9::uuid[], $10::bytea[], $11::bigint)"},
+    [STMT_PROGRESS] = {"progress",
+	"WITH p AS MATERIALIZED (SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[],"
+	" $5::bigint[]) AS t(stream_id, node_id, src_node, first_seq, last_seq)), o AS ("
+	"INSERT INTO stream_offsets AS f (stream_id, node_id, committed_seq)"
+	" SELECT stream_id, node_id, last_seq FROM p ON CONFLICT (stream_id, node_id) DO UPDATE SET"
+	" committed_seq = greatest(f.committed_seq, EXCLUDED.committed_seq), updated = now())"
+	" INSERT INTO delivery_log AS d (stream_id, dst_node, segment, src_node, first_seq, last_seq)"
+	" SELECT stream_id, node_id, g, src_node, greatest(first_seq, (g << 16) + 1),"
+	" least(last_seq, (g + 1) << 16)"
+	" FROM p, generate_series((first_seq - 1) >> 16, (last_seq - 1) >> 16) AS g"
+	" ON CONFLICT (stream_id, dst_node, segment) DO UPDATE SET"
+	" first_seq = least(d.first_seq, EXCLUDED.first_seq),"
+	" last_seq = greatest(d.last_seq, EXCLUDED.last_seq), updated = now()"},
+    [STMT_CLEAR_OUTBOX] = {"clear_outbox", CLEAR("outbox")},
+    [STMT_CLEAR_INBOX] = {"clear_inbox", CLEAR("inbox")},
+};
+
+int
+store_flush_prepare(struct pg_conn *pg)
+{
+	for (int i = 0; i < STMT_COUNT; i++)
+		if (PQsendPrepare(pg, statements[i].name, statements[i].sql, 0, NULL) == 0)
+			return ERR_CLOSED;
+	return PQpipelineSync(pg) != 0 ? 0 : ERR_CLOSED;
+}
+
+/* ---- parameters, in binary ---- */
+
+struct params {
+	int count;
+	const char *values[PARAMS_MAX];
+	int lengths[PARAMS_MAX], formats[PARAMS_MAX];
+	uint8_t words[PARAMS_MAX][8];
+};
+
+static void
+add_bytes(struct params *p, const void *data, size_t len)
+{
+	MUST(p->count < PARAMS_MAX && len <= INT32_MAX);
+	p->values[p->count] = data;
+	p->lengths[p->count] = (int)len;
+	p->formats[p->count] = 1;
+	p->count++;
+}
+
+/* 64 bits as they are: ids above INT64_MAX are negative in the database. */
+static void
+add_int8(struct params *p, uint64_t v)
+{
+	uint8_t *word = p->words[p->count];
+
+	be_store64(word, v);
+	add_bytes(p, word, 8);
+}
+
+static void
+add_text(struct params *p, const char *text)
+{
+	add_bytes(p, text, strlen(text));
+}
+
+static int
+send(struct pg_conn *pg, enum statement stmt, const struct params *p)
+{
+	return PQsendQueryPrepared(
+		   pg, statements[stmt].name, p->count, p->values, p->lengths, p->formats, 1) != 0
+		   ? 0
+		   : ERR_CLOSED;
+}
+
+/* Text from elsewhere: what PostgreSQL might refuse as UTF-8 would hold up all that is written. */
+static const char *
+plain_text(const char *text, char *out, size_t size)
+{
+	size_t n = 0;
+
+	for (; text[n] != '\0' && n + 1 < size; n++)
+		out[n] = text[n] >= ' ' && text[n] <= '~' ? text[n] : '?';
+	out[n] = '\0';
+	return out;
+}
+
+static int
+send_marker(const struct store_flush *f, struct pg_conn *pg, const char *instance, uint64_t incarnation)
+{
+	struct params p = {0};
+
+	add_int8(&p, f->number);
+	add_int8(&p, incarnation);
+	add_text(&p, instance);
+	return send(pg, STMT_MARKER, &p);
+}
+
+static int
+send_stream(const struct store_stream *row, struct pg_conn *pg, struct buf *scratch)
+{
+	const uint64_t year_9999_ms = YEAR_9999_MS_HIGH * UINT64_C(1000000);
+	struct params p = {0};
+	char tenant[sizeof(row->tenant_id)], qos[sizeof(row->qos)];
+	int err;
+
+	buf_reset(scratch);
+	err = pg_array_begin(scratch, PG_INT8, (uint32_t)row->dst_count);
+	for (size_t i = 0; i < row->dst_count && err == 0; i++)
+		err = pg_array_put_int8(scratch, (int64_t)row->dst_nodes[i]);
+	if (err != 0)
+		return err;
+	add_bytes(&p, row->stream_id.b, ULID_BYTES);
+	add_text(&p, plain_text(row->tenant_id, tenant, sizeof(tenant)));
+	add_int8(&p, row->src_node);
+	add_bytes(&p, buf_head(scratch), buf_left(scratch));
+	add_text(&p, plain_text(row->qos, qos, sizeof(qos)));
+	add_int8(&p, (uint64_t)(int64_t)row->priority);
+	add_int8(&p, row->epoch);
+	add_int8(&p, row->state);
+	add_int8(&p, row->close_seq);
+	add_bytes(&p, row->source_key, sizeof(row->source_key));
+	add_bytes(&p, row->key_id, sizeof(row->key_id));
+	add_bytes(&p, row->meta, row->meta_len);
+	/* PostgreSQL's time ends, too, and this comes from another node. */
+	add_int8(&p, row->created_unix_ms < year_9999_ms ? row->created_unix_ms : year_9999_ms);
+	return send(pg, STMT_STREAM, &p);
+}
+
+static int
+send_node(const struct flush_node *row, struct pg_conn *pg)
+{
+	struct params p = {0};
+	char name[sizeof(row->name)];
+
+	add_int8(&p, row->node_id);
+	add_bytes(&p, row->pubkey, sizeof(row->pubkey));
+	add_text(&p, plain_text(row->name, name, sizeof(name)));
+	add_text(&p, row->status);
+	add_int8(&p, row->incarnation);
+	return send(pg, STMT_NODE, &p);
+}
+
+static int
+send_batch(const struct flush_batch *fb, enum store_box box, struct pg_conn *pg, struct buf *scratch)
+{
+	const struct batch *b = fb->batch;
+	struct params p = {0};
+	size_t ids_len;
+	int err;
+
+	buf_reset(scratch);
+	err = pg_array_put_ids(scratch, b);
+	ids_len = buf_left(scratch);
+	if (err == 0)
+		err = pg_array_put_payloads(scratch, b);
+	if (err != 0)
+		return err;
+	add_bytes(&p, b->stream_id.b, ULID_BYTES);
+	add_int8(&p, b->first_seq);
+	add_int8(&p, batch_last_seq(b));
+	add_int8(&p, b->epoch);
+	add_int8(&p, b->body_len);
+	add_bytes(&p, b->key_id, sizeof(b->key_id));
+	add_bytes(&p, b->nonce, sizeof(b->nonce));
+	add_bytes(&p, b->signature, sizeof(b->signature));
+	add_bytes(&p, buf_head(scratch), ids_len);
+	add_bytes(&p, buf_head(scratch) + ids_len, buf_left(scratch) - ids_len);
+	if (box == STORE_INBOX)
+		add_int8(&p, fb->src_node);
+	return send(pg, box == STORE_INBOX ? STMT_INBOX : STMT_OUTBOX, &p);
+}
+
+/* ---- marks, a column at a time ---- */
+
+enum column { COL_STREAM, COL_NODE, COL_SRC, COL_FIRST, COL_LAST };
+
+static uint64_t
+mark_word(const struct store_mark *m, enum column col)
+{
+	switch (col) {
+	case COL_NODE:
+		return m->node_id;
+	case COL_SRC:
+		return m->src_node;
+	case COL_FIRST:
+		return m->first_seq;
+	default:
+		return m->last_seq;
+	}
+}
+
+static int
+put_column(struct buf *out, const struct store_marks *marks, enum column col)
+{
+	int err = pg_array_begin(out, col == COL_STREAM ? PG_UUID : PG_INT8, (uint32_t)marks->count);
+
+	for (size_t i = 0; i < marks->count && err == 0; i++) {
+		const struct store_mark *m = &marks->items[i];
+
+		err = col == COL_STREAM ? pg_array_put(out, m->stream_id.b, ULID_BYTES)
+					: pg_array_put_int8(out, (int64_t)mark_word(m, col));
+	}
+	return err;
+}
+
+static int
+send_marks(const struct store_marks *marks, enum statement stmt, const enum column *cols, size_t col_count,
+    struct pg_conn *pg, struct buf *scratch)
+{
+	struct params p = {0};
+	size_t ends[PARAMS_MAX], at = 0;
+	int err = 0;
+
+	if (marks->count == 0)
+		return 0;
+	buf_reset(scratch);
+	for (size_t i = 0; i < col_count && err == 0; i++) {
+		err = put_column(scratch, marks, cols[i]);
+		ends[i] = buf_left(scratch);
+	}
+	if (err != 0)
+		return err;
+	for (size_t i = 0; i < col_count; i++) {
+		add_bytes(&p, buf_head(scratch) + at, ends[i] - at);
+		at = ends[i];
+	}
+	return send(pg, stmt, &p);
+}
+
+static int
+send_batches(const struct store_flush *f, struct pg_conn *pg, struct buf *scratch)
+{
+	for (int box = 0; box < STORE_BOXES; box++)
+		for (size_t i = 0; i < f->batch_count[box]; i++) {
+			int err = send_batch(&f->batches[box][i], (enum store_box)box, pg, scratch);
+
+			if (err != 0)
+				return err;
+		}
+	return 0;
+}
+
+static int
+send_rows(const struct store_flush *f, struct pg_conn *pg, struct buf *scratch)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < f->stream_count && err == 0; i++)
+		err = send_stream(&f->streams[i], pg, scratch);
+	for (size_t i = 0; i < f->node_count && err == 0; i++)
+		err = send_node(&f->nodes[i], pg);
+	return err;
+}
+
+int
+store_flush_send(const struct store_flush *f, struct pg_conn *pg, struct buf *scratch, const char *instance,
+    uint64_t incarnation)
+{
+	static const enum column progress[] = {COL_STREAM, COL_NODE, COL_SRC, COL_FIRST, COL_LAST};
+	static const enum column clear[] = {COL_STREAM, COL_LAST};
+	int err = send_marker(f, pg, instance, incarnation);
+
+	if (err == 0)
+		err = send_rows(f, pg, scratch);
+	if (err == 0)
+		err = send_batches(f, pg, scratch);
+	if (err == 0)
+		err = send_marks(&f->processed, STMT_PROGRESS, progress, 5, pg, scratch);
+	if (err == 0)
+		err = send_marks(&f->cleared[STORE_OUTBOX], STMT_CLEAR_OUTBOX, clear, 2, pg, scratch);
+	if (err == 0)
+		err = send_marks(&f->cleared[STORE_INBOX], STMT_CLEAR_INBOX, clear, 2, pg, scratch);
+	if (err != 0)
+		return err;
+	return PQpipelineSync(pg) != 0 ? 0 : ERR_CLOSED;
+}

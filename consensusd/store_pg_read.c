@@ -1,0 +1,412 @@
+/*
+ * store_pg_read: the second connection: reads of batches, one at a time, and the pruning of what
+ * nobody will ask for again.
+ */
+#include <postgresql/libpq-fe.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "common/base/be.h"
+#include "common/base/err.h"
+#include "common/base/mem.h"
+#include "common/os/log.h"
+#include "common/os/metrics.h"
+#include "consensusd/pg_array.h"
+#include "consensusd/store_pg.h"
+
+enum {
+	PRUNE_INTERVAL_MS = 3600000, /* between rounds */
+	PRUNE_AGAIN_MS = 1000,       /* while a round found a full portion */
+	PRUNE_STREAMS = 100,         /* a portion */
+};
+
+static struct metric metric_reads = METRIC_COUNTER_INIT("mesh_store_reads_total", "Reads of batches", NULL);
+static struct metric metric_read_failures =
+    METRIC_COUNTER_INIT("mesh_store_read_failures_total", "Reads of batches that failed", NULL);
+static struct metric metric_pruned =
+    METRIC_COUNTER_INIT("mesh_store_pruned_streams_total", "Closed streams removed from the database", NULL);
+
+struct read_request {
+	STAILQ_ENTRY(read_request) next;
+	enum store_box box;
+	struct ulid stream;
+	uint64_t from_seq;
+	uint64_t max_bytes;
+	store_batch_fn *fn;
+	void *arg;
+};
+
+struct store_reader {
+	struct store_conn *conn;
+	bool ready; /* statements are prepared */
+	STAILQ_HEAD(, read_request) queue;
+	size_t count;
+	struct read_request *current; /* asked, not in the queue; NULL while pruning or idle */
+	int current_err;
+	struct loop_timer *prune_timer;
+	bool prune_due;
+	int pruned;
+};
+
+/*
+ * From the batch that holds from_seq on, 1024 at most.  The rows are numbered by their keys first and summed
+ * up then, so that no payload beyond max_bytes is touched.
+ */
+#define READ(box)                                                                                            \
+	"SELECT first_seq, last_seq, epoch, key_id, nonce, signature, message_ids, payloads FROM ("          \
+	"SELECT b.*, sum(body_bytes) OVER (ORDER BY first_seq) AS upto FROM ("                               \
+	"SELECT * FROM " box " WHERE stream_id = $1::uuid AND first_seq >= coalesce(("                       \
+	"SELECT max(first_seq) FROM " box " WHERE stream_id = $1::uuid AND first_seq <= $2::bigint),"        \
+	" $2::bigint) ORDER BY first_seq LIMIT 1025) AS b WHERE last_seq >= $2::bigint) AS c"                \
+	" WHERE upto <= $3::bigint OR upto = body_bytes ORDER BY first_seq LIMIT 1024"
+
+static const char *const names[STORE_BOXES] = {[STORE_OUTBOX] = "read_outbox", [STORE_INBOX] = "read_inbox"};
+static const char *const queries[STORE_BOXES] = {
+    [STORE_OUTBOX] = READ("outbox"), [STORE_INBOX] = READ("inbox")};
+
+static void reader_next(struct store_reader *r);
+
+/* ---- one read ---- */
+
+static void
+read_end(struct store_reader *r, int err)
+{
+	struct read_request *q = r->current;
+
+	r->current = NULL;
+	if (err != 0)
+		metric_inc(&metric_read_failures);
+	q->fn(q->arg, NULL, err);
+	mem_free(q);
+}
+
+static int
+column_copy(const PGresult *res, int row, int column, void *out, size_t size)
+{
+	if ((size_t)PQgetlength(res, row, column) != size)
+		return ERR_FORMAT;
+	memcpy(out, PQgetvalue(res, row, column), size);
+	return 0;
+}
+
+/* A row as a batch. */
+static int
+batch_get(const PGresult *res, int row, const struct ulid *stream, struct batch **out)
+{
+	uint8_t first[8], last[8], epoch[8];
+	struct batch *b;
+	int err = pg_array_get_batch(PQgetvalue(res, row, 6), (size_t)PQgetlength(res, row, 6),
+	    PQgetvalue(res, row, 7), (size_t)PQgetlength(res, row, 7), &b);
+
+	if (err != 0)
+		return err;
+	if (column_copy(res, row, 0, first, 8) != 0 || column_copy(res, row, 1, last, 8) != 0 ||
+	    column_copy(res, row, 2, epoch, 8) != 0 ||
+	    column_copy(res, row, 3, b->key_id, sizeof(b->key_id)) != 0 ||
+	    column_copy(res, row, 4, b->nonce, sizeof(b->nonce)) != 0 ||
+	    column_copy(res, row, 5, b->signature, sizeof(b->signature)) != 0)
+		err = ERR_FORMAT;
+	b->stream_id = *stream;
+	if (err == 0) {
+		b->first_seq = be_load64(first);
+		b->epoch = be_load64(epoch);
+		err = batch_check(b);
+	}
+	if (err == 0 && batch_last_seq(b) != be_load64(last))
+		err = ERR_FORMAT;
+	if (err != 0) {
+		batch_unref(b);
+		return err;
+	}
+	*out = b;
+	return 0;
+}
+
+static void
+read_row(struct store_reader *r, const PGresult *res, int row)
+{
+	struct read_request *q = r->current;
+	struct batch *b;
+	int err = batch_get(res, row, &q->stream, &b);
+
+	if (err != 0) {
+		log_error("store: a row of %s makes no sense: %s", q->box == STORE_INBOX ? "inbox" : "outbox",
+		    err_text(err));
+		r->current_err = err;
+		return;
+	}
+	q->fn(q->arg, b, 0);
+}
+
+static void
+on_read(void *ctx, const struct pg_result *res)
+{
+	struct store_reader *r = ctx;
+	char text[STORE_CONN_TROUBLE_BYTES];
+
+	if (res == NULL) {
+		/* The reads may have been failed meanwhile; the answer is nobody's then. */
+		if (r->current != NULL)
+			read_end(r, r->current_err);
+		reader_next(r);
+		return;
+	}
+	switch (PQresultStatus(res)) {
+	case PGRES_SINGLE_TUPLE:
+	case PGRES_TUPLES_OK:
+		for (int i = 0; i < PQntuples(res) && r->current != NULL && r->current_err == 0; i++)
+			read_row(r, res, i);
+		break;
+	default:
+		store_conn_trouble(r->conn, res, text);
+		log_warn("store: reading failed: %s", text);
+		r->current_err = ERR_UNAVAIL;
+	}
+}
+
+static int
+read_send(struct store_reader *r, const struct read_request *q)
+{
+	struct pg_conn *pg = store_conn_pg(r->conn);
+	uint8_t from[8], max[8];
+	const char *values[] = {(const char *)q->stream.b, (const char *)from, (const char *)max};
+	const int lengths[] = {ULID_BYTES, 8, 8}, formats[] = {1, 1, 1};
+
+	be_store64(from, q->from_seq);
+	be_store64(max, q->max_bytes);
+	if (PQsendQueryPrepared(pg, names[q->box], 3, values, lengths, formats, 1) == 0)
+		return ERR_CLOSED;
+	/* Row by row: the batches are in memory once. */
+	return PQsetSingleRowMode(pg) != 0 ? 0 : ERR_CLOSED;
+}
+
+static void
+read_start(struct store_reader *r)
+{
+	r->current = STAILQ_FIRST(&r->queue);
+	STAILQ_REMOVE_HEAD(&r->queue, next);
+	r->count--;
+	r->current_err = 0;
+	metric_inc(&metric_reads);
+	if (read_send(r, r->current) != 0) {
+		r->ready = false;
+		store_conn_retry(r->conn);
+		read_end(r, ERR_UNAVAIL);
+		return;
+	}
+	store_conn_await(r->conn, on_read);
+}
+
+/* ---- pruning ---- */
+
+static void
+on_pruned(void *ctx, const struct pg_result *res)
+{
+	struct store_reader *r = ctx;
+	char text[STORE_CONN_TROUBLE_BYTES];
+
+	if (res == NULL) {
+		metric_add(&metric_pruned, r->pruned);
+		loop_timer_arm_ms(
+		    r->prune_timer, r->pruned == PRUNE_STREAMS ? PRUNE_AGAIN_MS : PRUNE_INTERVAL_MS);
+		reader_next(r);
+		return;
+	}
+	if (PQresultStatus(res) == PGRES_TUPLES_OK) {
+		r->pruned = PQntuples(res);
+		return;
+	}
+	store_conn_trouble(r->conn, res, text);
+	log_warn("store: pruning failed: %s", text);
+}
+
+/* A stream that has been closed for so long that neither end will name it again. */
+static void
+prune_start(struct store_reader *r)
+{
+	static const char sql[] =
+	    "WITH old AS MATERIALIZED (SELECT stream_id FROM streams WHERE state = 2"
+	    " AND updated < now() - interval '30 days' ORDER BY updated LIMIT 100),"
+	    " a AS (DELETE FROM stream_offsets AS t USING old WHERE t.stream_id = old.stream_id),"
+	    " b AS (DELETE FROM delivery_log AS t USING old WHERE t.stream_id = old.stream_id),"
+	    " c AS (DELETE FROM outbox AS t USING old WHERE t.stream_id = old.stream_id),"
+	    " d AS (DELETE FROM inbox AS t USING old WHERE t.stream_id = old.stream_id)"
+	    " DELETE FROM streams AS t USING old WHERE t.stream_id = old.stream_id RETURNING 1";
+
+	r->prune_due = false;
+	r->pruned = 0;
+	if (PQsendQuery(store_conn_pg(r->conn), sql) == 0) {
+		r->ready = false;
+		store_conn_retry(r->conn);
+		return;
+	}
+	store_conn_await(r->conn, on_pruned);
+}
+
+static void
+on_prune_timer(void *arg)
+{
+	struct store_reader *r = arg;
+
+	r->prune_due = true;
+	reader_next(r);
+}
+
+/* ---- the connection ---- */
+
+/* The next thing to do; reads go first. */
+static void
+reader_next(struct store_reader *r)
+{
+	if (!r->ready || store_conn_busy(r->conn))
+		return;
+	if (!STAILQ_EMPTY(&r->queue))
+		read_start(r);
+	else if (r->prune_due)
+		prune_start(r);
+}
+
+static void
+on_setup(void *ctx, const struct pg_result *res)
+{
+	struct store_reader *r = ctx;
+	char text[STORE_CONN_TROUBLE_BYTES];
+
+	if (res == NULL) {
+		if (r->current_err != 0) {
+			store_conn_retry(r->conn);
+			return;
+		}
+		r->ready = true;
+		store_conn_settled(r->conn);
+		reader_next(r);
+		return;
+	}
+	if (PQresultStatus(res) != PGRES_COMMAND_OK) {
+		store_conn_trouble(r->conn, res, text);
+		log_warn("store: the connection for reading: %s", text);
+		r->current_err = ERR_UNAVAIL;
+	}
+}
+
+static void
+on_up(void *ctx)
+{
+	struct store_reader *r = ctx;
+	char sql[4096];
+
+	r->current_err = 0;
+	snprintf(sql, sizeof(sql),
+	    "SET search_path = mesh; SET timezone = 'UTC'; SET statement_timeout = '10s';"
+	    " SET lock_timeout = '5s'; SET synchronous_commit = off; SET client_min_messages = warning;"
+	    " SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off;"
+	    " SET enable_mergejoin = off; SET enable_bitmapscan = off; SET jit = off;"
+	    " PREPARE %s AS %s; PREPARE %s AS %s",
+	    names[0], queries[0], names[1], queries[1]);
+	if (PQsendQuery(store_conn_pg(r->conn), sql) == 0)
+		store_conn_retry(r->conn);
+	else
+		store_conn_await(r->conn, on_setup);
+}
+
+static void
+on_down(void *ctx, const char *why)
+{
+	struct store_reader *r = ctx;
+
+	r->ready = false;
+	log_info("store: the connection for reading is gone: %s", why);
+	if (r->current != NULL)
+		read_end(r, ERR_UNAVAIL);
+}
+
+static void
+metrics_register(void)
+{
+	static bool done;
+
+	if (done)
+		return;
+	done = true;
+	metrics_add(&metric_reads);
+	metrics_add(&metric_read_failures);
+	metrics_add(&metric_pruned);
+}
+
+struct store_reader *
+store_reader_new(struct loop *l, const char *conninfo, const char *user)
+{
+	struct store_reader *r = mem_calloc(1, sizeof(*r));
+	const struct store_conn_callbacks cb = {.on_up = on_up, .on_down = on_down, .ctx = r};
+
+	if (r == NULL)
+		return NULL;
+	metrics_register();
+	STAILQ_INIT(&r->queue);
+	r->prune_timer = loop_timer_new(l, on_prune_timer, r);
+	r->conn = r->prune_timer != NULL ? store_conn_new(l, conninfo, user, &cb) : NULL;
+	if (r->conn == NULL) {
+		store_reader_free(r);
+		return NULL;
+	}
+	loop_timer_arm_ms(r->prune_timer, PRUNE_INTERVAL_MS);
+	return r;
+}
+
+void
+store_reader_free(struct store_reader *r)
+{
+	struct read_request *q;
+
+	if (r == NULL)
+		return;
+	store_conn_free(r->conn);
+	if (r->prune_timer != NULL)
+		loop_timer_free(r->prune_timer);
+	while ((q = STAILQ_FIRST(&r->queue)) != NULL) {
+		STAILQ_REMOVE_HEAD(&r->queue, next);
+		mem_free(q);
+	}
+	mem_free(r->current);
+	mem_free(r);
+}
+
+void
+store_reader_fail(struct store_reader *r)
+{
+	if (r == NULL)
+		return;
+	if (r->current != NULL)
+		read_end(r, ERR_UNAVAIL);
+	/* Those that are added by the callbacks fail at once: the store is not ready. */
+	while (!STAILQ_EMPTY(&r->queue)) {
+		r->current = STAILQ_FIRST(&r->queue);
+		STAILQ_REMOVE_HEAD(&r->queue, next);
+		r->count--;
+		read_end(r, ERR_UNAVAIL);
+	}
+}
+
+int
+store_reader_add(struct store_reader *r, enum store_box box, const struct ulid *stream, uint64_t from_seq,
+    size_t max_bytes, store_batch_fn *fn, void *arg)
+{
+	struct read_request *q;
+
+	if (r->count == STORE_READS_MAX)
+		return ERR_FULL;
+	q = mem_calloc(1, sizeof(*q));
+	if (q == NULL)
+		return ERR_NOMEM;
+	*q = (struct read_request){.box = box,
+	    .stream = *stream,
+	    .from_seq = from_seq > INT64_MAX ? INT64_MAX : from_seq,
+	    .max_bytes = max_bytes > INT32_MAX ? INT32_MAX : max_bytes,
+	    .fn = fn,
+	    .arg = arg};
+	STAILQ_INSERT_TAIL(&r->queue, q, next);
+	r->count++;
+	reader_next(r);
+	return 0;
+}

@@ -1,0 +1,41 @@
+/*
+ * transport: the client of transportd (edge consensus_transport): frames out and in, signatures for
+ * hellos, and what to hold.  Frames from this node to itself never leave the process.
+ */
+#ifndef CONSENSUSD_TRANSPORT_H
+#define CONSENSUSD_TRANSPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/must.h"
+#include "proto/e2e.pb.h"
+
+struct batch;
+struct channel;
+struct engine;
+struct transport;
+
+/* NULL: no memory.  The channel is attached with transport_attach(). */
+struct transport *transport_new(struct engine *e) MUST_USE;
+void transport_free(struct transport *t);
+/* What channel_connect() or daemon_connect() takes. */
+const struct channel_conf *transport_channel_conf(struct transport *t);
+void transport_attach(struct transport *t, struct channel *ch);
+/* Says who we are, as soon as that is known (incarnation: the store). */
+void transport_identify(struct transport *t);
+bool transport_up(const struct transport *t);
+/* Whether data for node may be sent now. */
+bool transport_ready(const struct transport *t, uint64_t node);
+
+/* Queues all fragments of b.  What can't be sent is lost, and repaired like any loss. */
+void transport_send_batch(struct transport *t, const struct batch *b, const char *tenant, uint64_t node);
+/* Queues one frame; h has msg_type, stream_id and what goes with them. */
+void transport_send(
+    struct transport *t, mesh_e2e_Header *h, uint64_t node, const void *payload, size_t len);
+/* Hands what was queued to transportd, and this node's own frames to itself.  True if some of these
+ * are left. */
+bool transport_turn(struct transport *t);
+
+#endif

@@ -1,0 +1,215 @@
+/*
+ * gatewayd: the API of a node: gRPC for applications, the control socket for meshctl.
+ */
+#include <string.h>
+#include <sys/resource.h>
+
+#include "common/base/err.h"
+#include "common/base/mem.h"
+#include "common/os/clock.h"
+#include "common/os/conf.h"
+#include "common/os/daemon.h"
+#include "common/os/log.h"
+#include "common/os/loop.h"
+#include "gatewayd/auth.h"
+#include "gatewayd/call.h"
+#include "gatewayd/conns.h"
+#include "gatewayd/control.h"
+#include "gatewayd/events.h"
+#include "gatewayd/gateway.h"
+#include "gatewayd/gateway_metrics.h"
+#include "gatewayd/health.h"
+#include "gatewayd/limits.h"
+#include "gatewayd/listeners.h"
+#include "gatewayd/sandbox_table.h"
+
+static const char stopping[] = "the node's API is stopping; connect again";
+
+/* A connection is a descriptor: as many as are allowed, plus the siblings and the listeners. */
+static void
+descriptors_raise(void)
+{
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) != 0 || r.rlim_cur == r.rlim_max)
+		return;
+	r.rlim_cur = r.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &r) != 0)
+		log_warn("the limit of open files could not be raised");
+}
+
+static int
+parts_new(struct gateway *gw)
+{
+	request_table_init(&gw->requests, REQUESTS_MAX);
+	api_consensus_init(&gw->backends[BACKEND_CONSENSUS], gw);
+	api_router_init(&gw->backends[BACKEND_ROUTER], gw);
+	api_transport_init(&gw->backends[BACKEND_TRANSPORT], gw);
+	for (unsigned i = 0; i < BACKEND_COUNT; i++)
+		LIST_INIT(&gw->backends[i].requests);
+	gw->calls = calls_new(gw);
+	gw->events = events_new();
+	gw->health = health_new();
+	gw->auth = auth_new();
+	gw->conns = conns_new(gw);
+	if (gw->calls == NULL || gw->events == NULL || gw->health == NULL || gw->auth == NULL ||
+	    gw->conns == NULL) {
+		log_error("out of memory");
+		return ERR_NOMEM;
+	}
+	return 0;
+}
+
+/* Files that a reload reads again; by their directories, because a new file takes the place of the old and
+ * Landlock's rule is about the old one. */
+static int
+paths_allow(struct gateway *gw)
+{
+	static const char *const keys[GATEWAY_FILES] = {"tls-cert", "tls-key", "client-ca", "token-file"};
+	struct daemon *d = gw->daemon;
+
+	for (size_t i = 0; i < GATEWAY_FILES; i++) {
+		const char *path = conf_str(d->conf, "gatewayd", keys[i]);
+		char *slash;
+
+		if (path == NULL)
+			continue;
+		if ((gw->dirs[i] = mem_strdup(path)) == NULL)
+			return ERR_NOMEM;
+		slash = strrchr(gw->dirs[i], '/');
+		if (slash == NULL || slash == gw->dirs[i])
+			strcpy(gw->dirs[i], slash == NULL ? "." : "/");
+		else
+			*slash = '\0';
+		if (sandbox_allow_path(&d->sandbox, gw->dirs[i], SANDBOX_READ) != 0)
+			return ERR_FULL;
+	}
+	return 0;
+}
+
+static int
+gateway_open(struct daemon *d)
+{
+	struct gateway *gw = mem_calloc(1, sizeof(*gw));
+	const char *tokens = conf_str(d->conf, "gatewayd", "token-file");
+	int rc;
+
+	if (gw == NULL)
+		return ERR_NOMEM;
+	d->ctx = gw;
+	gw->daemon = d;
+	gw->loop = d->loop;
+	gw->started_us = clock_mono().us;
+	gateway_limits_read(&gw->limits, d->conf);
+	gateway_metrics_init();
+	descriptors_raise();
+	if ((rc = parts_new(gw)) != 0)
+		return rc;
+	if (tokens != NULL && (rc = auth_load_tokens(gw->auth, tokens)) != 0)
+		return rc;
+	if ((gw->listeners = listeners_open(gw, d->conf)) == NULL)
+		return ERR_IO;
+	return paths_allow(gw);
+}
+
+/* The time to finish is over: what is open ends, and has a moment to be told so. */
+static void
+on_drain_timer(void *arg)
+{
+	struct gateway *gw = arg;
+
+	if (calls_count(gw->calls) == 0 || gw->drained) {
+		loop_stop(gw->loop);
+		return;
+	}
+	gw->drained = true;
+	calls_finish_all(gw->calls, GRPC_UNAVAILABLE, stopping);
+	loop_timer_arm_ms(gw->drain_timer, LINGER_MS);
+}
+
+static int
+gateway_start(struct daemon *d)
+{
+	struct gateway *gw = d->ctx;
+	int fd = d->listen_fd, rc;
+
+	d->listen_fd = -1;
+	gw->control = control_new(gw, fd);
+	gw->drain_timer = loop_timer_new(gw->loop, on_drain_timer, gw);
+	if (gw->control == NULL || gw->drain_timer == NULL)
+		return ERR_NOMEM;
+	for (unsigned i = 0; i < BACKEND_COUNT; i++)
+		if ((rc = backend_start(&gw->backends[i])) != 0)
+			return rc;
+	return listeners_start(gw->listeners);
+}
+
+static void
+gateway_reload(struct daemon *d, const struct conf *fresh)
+{
+	struct gateway *gw = d->ctx;
+	const char *tokens = conf_str(d->conf, "gatewayd", "token-file");
+
+	gateway_limits_read(&gw->limits, fresh);
+	/* The paths are those of the start (a changed one needs a restart); what they hold is read again. */
+	if (tokens != NULL && auth_load_tokens(gw->auth, tokens) != 0)
+		log_warn("the old tokens stay valid");
+	listeners_reload(gw->listeners, d->conf);
+}
+
+/* Calls without an end are ended, clients are asked to finish the others in time. */
+static void
+gateway_stop(struct daemon *d)
+{
+	struct gateway *gw = d->ctx;
+
+	if (gw->draining)
+		return;
+	gw->draining = true;
+	listeners_stop(gw->listeners);
+	calls_finish_endless(gw->calls, GRPC_UNAVAILABLE, stopping);
+	loop_timer_arm_ms(gw->drain_timer, gw->limits.drain_us / 1000);
+	conns_drain(gw->conns);
+	gateway_drain_check(gw);
+}
+
+static void
+gateway_fini(struct daemon *d)
+{
+	struct gateway *gw = d->ctx;
+
+	if (gw == NULL)
+		return;
+	listeners_free(gw->listeners);
+	control_free(gw->control);
+	conns_free(gw->conns);
+	for (unsigned i = 0; i < BACKEND_COUNT; i++)
+		backend_fini(&gw->backends[i]);
+	loop_timer_free(gw->drain_timer);
+	events_free(gw->events);
+	health_free(gw->health);
+	auth_free(gw->auth);
+	calls_free(gw->calls);
+	request_table_fini(&gw->requests);
+	for (size_t i = 0; i < GATEWAY_FILES; i++)
+		mem_free(gw->dirs[i]);
+	mem_free(gw);
+	d->ctx = NULL;
+}
+
+static const struct daemon_def gatewayd = {
+    .name = "gatewayd",
+    .summary = "the API of a mesh node: gRPC for applications, the control socket for meshctl",
+    .calls = sandbox_table,
+    .open = gateway_open,
+    .start = gateway_start,
+    .reload = gateway_reload,
+    .stop = gateway_stop,
+    .fini = gateway_fini,
+};
+
+int
+main(int argc, char **argv)
+{
+	return daemon_main(&gatewayd, argc, argv);
+}

@@ -1,0 +1,298 @@
+/* api_json: see api_json.h. */
+#include "meshctl/api_json.h"
+
+#include <string.h>
+
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "common/base/mem.h"
+#include "meshctl/out.h"
+#include "proto/mesh.pb.h"
+#include "proto/pb.h"
+
+static json_t *
+unreadable(const char *what)
+{
+	out_error("%s: the node's answer cannot be read (meshctl and the node must be of one release)", what);
+	return NULL;
+}
+
+static json_int_t
+num(int64_t v)
+{
+	return (json_int_t)v;
+}
+
+/* A list of entries that make() turns into values; NULL if one of them can't be read. */
+static json_t *
+rows_of(const struct pb_raw_list *list, json_t *(*make)(const struct pb_slice *))
+{
+	json_t *rows = json_array();
+
+	for (size_t i = 0; i < list->count; i++) {
+		json_t *row = make(&list->items[i]);
+
+		if (row == NULL) {
+			json_decref(rows);
+			return NULL;
+		}
+		json_array_append_new(rows, row);
+	}
+	return rows;
+}
+
+static int
+list_init(struct pb_raw_list *list, pb_callback_t *cb)
+{
+	*list = (struct pb_raw_list){
+	    .items = mem_calloc(API_JSON_ROWS_MAX, sizeof(*list->items)), .max = API_JSON_ROWS_MAX};
+	if (list->items == NULL)
+		return ERR_NOMEM;
+	pb_raw_list_decode(cb, list);
+	return 0;
+}
+
+/* --- the node itself --- */
+
+json_t *
+api_json_node_status(const struct buf *reply)
+{
+	mesh_v1_NodeStatus s = mesh_v1_NodeStatus_init_zero;
+	json_t *daemons;
+
+	if (pb_unpack(buf_head(reply), buf_left(reply), mesh_v1_NodeStatus_fields, &s) != 0)
+		return unreadable("GetNodeStatus");
+	daemons = json_array();
+	for (size_t i = 0; i < s.daemons_count; i++)
+		json_array_append_new(
+		    daemons, json_pack("{s:s, s:s, s:s, s:I, s:I}", "name", s.daemons[i].name, "state",
+				 s.daemons[i].state, "detail", s.daemons[i].detail, "pid",
+				 num(s.daemons[i].pid), "uptime_ms", num(s.daemons[i].uptime_ms)));
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:o}", "mesh_id", s.mesh_id, "mesh_name",
+	    s.mesh_name, "node_id", s.node_id, "node_name", s.node_name, "version", s.version, "serving",
+	    s.serving, "daemons", daemons);
+}
+
+/* --- the mesh --- */
+
+static json_t *
+node_row(const struct pb_slice *entry)
+{
+	mesh_v1_NodeInfo n = mesh_v1_NodeInfo_init_zero;
+
+	if (pb_unpack(entry->data, entry->len, mesh_v1_NodeInfo_fields, &n) != 0)
+		return NULL;
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I}", "node_id", n.node_id, "node_name",
+	    n.node_name, "status", n.status, "version", n.version, "region_id", n.region_id, "last_seen",
+	    num(n.last_seen), "incarnation", num((int64_t)n.incarnation), "lsa_seq", num((int64_t)n.lsa_seq),
+	    "hops", num(n.hops));
+}
+
+static json_t *
+link_detail(const mesh_v1_LinkDetail *d)
+{
+	return json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "address", d->address,
+	    "dialled", d->dialled, "since_unix_ms", num((int64_t)d->since_unix_ms), "rtt_min_us",
+	    num(d->rtt_min_us), "tx_bytes", num((int64_t)d->tx_bytes), "rx_bytes", num((int64_t)d->rx_bytes),
+	    "tx_frames", num((int64_t)d->tx_frames), "rx_frames", num((int64_t)d->rx_frames),
+	    "dropped_frames", num((int64_t)d->dropped_frames), "queued_bytes", num((int64_t)d->queued_bytes),
+	    "cipher", d->cipher);
+}
+
+static json_t *
+link_row(const struct pb_slice *entry)
+{
+	mesh_v1_LinkInfo l = mesh_v1_LinkInfo_init_zero;
+	json_t *row;
+
+	if (pb_unpack(entry->data, entry->len, mesh_v1_LinkInfo_fields, &l) != 0)
+		return NULL;
+	row = json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:s, s:I, s:I}", "link_id", l.link_id,
+	    "source_node_id", l.source_node_id, "target_node_id", l.target_node_id, "latency_ms",
+	    num(l.latency_ms), "bandwidth_mbps", num(l.bandwidth_mbps), "loss", num(l.loss), "utilization",
+	    num(l.utilization), "status", l.status, "rtt_us", num(l.rtt_us), "cost", num(l.cost));
+	if (l.has_detail)
+		json_object_update_new(row, link_detail(&l.detail));
+	return row;
+}
+
+static const char *
+name_of(const json_t *nodes, const char *id)
+{
+	const json_t *n;
+	size_t i;
+
+	json_array_foreach (nodes, i, n) {
+		const char *name = json_string_value(json_object_get(n, "node_name"));
+
+		if (strcmp(json_string_value(json_object_get(n, "node_id")), id) == 0 && name[0] != '\0')
+			return name;
+	}
+	return id;
+}
+
+static void
+name_links(json_t *links, const json_t *nodes)
+{
+	json_t *l;
+	size_t i;
+
+	json_array_foreach (links, i, l) {
+		const char *a = json_string_value(json_object_get(l, "source_node_id")),
+			   *b = json_string_value(json_object_get(l, "target_node_id"));
+
+		json_object_set_new(l, "source_name", json_string(name_of(nodes, a)));
+		json_object_set_new(l, "target_name", json_string(name_of(nodes, b)));
+	}
+}
+
+json_t *
+api_json_mesh_status(const struct buf *reply)
+{
+	mesh_v1_MeshStatus s = mesh_v1_MeshStatus_init_zero;
+	struct pb_raw_list nodes = {0}, links = {0};
+	json_t *node_rows = NULL, *link_rows = NULL, *o = NULL;
+
+	if (list_init(&nodes, &s.nodes) == 0 && list_init(&links, &s.links) == 0 &&
+	    pb_unpack(buf_head(reply), buf_left(reply), mesh_v1_MeshStatus_fields, &s) == 0) {
+		node_rows = rows_of(&nodes, node_row);
+		link_rows = rows_of(&links, link_row);
+	}
+	if (node_rows != NULL && link_rows != NULL) {
+		name_links(link_rows, node_rows);
+		o = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:O, s:O}", "mesh_id", s.mesh_id, "mesh_name",
+		    s.mesh_name, "node_id", s.node_id, "status", s.status, "lsdb_version",
+		    num(s.lsdb_version), "last_updated", num(s.last_updated), "nodes", node_rows, "links",
+		    link_rows);
+	}
+	json_decref(node_rows);
+	json_decref(link_rows);
+	mem_free(nodes.items);
+	mem_free(links.items);
+	return o != NULL ? o : unreadable("GetMeshStatus");
+}
+
+/* --- routes --- */
+
+static json_t *
+texts(const void *items, size_t size, size_t count)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < count; i++)
+		json_array_append_new(list, json_string((const char *)items + i * size));
+	return list;
+}
+
+static json_t *
+path_value(const mesh_v1_PathInfo *p)
+{
+	return json_pack("{s:o, s:o, s:I, s:I, s:I}", "hops",
+	    texts(p->hops, sizeof(p->hops[0]), p->hops_count), "hop_ids",
+	    texts(p->hop_ids, sizeof(p->hop_ids[0]), p->hop_ids_count), "cost", num(p->cost), "weight",
+	    num(p->weight), "path_id", num(p->path_id));
+}
+
+static json_t *
+route_row(const struct pb_slice *entry)
+{
+	mesh_v1_RouteInfo r = mesh_v1_RouteInfo_init_zero;
+	json_t *paths;
+
+	if (pb_unpack(entry->data, entry->len, mesh_v1_RouteInfo_fields, &r) != 0)
+		return NULL;
+	paths = json_array();
+	for (size_t i = 0; i < r.paths_count; i++)
+		json_array_append_new(paths, path_value(&r.paths[i]));
+	return json_pack("{s:s, s:s, s:I, s:o}", "destination", r.destination, "destination_name",
+	    r.destination_name, "version", num((int64_t)r.version), "paths", paths);
+}
+
+json_t *
+api_json_routes(const struct buf *reply)
+{
+	mesh_v1_RouteList msg = mesh_v1_RouteList_init_zero;
+	struct pb_raw_list list = {0};
+	json_t *rows = NULL;
+
+	if (list_init(&list, &msg.routes) == 0 &&
+	    pb_unpack(buf_head(reply), buf_left(reply), mesh_v1_RouteList_fields, &msg) == 0)
+		rows = rows_of(&list, route_row);
+	mem_free(list.items);
+	return rows != NULL ? rows : unreadable("ListRoutes");
+}
+
+/* --- streams --- */
+
+static json_t *
+target_value(const mesh_v1_TargetProgress *t)
+{
+	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:s, s:s}", "node_id", t->node_id, "stored_seq",
+	    num(t->stored_seq), "processed_seq", num(t->processed_seq), "in_flight_bytes",
+	    num(t->in_flight_bytes), "retransmits", num(t->retransmits), "state", t->state, "error",
+	    t->error);
+}
+
+static json_t *
+stream_row(const struct pb_slice *entry)
+{
+	mesh_v1_StreamInfo s = mesh_v1_StreamInfo_init_zero;
+	json_t *targets;
+
+	if (pb_unpack(entry->data, entry->len, mesh_v1_StreamInfo_fields, &s) != 0)
+		return NULL;
+	targets = json_array();
+	for (size_t i = 0; i < s.targets_count; i++)
+		json_array_append_new(targets, target_value(&s.targets[i]));
+	return json_pack("{s:s, s:s, s:s, s:s, s:o, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}",
+	    "stream_id", s.stream_id, "tenant_id", s.tenant_id, "role", s.role, "source_node", s.source_node,
+	    "targets", targets, "status", s.status, "qos", s.qos, "priority", num(s.priority), "created_at",
+	    num(s.created_at), "next_seq", num(s.next_seq), "committed_seq", num(s.committed_seq),
+	    "stored_seq", num(s.stored_seq), "backlog_messages", num(s.backlog_messages), "backlog_bytes",
+	    num(s.backlog_bytes), "subscribed", s.subscribed);
+}
+
+json_t *
+api_json_streams(const struct buf *reply)
+{
+	mesh_v1_StreamList msg = mesh_v1_StreamList_init_zero;
+	struct pb_raw_list list = {0};
+	json_t *rows = NULL;
+
+	if (list_init(&list, &msg.streams) == 0 &&
+	    pb_unpack(buf_head(reply), buf_left(reply), mesh_v1_StreamList_fields, &msg) == 0)
+		rows = rows_of(&list, stream_row);
+	mem_free(list.items);
+	return rows != NULL ? rows : unreadable("ListStreams");
+}
+
+json_t *
+api_json_handle(const struct buf *reply)
+{
+	mesh_v1_StreamHandle h = mesh_v1_StreamHandle_init_zero;
+
+	if (pb_unpack(buf_head(reply), buf_left(reply), mesh_v1_StreamHandle_fields, &h) != 0)
+		return unreadable("OpenClientDataStream");
+	return json_pack("{s:s, s:s, s:o, s:s, s:I, s:I, s:I, s:I}", "stream_id", h.stream_id, "tenant_id",
+	    h.tenant_id, "target_nodes",
+	    texts(h.target_nodes, sizeof(h.target_nodes[0]), h.target_nodes_count), "status", h.status,
+	    "created_at", num(h.created_at), "next_seq", num(h.next_seq), "committed_seq",
+	    num(h.committed_seq), "producer_epoch", num((int64_t)h.producer_epoch));
+}
+
+/* --- events --- */
+
+json_t *
+api_json_event(const void *data, size_t len)
+{
+	mesh_v1_MeshEvent e = mesh_v1_MeshEvent_init_zero;
+	json_t *metadata;
+
+	if (pb_unpack(data, len, mesh_v1_MeshEvent_fields, &e) != 0)
+		return unreadable("WatchMeshEvents");
+	metadata = json_object();
+	for (size_t i = 0; i < e.metadata_count; i++)
+		json_object_set_new(metadata, e.metadata[i].key, json_string(e.metadata[i].value));
+	return json_pack("{s:s, s:s, s:I, s:o}", "event_id", e.event_id, "event_type", e.event_type,
+	    "timestamp", num(e.timestamp), "metadata", metadata);
+}

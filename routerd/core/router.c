@@ -1,0 +1,377 @@
+#include "routerd/core/router.h"
+
+#include <string.h>
+
+#include "common/base/err.h"
+#include "common/base/mem.h"
+#include "routerd/core/router_impl.h"
+
+static const char *const event_names[] = {
+    [ROUTER_NODE_UP] = "node_up",
+    [ROUTER_NODE_DOWN] = "node_down",
+    [ROUTER_NODE_LEFT] = "node_left",
+    [ROUTER_LINK_UP] = "link_up",
+    [ROUTER_LINK_DOWN] = "link_down",
+    [ROUTER_PATH_CHANGED] = "path_changed",
+    [ROUTER_SYNCED] = "synced",
+    [ROUTER_LSA_FORGED] = "lsa_forged",
+    [ROUTER_LSA_MALFORMED] = "lsa_malformed",
+    [ROUTER_LSDB_FULL] = "lsdb_full",
+    [ROUTER_REISSUED] = "reissued",
+};
+
+const char *
+router_event_name(enum router_event ev)
+{
+	size_t count = sizeof(event_names) / sizeof(event_names[0]);
+
+	return (size_t)ev < count ? event_names[ev] : "?";
+}
+
+static void
+emit(void *arg, const uint8_t *payload, size_t len)
+{
+	struct router *r = arg;
+
+	r->counters.payloads_sent++;
+	r->ops->send(r->arg, r->writing_to, payload, len);
+}
+
+struct router *
+router_new(const struct router_conf *conf, const struct router_ops *ops, void *arg, uint64_t seed)
+{
+	struct router *r = mem_calloc(1, sizeof(*r));
+
+	if (r == NULL)
+		return NULL;
+	r->conf = *conf;
+	r->ops = ops;
+	r->arg = arg;
+	r->spf_wait_us = conf->spf_delay_us;
+	rng_seed(&r->rng, seed);
+	origin_init(&r->origin);
+	lsdb_init(&r->db, conf->nodes_max, conf->lsa_max_age_us);
+	neighbour_table_init(&r->neighbours);
+	graph_init(&r->graph);
+	graph_init(&r->graph_before);
+	spf_init(&r->spf);
+	fib_init(&r->fib);
+	linkstate_writer_init(&r->writer, emit, r);
+	return r;
+}
+
+void
+router_free(struct router *r)
+{
+	if (r == NULL)
+		return;
+	fib_fini(&r->fib);
+	spf_fini(&r->spf);
+	graph_fini(&r->graph_before);
+	graph_fini(&r->graph);
+	neighbour_table_fini(&r->neighbours);
+	lsdb_fini(&r->db);
+	origin_fini(&r->origin);
+	mem_free(r);
+}
+
+void
+router_configure(struct router *r, const struct router_conf *conf)
+{
+	size_t nodes_max = r->conf.nodes_max;
+
+	r->conf = *conf;
+	r->conf.nodes_max = nodes_max;
+	r->spf_wait_us = conf->spf_delay_us;
+	lsdb_set_max_age(&r->db, conf->lsa_max_age_us);
+	r->origin.changed = true; /* with a refresh by the new interval */
+}
+
+/* --- identity and signatures --- */
+
+static void
+start_all(struct router *r, struct mono now)
+{
+	struct neighbour *n;
+
+	for (n = neighbour_first(&r->neighbours); n != NULL; n = neighbour_next(&r->neighbours, n))
+		sync_start(&n->sync, now);
+}
+
+int
+router_identity(struct router *r, const struct router_identity *id, struct mono now)
+{
+	if (id->node == 0 || !node_name_valid(id->name) ||
+	    (id->region[0] != '\0' && !node_name_valid(id->region)))
+		return ERR_FORMAT;
+	if (r->identified && id->node != r->self.node)
+		return ERR_STATE;
+	r->self = *id;
+	r->signer = true;
+	r->db.self = id->node;
+	origin_identity(&r->origin, id->node, id->incarnation);
+	if (!r->identified) {
+		r->identified = true;
+		r->fib_by = mono_add_us(now, FIB_WAIT_US);
+		start_all(r, now);
+		paths_want(r, now, false);
+	}
+	return 0;
+}
+
+void
+router_signer_down(struct router *r)
+{
+	r->signer = false;
+	if (r->origin.in_flight)
+		origin_failed(&r->origin, MONO_ZERO);
+}
+
+/* The own LSA, signed, as any other would be taken. */
+static int
+own_put(struct router *r, struct mono now)
+{
+	const uint8_t *raw = buf_head(&r->origin.text);
+	size_t len = buf_left(&r->origin.text);
+	struct lsdb_entry *e;
+	bool topology;
+	int err;
+
+	if ((err = lsa_decode(raw, len, &r->lsa)) != 0 ||
+	    (err = r->ops->verify(r->arg, &r->lsa, raw, len)) != 0 ||
+	    (err = lsdb_put(&r->db, &r->lsa, raw, len, r->origin.made, now, &e, &topology)) != 0)
+		return err;
+	r->counters.lsa_originated++;
+	exchange_flood(r, r->self.node, 0, now);
+	if (topology || e->state == NODE_STATE_NEW)
+		paths_want(r, now, false);
+	else
+		paths_refreshed(r, e);
+	return 0;
+}
+
+void
+router_signature(struct router *r, uint32_t ticket, const uint8_t *sig, struct mono now)
+{
+	int err = ERR_DENIED;
+
+	if (!r->origin.in_flight || ticket != r->origin.ticket)
+		return; /* of an LSA that was given up */
+	if (sig != NULL && (err = origin_signed(&r->origin, ticket, sig)) == 0)
+		err = own_put(r, now);
+	if (err == 0)
+		return;
+	if (err == ERR_NOMEM)
+		r->counters.memory_out++;
+	else
+		r->counters.signatures_refused++;
+	origin_failed(&r->origin, mono_add_us(now, SIGN_RETRY_US));
+}
+
+static void
+originate(struct router *r, struct mono now)
+{
+	struct lsa *l = &r->lsa;
+	struct neighbour *n;
+	size_t left_out;
+
+	for (n = neighbour_first(&r->neighbours); n != NULL; n = neighbour_next(&r->neighbours, n))
+		n->advertised = n->measured;
+	memset(l, 0, sizeof(*l));
+	memcpy(l->pubkey, r->self.pubkey, sizeof(l->pubkey));
+	memcpy(l->name, r->self.name, sizeof(l->name));
+	memcpy(l->region, r->self.region, sizeof(l->region));
+	memcpy(l->software, r->conf.software, sizeof(l->software));
+	l->adj_count = (uint16_t)neighbour_table_adj(&r->neighbours, l->adj, &left_out);
+	r->counters.adjacencies_left_out += left_out;
+	if (origin_make(&r->origin, l, now,
+		mono_add_us(now, rng_jitter(&r->rng, r->conf.lsa_refresh_us * 9 / 10, 10))) != 0) {
+		r->counters.memory_out++;
+		origin_failed(&r->origin, mono_add_us(now, RETRY_US));
+		return;
+	}
+	paths_want(r, now, false);
+	r->ops->sign(r->arg, r->origin.ticket, buf_head(&r->origin.text), buf_left(&r->origin.text));
+}
+
+/* --- links --- */
+
+void
+router_links_begin(struct router *r)
+{
+	struct neighbour *n;
+
+	r->fib_state = FIB_LINKS;
+	for (n = neighbour_first(&r->neighbours); n != NULL; n = neighbour_next(&r->neighbours, n))
+		n->seen = false;
+}
+
+static void
+measure(struct router *r, struct neighbour *n, const struct router_link *l)
+{
+	n->measured = (struct lsa_adj){
+	    .neighbour = l->peer,
+	    .latency_us = l->rtt_us / 2,
+	    .bandwidth_kbps = l->bandwidth_kbps,
+	    .loss_ppm = l->loss_ppm,
+	    .utilisation_permille = l->utilisation_permille,
+	};
+	if (n->sync.synced && neighbour_moved(n))
+		r->origin.moved = true;
+}
+
+int
+router_link(struct router *r, const struct router_link *l, struct mono now)
+{
+	struct neighbour *n = neighbour_get(&r->neighbours, l->peer);
+	bool fresh = n == NULL || n->since_unix_ms != l->since_unix_ms;
+
+	if (l->peer == 0 || (r->identified && l->peer == r->self.node))
+		return ERR_FORMAT;
+	if (n == NULL && (n = neighbour_add(&r->neighbours, l->peer)) == NULL)
+		return ERR_NOMEM;
+	n->seen = true;
+	n->since_unix_ms = l->since_unix_ms;
+	measure(r, n, l);
+	if (!n->sync.synced)
+		n->advertised = n->measured;
+	if (fresh && r->identified)
+		sync_start(&n->sync, now);
+	return 0;
+}
+
+static void
+drop(struct router *r, struct neighbour *n, struct mono now)
+{
+	if (n->sync.synced) {
+		r->origin.changed = true;
+		paths_want(r, now, true);
+	}
+	neighbour_del(&r->neighbours, n);
+}
+
+void
+router_links_end(struct router *r, struct mono now)
+{
+	struct neighbour *n, *next;
+
+	for (n = neighbour_first(&r->neighbours); n != NULL; n = next) {
+		next = neighbour_next(&r->neighbours, n);
+		if (!n->seen)
+			drop(r, n, now);
+	}
+	paths_transport_up(r, now);
+}
+
+void
+router_link_down(struct router *r, uint64_t peer, struct mono now)
+{
+	struct neighbour *n = neighbour_get(&r->neighbours, peer);
+
+	if (n != NULL)
+		drop(r, n, now);
+}
+
+void
+router_transport_down(struct router *r, struct mono now)
+{
+	struct neighbour *n;
+
+	while ((n = neighbour_first(&r->neighbours)) != NULL)
+		drop(r, n, now);
+	paths_transport_down(r);
+}
+
+/* --- time --- */
+
+static void
+aged_out(void *arg, struct lsdb_entry *e)
+{
+	struct router *r = arg;
+
+	r->counters.lsa_aged_out++;
+	paths_ended(r, e);
+}
+
+static void
+originate_if_due(struct router *r, struct mono now)
+{
+	/* A signature that does not come: the question or the answer was lost with a connection. */
+	if (r->origin.in_flight && mono_diff_us(now, r->origin.made) >= SIGN_TIMEOUT_US)
+		origin_failed(&r->origin, now);
+	if (r->signer && !mono_before(now, origin_due(&r->origin)))
+		originate(r, now);
+}
+
+void
+router_step(struct router *r, struct mono now)
+{
+	uint64_t aged = r->counters.lsa_aged_out;
+
+	lsdb_expire(&r->db, now, aged_out, r);
+	if (r->counters.lsa_aged_out != aged)
+		paths_want(r, now, false);
+	originate_if_due(r, now);
+	paths_step(r, now);
+	exchange_check(r, now);
+	exchange_step(r, now);
+}
+
+struct mono
+router_next(struct router *r)
+{
+	struct mono next = mono_min(r->db.expiry, paths_next(r));
+
+	if (r->origin.in_flight)
+		next = mono_min(next, mono_add_us(r->origin.made, SIGN_TIMEOUT_US));
+	else if (r->signer)
+		next = mono_min(next, origin_due(&r->origin));
+	return mono_min(next, exchange_next(r));
+}
+
+/* --- to look at --- */
+
+const struct router_identity *
+router_self(const struct router *r)
+{
+	return r->identified ? &r->self : NULL;
+}
+
+struct lsdb *
+router_lsdb(struct router *r)
+{
+	return &r->db;
+}
+
+struct fib *
+router_fib(struct router *r)
+{
+	return &r->fib;
+}
+
+const struct router_counters *
+router_counters(const struct router *r)
+{
+	return &r->counters;
+}
+
+void
+router_show(struct router *r, struct router_summary *out)
+{
+	struct neighbour *n;
+
+	*out = (struct router_summary){
+	    .links = r->neighbours.count,
+	    .nodes = r->db.count,
+	    .routes = r->fib.count,
+	    .lsdb_bytes = r->db.bytes,
+	    .signer = r->signer,
+	    .transport = r->fib_state != FIB_AWAY,
+	    .fib_installed = r->fib_state == FIB_LIVE,
+	    .fib_version = r->fib.version,
+	};
+	for (n = neighbour_first(&r->neighbours); n != NULL; n = neighbour_next(&r->neighbours, n))
+		out->links_synced += n->sync.synced;
+	for (struct lsdb_entry *e = lsdb_from(&r->db, 0); e != NULL; e = lsdb_next(&r->db, e))
+		out->nodes_alive += e->state == NODE_STATE_ALIVE;
+}

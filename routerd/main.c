@@ -1,0 +1,23 @@
+/* routerd: link state and paths of a mesh node; see routerd(8). */
+#include "common/os/daemon.h"
+#include "routerd/routerd.h"
+
+/* No files, no network: what every daemon may do is enough. */
+static const struct sandbox_call calls[] = {
+    {.name = NULL},
+};
+
+static const struct daemon_def def = {
+    .name = "routerd",
+    .summary = "computes the paths of a mesh node from the link state of all nodes",
+    .calls = calls,
+    .start = routerd_start,
+    .reload = routerd_reload,
+    .fini = routerd_fini,
+};
+
+int
+main(int argc, char **argv)
+{
+	return daemon_main(&def, argc, argv);
+}

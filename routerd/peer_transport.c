@@ -1,0 +1,228 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/be.h"
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "common/base/frame.h"
+#include "common/os/channel.h"
+#include "common/os/clock.h"
+#include "common/os/daemon.h"
+#include "common/os/log.h"
+#include "common/os/metrics.h"
+#include "proto/ipc.pb.h"
+#include "proto/messages.h"
+#include "proto/pb.h"
+#include "routerd/message.h"
+#include "routerd/routerd.h"
+
+#define EDGE_DEF "proto/router_transport.def"
+#define EDGE_HANDLERS transport_handlers
+#include "proto/edge_client.h"
+
+enum { FIB_ALL_CLASSES = (1 << FRAME_CLASS_COUNT) - 1 };
+
+static struct metric frames_dropped = METRIC_COUNTER_INIT("mesh_router_frames_dropped_total",
+    "link-state frames that could not be passed to transportd; they are sent again", NULL);
+static struct metric frames_bad = METRIC_COUNTER_INIT(
+    "mesh_router_frames_bad_total", "frames from transportd that are no link-state frames", NULL);
+
+/* --- what transportd tells --- */
+
+static int
+on_links_begin(void *ctx, struct channel *ch, struct imsg *m)
+{
+	struct routerd *d = ctx;
+
+	(void)ch;
+	(void)m;
+	router_links_begin(d->router);
+	return 0;
+}
+
+static int
+on_link(void *ctx, struct channel *ch, struct imsg *m)
+{
+	mesh_ipc_Link in = mesh_ipc_Link_init_zero;
+	struct routerd *d = ctx;
+	struct router_link link;
+	int err = pb_unpack(m->body, m->len, mesh_ipc_Link_fields, &in);
+
+	(void)ch;
+	if (err != 0)
+		return err;
+	link = (struct router_link){
+	    .peer = in.peer,
+	    .since_unix_ms = in.since_unix_ms,
+	    .rtt_us = in.rtt_us,
+	    .bandwidth_kbps = in.bandwidth_kbps,
+	    .loss_ppm = in.loss_ppm,
+	    .utilisation_permille =
+		(uint16_t)(in.utilisation_permille < 1000 ? in.utilisation_permille : 1000),
+	};
+	err = router_link(d->router, &link, clock_mono());
+	engine_touch(d);
+	return err;
+}
+
+static int
+on_links_end(void *ctx, struct channel *ch, struct imsg *m)
+{
+	struct routerd *d = ctx;
+
+	(void)ch;
+	(void)m;
+	router_links_end(d->router, clock_mono());
+	engine_touch(d);
+	return 0;
+}
+
+static int
+on_link_down(void *ctx, struct channel *ch, struct imsg *m)
+{
+	mesh_ipc_LinkDown in = mesh_ipc_LinkDown_init_zero;
+	struct routerd *d = ctx;
+	int err = pb_unpack(m->body, m->len, mesh_ipc_LinkDown_fields, &in);
+
+	(void)ch;
+	if (err != 0)
+		return err;
+	router_link_down(d->router, in.peer, clock_mono());
+	engine_touch(d);
+	return 0;
+}
+
+/* Between neighbours only: what has travelled further is not link state of this neighbour. */
+static bool
+frame_valid(const struct frame *f, uint64_t neighbour)
+{
+	return f->type == FRAME_LINK_STATE && f->src == neighbour && f->visit_count == 0 && f->hop_count == 0;
+}
+
+static int
+on_frame_in(void *ctx, struct channel *ch, struct imsg *m)
+{
+	struct routerd *d = ctx;
+	uint64_t neighbour;
+	struct frame f;
+	struct buf in;
+	int err;
+
+	(void)ch;
+	buf_view(&in, m->body, m->len);
+	if ((err = buf_get_u64(&in, &neighbour)) != 0 || (err = frame_decode(&in, &f)) != 0 ||
+	    (err = buf_end(&in)) != 0)
+		return err;
+	/* What a neighbour sends is not transportd's fault. */
+	if (!frame_valid(&f, neighbour)) {
+		metric_inc(&frames_bad);
+		return 0;
+	}
+	router_feed(d->router, neighbour, f.payload, f.payload_len, clock_mono());
+	engine_touch(d);
+	return 0;
+}
+
+/* --- what transportd is told --- */
+
+void
+peer_transport_send(struct routerd *d, uint64_t neighbour, const uint8_t *payload, size_t len)
+{
+	const struct router_identity *self = router_self(d->router);
+	uint8_t mem[8 + FRAME_MAX_BYTES];
+	struct buf b;
+	struct frame f = {
+	    .type = FRAME_LINK_STATE,
+	    .class = FRAME_CLASS_CONTROL,
+	    .ttl = 1,
+	    .src = self != NULL ? self->node : 0,
+	    .payload = payload,
+	    .payload_len = (uint32_t)len,
+	};
+
+	buf_init_fixed(&b, mem, sizeof(mem));
+	if (channel_full(d->transport) || buf_put_u64(&b, neighbour) != 0 || frame_encode(&f, &b) != 0 ||
+	    channel_send(d->transport, RT_FRAME_OUT, 0, buf_head(&b), buf_left(&b)) != 0)
+		metric_inc(&frames_dropped);
+}
+
+int
+peer_transport_fib_mark(struct routerd *d, uint32_t type, uint64_t version)
+{
+	mesh_ipc_FibVersion out = {.version = version};
+
+	return message_send(d->transport, type, 0, mesh_ipc_FibVersion_fields, &out);
+}
+
+int
+peer_transport_route_set(struct routerd *d, const struct fib_route *r)
+{
+	mesh_ipc_FibRoute out = {
+	    .destination = r->destination,
+	    .class_mask = FIB_ALL_CLASSES,
+	    .paths_count = 1,
+	    .version = r->version,
+	};
+	mesh_ipc_FibPath *p = &out.paths[0];
+
+	p->path_id = r->path_id;
+	p->weight = 1;
+	p->cost = r->path.cost;
+	p->hops_count = (pb_size_t)r->path.hop_count;
+	memcpy(p->hops, r->path.hops, r->path.hop_count * sizeof(p->hops[0]));
+	return message_send(d->transport, RT_FIB_ROUTE, 0, mesh_ipc_FibRoute_fields, &out);
+}
+
+int
+peer_transport_route_del(struct routerd *d, uint64_t destination)
+{
+	mesh_ipc_FibDestination out = {.destination = destination};
+
+	return message_send(d->transport, RT_FIB_DEL, 0, mesh_ipc_FibDestination_fields, &out);
+}
+
+/* --- the connection --- */
+
+static int
+on_up(void *ctx, struct channel *ch)
+{
+	(void)ctx;
+	(void)ch;
+	return 0; /* it begins: with its links */
+}
+
+static void
+on_down(void *ctx, struct channel *ch, int err)
+{
+	struct routerd *d = ctx;
+
+	(void)ch;
+	log_warn("lost transportd (%s): no links until it is back", err_text(err));
+	router_transport_down(d->router, clock_mono());
+	engine_touch(d);
+}
+
+int
+peer_transport_init(struct routerd *d)
+{
+	const struct channel_conf conf = {
+	    .edge = &edge_router_transport,
+	    .handlers = transport_handlers,
+	    .handler_count = sizeof(transport_handlers) / sizeof(transport_handlers[0]),
+	    .on_up = on_up,
+	    .on_down = on_down,
+	    .ctx = d,
+	};
+
+	metrics_add(&frames_dropped);
+	metrics_add(&frames_bad);
+	d->transport = daemon_connect(d->daemon, "transportd", &conf);
+	return d->transport != NULL ? 0 : ERR_NOMEM;
+}
+
+void
+peer_transport_fini(struct routerd *d)
+{
+	channel_free(d->transport);
+	d->transport = NULL;
+}

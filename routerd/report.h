@@ -1,0 +1,24 @@
+/*
+ * report: database, routes and events as messages of the API (proto/mesh.proto).
+ */
+#ifndef ROUTERD_REPORT_H
+#define ROUTERD_REPORT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proto/mesh.pb.h"
+#include "routerd/core/router.h"
+
+struct routerd;
+
+void report_node(struct routerd *d, const struct lsdb_entry *e, mesh_v1_NodeInfo *out);
+void report_link(
+    struct routerd *d, const struct lsdb_entry *e, const struct lsa_adj *adj, mesh_v1_LinkInfo *out);
+void report_route(struct routerd *d, const struct fib_route *r, mesh_v1_RouteInfo *out);
+/* False for what is no event of the API. */
+bool report_event(struct routerd *d, enum router_event ev, uint64_t a, uint64_t b, mesh_v1_MeshEvent *out);
+/* This daemon's part. */
+void report_status(struct routerd *d, mesh_v1_NodeStatus *out);
+
+#endif

@@ -1,0 +1,96 @@
+#include "routerd/routerd.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/err.h"
+#include "common/base/mem.h"
+#include "common/os/channel.h"
+#include "common/os/clock.h"
+#include "common/os/conf.h"
+#include "common/os/daemon.h"
+#include "common/os/log.h"
+
+static void
+read_conf(const struct conf *c, struct router_conf *out)
+{
+	*out = (struct router_conf){
+	    .lsa_refresh_us = conf_int(c, "routerd", "lsa-refresh"),
+	    .lsa_max_age_us = conf_int(c, "routerd", "lsa-max-age"),
+	    .spf_delay_us = conf_int(c, "routerd", "spf-delay"),
+	    .nodes_max = (size_t)conf_int(c, "routerd", "nodes-max"),
+	};
+	snprintf(out->software, sizeof(out->software), "%s", mesh_version);
+	if (out->lsa_max_age_us < 3 * out->lsa_refresh_us) {
+		/* One refresh may be lost without anybody taking the node for gone. */
+		out->lsa_max_age_us = 3 * out->lsa_refresh_us;
+		log_warn("routerd: lsa-max-age is less than three times lsa-refresh; using %lld s",
+		    (long long)(out->lsa_max_age_us / 1000000));
+	}
+}
+
+static int
+serve(struct routerd *d)
+{
+	struct channel_conf edges[2];
+	int err;
+
+	api_consensus_conf(d, &edges[0]);
+	api_gateway_conf(d, &edges[1]);
+	d->server = channel_serve(d->loop, d->daemon->listen_fd, d->daemon->def->name, edges, 2);
+	if (d->server == NULL)
+		return ERR_NOMEM;
+	d->daemon->listen_fd = -1;
+	if ((err = daemon_allow_edge(d->daemon, d->server, edges[0].edge, "consensusd")) != 0)
+		return err;
+	return daemon_allow_edge(d->daemon, d->server, edges[1].edge, "gatewayd");
+}
+
+int
+routerd_start(struct daemon *daemon)
+{
+	struct routerd *d = mem_calloc(1, sizeof(*d));
+	int err;
+
+	if (d == NULL)
+		return ERR_NOMEM;
+	daemon->ctx = d;
+	d->daemon = daemon;
+	d->loop = daemon->loop;
+	d->started = clock_mono();
+	LIST_INIT(&d->gateways);
+	snprintf(d->mesh_name, sizeof(d->mesh_name), "%s", conf_str(daemon->conf, "mesh", "name"));
+	read_conf(daemon->conf, &d->conf);
+	if ((err = ulid_parse(conf_str(daemon->conf, "mesh", "id"), &d->mesh_id)) != 0)
+		return err;
+	counters_init();
+	if ((err = engine_init(d)) != 0 || (err = peer_transport_init(d)) != 0)
+		return err;
+	return serve(d);
+}
+
+void
+routerd_reload(struct daemon *daemon, const struct conf *fresh)
+{
+	struct routerd *d = daemon->ctx;
+
+	read_conf(fresh, &d->conf);
+	router_configure(d->router, &d->conf);
+	engine_touch(d);
+}
+
+void
+routerd_fini(struct daemon *daemon)
+{
+	struct routerd *d = daemon->ctx;
+
+	if (d == NULL)
+		return;
+	d->consensus = NULL; /* its end is no news now */
+	if (d->server != NULL)
+		channel_server_free(d->server);
+	peer_transport_fini(d);
+	engine_fini(d);
+	mem_free(d);
+	daemon->ctx = NULL;
+}

@@ -1,0 +1,106 @@
+/*
+ * routerd: the daemon's one context, and how its files are put together.
+ *
+ *	main.c           checklist table, sandbox
+ *	routerd.c        configuration, start and end
+ *	engine.c         the core: its timer, its effects, verification
+ *	peer_transport.c client of transportd: links, frames, FIB
+ *	api_consensus.c  server for consensusd: identity, signatures, nodes
+ *	api_gateway.c    server for gatewayd: lists, status, metrics, events
+ *	report.c         database and routes as messages of the API
+ *	counters.c       the core's counters as metrics
+ *
+ * routerd opens no file and no network socket after its start: its sandbox has nothing beside what
+ * every daemon needs.
+ */
+#ifndef ROUTERD_ROUTERD_H
+#define ROUTERD_ROUTERD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "common/base/id.h"
+#include "common/base/mono.h"
+#include "common/base/must.h"
+#include "common/os/loop.h"
+#include "routerd/core/bucket.h"
+#include "routerd/core/router.h"
+
+struct buf;
+struct channel;
+struct channel_conf;
+struct conf;
+struct daemon;
+struct gateway_conn;
+
+enum {
+	ROUTERD_LOG_BURST = 5,                      /* lines about one kind of fault of others */
+	ROUTERD_LOG_INTERVAL_US = 10 * 1000 * 1000, /* then one per this */
+	ROUTERD_EVENT_KINDS = ROUTER_REISSUED + 1,
+	ROUTERD_DUMPS_MAX = 64,           /* lists that one gatewayd gets at the same time; more: refused */
+	ROUTERD_DUMP_TURN_ITEMS = 512,    /* items of lists sent per turn of the loop */
+	ROUTERD_MESSAGE_MAX_BYTES = 4096, /* largest message that routerd makes, metrics aside */
+	ROUTERD_METRICS_MAX_BYTES = 1024 * 1024,
+};
+
+struct routerd {
+	struct daemon *daemon;
+	struct loop *loop;
+	struct mono started;
+	struct ulid mesh_id;
+	struct ulid event_id; /* of the last event */
+	char mesh_name[NODE_NAME_SIZE];
+
+	struct router_conf conf;
+	struct router *router;
+	struct loop_timer *timer;
+	struct loop_defer turn; /* steps the router after the events of a turn */
+	struct bucket log_rate[ROUTERD_EVENT_KINDS];
+
+	struct channel *transport;
+	struct channel_server *server;
+	struct channel *consensus; /* the one that is up, or NULL */
+	bool nodes_told;           /* it has the snapshot of nodes: changes follow */
+	LIST_HEAD(, gateway_conn) gateways;
+};
+
+/* --- routerd.c: called by the checklist (common/os/daemon.h) --- */
+int routerd_start(struct daemon *daemon);
+void routerd_reload(struct daemon *daemon, const struct conf *fresh);
+void routerd_fini(struct daemon *daemon);
+
+/* --- engine.c --- */
+int engine_init(struct routerd *d) MUST_USE;
+void engine_fini(struct routerd *d);
+/* Something was told to the router: steps it at the end of the turn. */
+void engine_touch(struct routerd *d);
+/* Who this node is.  With another node id than before everything learnt is dropped. */
+int engine_identity(struct routerd *d, const struct router_identity *id) MUST_USE;
+
+/* --- peer_transport.c --- */
+int peer_transport_init(struct routerd *d) MUST_USE;
+void peer_transport_fini(struct routerd *d);
+void peer_transport_send(struct routerd *d, uint64_t neighbour, const uint8_t *payload, size_t len);
+int peer_transport_fib_mark(struct routerd *d, uint32_t type, uint64_t version) MUST_USE;
+int peer_transport_route_set(struct routerd *d, const struct fib_route *r) MUST_USE;
+int peer_transport_route_del(struct routerd *d, uint64_t destination) MUST_USE;
+
+/* --- api_consensus.c --- */
+void api_consensus_conf(struct routerd *d, struct channel_conf *out);
+void api_consensus_sign(struct routerd *d, uint32_t ticket, const uint8_t *text, size_t len);
+void api_consensus_node(struct routerd *d, const struct lsdb_entry *e);
+/* The database is as complete as it will be soon: consensusd may have it. */
+void api_consensus_ready(struct routerd *d);
+
+/* --- api_gateway.c --- */
+void api_gateway_conf(struct routerd *d, struct channel_conf *out);
+void api_gateway_event(struct routerd *d, enum router_event ev, uint64_t a, uint64_t b);
+
+/* --- counters.c --- */
+void counters_init(void);
+/* Appends all metrics of this process. */
+int counters_print(struct routerd *d, struct buf *out) MUST_USE;
+
+#endif

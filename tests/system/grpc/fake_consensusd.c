@@ -1,0 +1,324 @@
+/*
+ * fake_consensusd: what gatewayd needs of a consensusd, without streams, peers or a database.
+ *
+ *	fake_consensusd SOCKET
+ *
+ * The tenant of a request chooses what happens:
+ *	fail     publish: FAILED_PRECONDITION with a message that needs percent-encoding
+ *	silent   publish: no answer ever (deadlines, cancellation)
+ *	hold     streaming publish: held after each 10 messages, for 50 ms
+ *	crash    publish: the process ends
+ *	count    subscribe: node_ids[0] says how many items are sent; they wait for nothing
+ *	big      subscribe: the same, each with a payload of 256 KiB
+ *	full     subscribe: as big, and each 100 items the connection's queue may drain
+ * Everything else succeeds at once.  What was received is counted in the metrics.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "common/base/mem.h"
+#include "common/os/channel.h"
+#include "common/os/log.h"
+#include "common/os/loop.h"
+#include "proto/edge.h"
+#include "proto/ipc.pb.h"
+#include "proto/mesh.pb.h"
+#include "proto/messages.h"
+#include "proto/pb.h"
+
+#define EDGE_DEF "proto/gateway_consensus.def"
+#define EDGE_HANDLERS handlers
+#include "proto/edge_server.h"
+
+enum { HOLD_EVERY = 10, HOLD_MS = 50, BIG_BYTES = 256 * 1024, ANSWER_BYTES = 512 * 1024 };
+
+static struct {
+	struct loop *loop;
+	struct loop_timer *timer;
+	struct channel *ch;
+	uint32_t held; /* call, 0: none */
+	int64_t publishes, items, cancels, acks, more, ends, holds;
+	uint8_t answer[ANSWER_BYTES], big[BIG_BYTES];
+} fake;
+
+static int
+answer(uint32_t msg, uint32_t id, const pb_msgdesc_t *fields, const void *body)
+{
+	struct buf b;
+	int rc;
+
+	buf_init_fixed(&b, fake.answer, sizeof(fake.answer));
+	rc = pb_pack(&b, fields, body);
+	return rc != 0 ? rc : channel_send(fake.ch, msg, id, buf_head(&b), buf_left(&b));
+}
+
+static int
+done(uint32_t id, uint32_t code, const char *message)
+{
+	mesh_ipc_CallStatus st = mesh_ipc_CallStatus_init_zero;
+
+	st.code = code;
+	snprintf(st.message, sizeof(st.message), "%s", message);
+	return answer(GC_DONE, id, mesh_ipc_CallStatus_fields, &st);
+}
+
+static int
+hold(uint32_t id, bool on)
+{
+	mesh_ipc_Hold h = mesh_ipc_Hold_init_zero;
+
+	h.hold = on;
+	fake.held = on ? id : 0;
+	return answer(GC_PUBLISH_HOLD, id, mesh_ipc_Hold_fields, &h);
+}
+
+static void
+on_timer(void *arg)
+{
+	(void)arg;
+	if (fake.ch != NULL && fake.held != 0)
+		(void)hold(fake.held, false);
+}
+
+static int
+publish(uint32_t msg, struct imsg *m)
+{
+	mesh_v1_Chunk c = mesh_v1_Chunk_init_zero;
+	mesh_v1_PublishResult r = mesh_v1_PublishResult_init_zero;
+	struct pb_slice payload = {0};
+	int rc;
+
+	pb_slice_decode(&c.payload, &payload);
+	if ((rc = pb_unpack(m->body, m->len, mesh_v1_Chunk_fields, &c)) != 0)
+		return rc;
+	if (strcmp(c.tenant_id, "silent") == 0)
+		return 0;
+	if (strcmp(c.tenant_id, "crash") == 0)
+		_Exit(3);
+	if (strcmp(c.tenant_id, "fail") == 0)
+		return done(m->peerid, 9, "tenant 'fail' has no key: 100 % sicher, größer\n");
+	r.success = true;
+	r.message_id = r.seq = c.seq != 0 ? c.seq : fake.publishes + fake.items;
+	snprintf(r.stream_id, sizeof(r.stream_id), "%s", c.stream_id);
+	snprintf(r.error, sizeof(r.error), "%zu", payload.len);
+	return answer(msg, m->peerid, mesh_v1_PublishResult_fields, &r);
+}
+
+static int
+on_publish(void *ctx, struct channel *ch, struct imsg *m)
+{
+	(void)ctx, (void)ch;
+	fake.publishes++;
+	return publish(GC_REPLY, m);
+}
+
+static int
+on_publish_item(void *ctx, struct channel *ch, struct imsg *m)
+{
+	int rc;
+
+	(void)ctx, (void)ch;
+	fake.items++;
+	rc = publish(GC_ITEM, m);
+	if (rc == 0 && memmem(m->body, m->len, "hold", 4) != NULL && fake.items % HOLD_EVERY == 0) {
+		fake.holds++;
+		rc = hold(m->peerid, true);
+		loop_timer_arm_ms(fake.timer, HOLD_MS);
+	}
+	return rc;
+}
+
+static int
+on_publish_end(void *ctx, struct channel *ch, struct imsg *m)
+{
+	(void)ctx, (void)ch;
+	fake.ends++;
+	return done(m->peerid, 0, "");
+}
+
+static int
+on_open_stream(void *ctx, struct channel *ch, struct imsg *m)
+{
+	mesh_v1_OpenClientDataStreamReq q = mesh_v1_OpenClientDataStreamReq_init_zero;
+	mesh_v1_StreamHandle h = mesh_v1_StreamHandle_init_zero;
+	int rc = pb_unpack(m->body, m->len, mesh_v1_OpenClientDataStreamReq_fields, &q);
+
+	(void)ctx, (void)ch;
+	if (rc != 0)
+		return rc;
+	snprintf(h.stream_id, sizeof(h.stream_id), "01ARZ3NDEKTSV4RRFFQ69G5FAV");
+	snprintf(h.tenant_id, sizeof(h.tenant_id), "%s", q.tenant_id);
+	snprintf(h.status, sizeof(h.status), "open");
+	h.target_nodes_count = q.target_nodes_count;
+	memcpy(h.target_nodes, q.target_nodes, sizeof(h.target_nodes));
+	h.next_seq = 1;
+	return answer(GC_REPLY, m->peerid, mesh_v1_StreamHandle_fields, &h);
+}
+
+static int
+on_close_stream(void *ctx, struct channel *ch, struct imsg *m)
+{
+	(void)ctx, (void)ch;
+	return channel_send(fake.ch, GC_REPLY, m->peerid, NULL, 0);
+}
+
+static int
+items_send(uint32_t id, const mesh_v1_StreamSelector *q, bool big)
+{
+	struct pb_slice payload = {fake.big, big ? BIG_BYTES : 16};
+	int rc = 0;
+
+	for (int64_t i = 1; i <= atoll(q->node_ids[0]) && rc == 0; i++) {
+		mesh_v1_ClientData d = mesh_v1_ClientData_init_zero;
+
+		d.seq = i;
+		snprintf(d.tenant_id, sizeof(d.tenant_id), "%s", q->tenant_id);
+		pb_slice_encode(&d.payload, &payload);
+		rc = answer(GC_ITEM, id, mesh_v1_ClientData_fields, &d);
+	}
+	return rc;
+}
+
+static int
+on_subscribe(void *ctx, struct channel *ch, struct imsg *m)
+{
+	mesh_v1_StreamSelector q = mesh_v1_StreamSelector_init_zero;
+	int rc = pb_unpack(m->body, m->len, mesh_v1_StreamSelector_fields, &q);
+
+	(void)ctx, (void)ch;
+	if (rc == 0 && q.node_ids_count > 0)
+		rc = items_send(m->peerid, &q, strcmp(q.tenant_id, "count") != 0);
+	return rc;
+}
+
+/* Tells each ack back as an item. */
+static int
+on_subscribe_more(void *ctx, struct channel *ch, struct imsg *m)
+{
+	mesh_v1_StreamSelector q = mesh_v1_StreamSelector_init_zero;
+	int rc = pb_unpack(m->body, m->len, mesh_v1_StreamSelector_fields, &q);
+
+	(void)ctx, (void)ch;
+	fake.more++;
+	for (pb_size_t i = 0; i < q.acks_count && rc == 0; i++) {
+		mesh_v1_ClientData d = mesh_v1_ClientData_init_zero;
+
+		fake.acks++;
+		d.seq = q.acks[i].seq;
+		snprintf(d.message_id, sizeof(d.message_id), "acked");
+		rc = answer(GC_ITEM, m->peerid, mesh_v1_ClientData_fields, &d);
+	}
+	return rc;
+}
+
+static int
+on_ack(void *ctx, struct channel *ch, struct imsg *m)
+{
+	mesh_v1_StreamAck a = mesh_v1_StreamAck_init_zero;
+	mesh_v1_AckResult r = mesh_v1_AckResult_init_zero;
+	int rc = pb_unpack(m->body, m->len, mesh_v1_StreamAck_fields, &a);
+
+	(void)ctx, (void)ch;
+	if (rc != 0)
+		return rc;
+	fake.acks++;
+	r.success = true;
+	r.processed_seq = a.seq;
+	return answer(GC_REPLY, m->peerid, mesh_v1_AckResult_fields, &r);
+}
+
+static int
+on_cancel(void *ctx, struct channel *ch, struct imsg *m)
+{
+	(void)ctx, (void)ch, (void)m;
+	fake.cancels++;
+	return 0;
+}
+
+static int
+on_node_status(void *ctx, struct channel *ch, struct imsg *m)
+{
+	mesh_v1_NodeStatus s = mesh_v1_NodeStatus_init_zero;
+
+	(void)ctx, (void)ch;
+	snprintf(s.node_id, sizeof(s.node_id), "0000000000001");
+	s.daemons_count = 1;
+	snprintf(s.daemons[0].name, sizeof(s.daemons[0].name), "consensusd");
+	snprintf(s.daemons[0].state, sizeof(s.daemons[0].state), "running");
+	return answer(GC_REPLY, m->peerid, mesh_v1_NodeStatus_fields, &s);
+}
+
+static int
+on_list_streams(void *ctx, struct channel *ch, struct imsg *m)
+{
+	mesh_v1_StreamInfo s = mesh_v1_StreamInfo_init_zero;
+	int rc = 0;
+
+	(void)ctx, (void)ch;
+	for (int i = 1; i <= 3 && rc == 0; i++) {
+		snprintf(s.tenant_id, sizeof(s.tenant_id), "tenant-%d", i);
+		rc = answer(GC_ITEM, m->peerid, mesh_v1_StreamInfo_fields, &s);
+	}
+	return rc != 0 ? rc : done(m->peerid, 0, "");
+}
+
+static int
+on_metrics(void *ctx, struct channel *ch, struct imsg *m)
+{
+	char text[1024];
+	int n = snprintf(text, sizeof(text),
+	    "# HELP fake_total What was received.\n# TYPE fake_total counter\n"
+	    "fake_total{what=\"publish\"} %lld\nfake_total{what=\"item\"} %lld\nfake_total{what=\"cancel\"} "
+	    "%lld\n"
+	    "fake_total{what=\"ack\"} %lld\nfake_total{what=\"more\"} %lld\nfake_total{what=\"end\"} %lld\n"
+	    "fake_total{what=\"hold\"} %lld\n",
+	    (long long)fake.publishes, (long long)fake.items, (long long)fake.cancels, (long long)fake.acks,
+	    (long long)fake.more, (long long)fake.ends, (long long)fake.holds);
+
+	(void)ctx, (void)ch;
+	return channel_send(fake.ch, GC_REPLY, m->peerid, text, (size_t)n);
+}
+
+static int
+on_up(void *ctx, struct channel *ch)
+{
+	mesh_ipc_Health h = mesh_ipc_Health_init_zero;
+
+	(void)ctx;
+	fake.ch = ch;
+	h.serving = true;
+	return answer(GC_HEALTH, 0, mesh_ipc_Health_fields, &h);
+}
+
+static void
+on_down(void *ctx, struct channel *ch, int err)
+{
+	(void)ctx, (void)ch, (void)err;
+	fake.ch = NULL;
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct channel_conf conf = {.edge = &edge_gateway_consensus,
+	    .handlers = handlers,
+	    .handler_count = sizeof(handlers) / sizeof(handlers[0]),
+	    .on_up = on_up,
+	    .on_down = on_down};
+	int fd;
+
+	if (argc != 2)
+		return 2;
+	log_init("fake_consensusd", NULL);
+	fake.loop = loop_event_new();
+	fd = channel_listen_fd(argv[1]);
+	if (fake.loop == NULL || fd < 0)
+		return 1;
+	fake.timer = loop_timer_new(fake.loop, on_timer, NULL);
+	if (fake.timer == NULL || channel_serve(fake.loop, fd, "consensusd", &conf, 1) == NULL)
+		return 1;
+	return loop_run(fake.loop) == 0 ? 0 : 1;
+}

@@ -1,0 +1,197 @@
+/* crypto: published vectors, and that what was tampered with is refused. */
+#include "tests/unit/unit.h"
+
+#include "common/base/err.h"
+#include "common/base/mem.h"
+#include "common/os/crypto.h"
+
+static void
+from_hex(uint8_t *out, const char *hex)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (; *hex != '\0'; hex += 2)
+		*out++ =
+		    (uint8_t)((strchr(digits, hex[0]) - digits) << 4 | (strchr(digits, hex[1]) - digits));
+}
+
+/* RFC 8032 section 7.1, test 1: the public key of a seed.  Signatures differ from the RFC's, since ours
+ * start with a context. */
+static void
+test_key(void **state)
+{
+	uint8_t seed[CRYPTO_SEED_BYTES], want[CRYPTO_PUBKEY_BYTES], got[CRYPTO_PUBKEY_BYTES];
+	struct crypto_key *k;
+
+	(void)state;
+	from_hex(seed, "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60");
+	from_hex(want, "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a");
+	k = crypto_key_new(seed);
+	assert_non_null(k);
+	crypto_key_public(k, got);
+	assert_memory_equal(got, want, sizeof(want));
+	crypto_key_free(k);
+	crypto_key_free(NULL);
+}
+
+static void
+check_signature(struct crypto_key *k, const uint8_t *data, size_t len)
+{
+	uint8_t pub[CRYPTO_PUBKEY_BYTES], sig[CRYPTO_SIG_BYTES];
+
+	crypto_key_public(k, pub);
+	assert_int_equal(crypto_sign(k, CRYPTO_CONTEXT_LSA, data, len, sig), 0);
+	assert_int_equal(crypto_verify(pub, CRYPTO_CONTEXT_LSA, data, len, sig), 0);
+	assert_int_equal(crypto_verify(pub, CRYPTO_CONTEXT_HELLO, data, len, sig), ERR_CRYPTO);
+	if (len > 0)
+		assert_int_equal(crypto_verify(pub, CRYPTO_CONTEXT_LSA, data, len - 1, sig), ERR_CRYPTO);
+	sig[0] ^= 1;
+	assert_int_equal(crypto_verify(pub, CRYPTO_CONTEXT_LSA, data, len, sig), ERR_CRYPTO);
+	sig[0] ^= 1;
+	pub[5] ^= 1;
+	assert_int_equal(crypto_verify(pub, CRYPTO_CONTEXT_LSA, data, len, sig), ERR_CRYPTO);
+}
+
+static void
+test_sign(void **state)
+{
+	static const size_t sizes[] = {0, 1, 2000, 2036, 2037, 100000};
+	static uint8_t data[100000];
+	uint8_t seed[CRYPTO_SEED_BYTES];
+	struct crypto_key *k;
+
+	(void)state;
+	crypto_random(seed, sizeof(seed));
+	k = crypto_key_new(seed);
+	for (size_t i = 0; i < COUNT(sizes); i++)
+		check_signature(k, data, sizes[i]);
+	crypto_key_free(k);
+}
+
+/* A context can't be shifted into the data: the NUL between them ends it. */
+static void
+test_context_is_delimited(void **state)
+{
+	uint8_t seed[CRYPTO_SEED_BYTES] = {1}, pub[CRYPTO_PUBKEY_BYTES], sig[CRYPTO_SIG_BYTES];
+	struct crypto_key *k = crypto_key_new(seed);
+
+	(void)state;
+	crypto_key_public(k, pub);
+	assert_int_equal(crypto_sign(k, "mesh.v1 ls", "a data", 6, sig), 0);
+	assert_int_equal(crypto_verify(pub, "mesh.v1 lsa", " data", 5, sig), ERR_CRYPTO);
+	crypto_key_free(k);
+}
+
+static void
+test_hash(void **state)
+{
+	uint8_t want[CRYPTO_HASH_BYTES], got[CRYPTO_HASH_BYTES];
+	struct crypto_hasher h;
+
+	(void)state;
+	/* BLAKE2b-256("abc") */
+	from_hex(want, "bddd813c634239723171ef3fee98579b94964e3bb1cb3e427262c8c068d52319");
+	crypto_hash(got, "abc", 3);
+	assert_memory_equal(got, want, sizeof(want));
+	crypto_hasher_init(&h);
+	crypto_hasher_update(&h, "a", 1);
+	crypto_hasher_update(&h, "bc", 2);
+	crypto_hasher_final(&h, got);
+	assert_memory_equal(got, want, sizeof(want));
+}
+
+static void
+test_ids(void **state)
+{
+	uint8_t key[CRYPTO_KEY_BYTES] = {7}, hash[CRYPTO_HASH_BYTES], id[CRYPTO_KEY_ID_BYTES];
+	uint64_t want = 0;
+
+	(void)state;
+	crypto_hash(hash, key, sizeof(key));
+	for (int i = 0; i < 8; i++)
+		want = want << 8 | hash[i];
+	assert_true(crypto_node_id(key) == want);
+	crypto_key_id(id, key);
+	assert_memory_equal(id, hash, sizeof(id));
+}
+
+/* draft-irtf-cfrg-xchacha-03, appendix A.3.1. */
+static void
+test_seal_vector(void **state)
+{
+	static const char plain[] =
+	    "Ladies and Gentlemen of the class of '99: If I could offer you only one tip "
+	    "for the future, sunscreen would be it.";
+	uint8_t key[CRYPTO_KEY_BYTES], nonce[CRYPTO_NONCE_BYTES], ad[12], tag[CRYPTO_TAG_BYTES];
+	uint8_t out[sizeof(plain) - 1 + CRYPTO_TAG_BYTES];
+
+	(void)state;
+	from_hex(key, "808182838485868788898a8b8c8d8e8f909192939495969798999a9b9c9d9e9f");
+	from_hex(nonce, "404142434445464748494a4b4c4d4e4f5051525354555657");
+	from_hex(ad, "50515253c0c1c2c3c4c5c6c7");
+	from_hex(tag, "c0875924c1c7987947deafd8780acf49");
+	assert_int_equal(crypto_seal(out, plain, sizeof(plain) - 1, ad, sizeof(ad), nonce, key), 0);
+	assert_memory_equal(out + sizeof(plain) - 1, tag, sizeof(tag));
+}
+
+static void
+test_open(void **state)
+{
+	uint8_t key[CRYPTO_KEY_BYTES], nonce[CRYPTO_NONCE_BYTES], text[100] = "in place", sealed[116];
+
+	(void)state;
+	crypto_random(key, sizeof(key));
+	crypto_random(nonce, sizeof(nonce));
+	memcpy(sealed, text, sizeof(text));
+	assert_int_equal(crypto_seal(sealed, sealed, sizeof(text), "ad", 2, nonce, key), 0);
+	for (size_t i = 0; i < sizeof(sealed); i++) {
+		uint8_t out[100];
+
+		sealed[i] ^= 0x40;
+		assert_int_equal(crypto_open(out, sealed, sizeof(sealed), "ad", 2, nonce, key), ERR_CRYPTO);
+		sealed[i] ^= 0x40;
+	}
+	assert_int_equal(crypto_open(sealed, sealed, 15, "ad", 2, nonce, key), ERR_CRYPTO);
+	assert_int_equal(crypto_open(sealed, sealed, sizeof(sealed), "da", 2, nonce, key), ERR_CRYPTO);
+	memcpy(sealed, text, sizeof(text));
+	assert_int_equal(crypto_seal(sealed, sealed, sizeof(text), "ad", 2, nonce, key), 0);
+	assert_int_equal(crypto_open(sealed, sealed, sizeof(sealed), "ad", 2, nonce, key), 0);
+	assert_memory_equal(sealed, text, sizeof(text));
+}
+
+static void
+test_no_memory(void **state)
+{
+	static uint8_t large[5000];
+	uint8_t seed[CRYPTO_SEED_BYTES] = {1}, pub[CRYPTO_PUBKEY_BYTES] = {0}, sig[CRYPTO_SIG_BYTES] = {0};
+	struct crypto_key *k;
+
+	(void)state;
+	mem_fail_at(1);
+	k = crypto_key_new(seed);
+	assert_null(k);
+	k = crypto_key_new(seed);
+	mem_fail_at(1);
+	assert_int_equal(crypto_sign(k, "c", large, sizeof(large), sig), ERR_NOMEM);
+	mem_fail_at(1);
+	assert_int_equal(crypto_verify(pub, "c", large, sizeof(large), sig), ERR_NOMEM);
+	mem_fail_at(0);
+	crypto_key_free(k);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_key),
+	    cmocka_unit_test(test_sign),
+	    cmocka_unit_test(test_context_is_delimited),
+	    cmocka_unit_test(test_hash),
+	    cmocka_unit_test(test_ids),
+	    cmocka_unit_test(test_seal_vector),
+	    cmocka_unit_test(test_open),
+	    cmocka_unit_test(test_no_memory),
+	};
+
+	return crypto_init() != 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
+}

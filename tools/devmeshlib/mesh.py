@@ -1,0 +1,390 @@
+"""A whole mesh: bringing it up, breaking it, taking it down.
+
+    m = Mesh.up("/tmp/m", 3, "line")
+    m.kill("b", "transportd"); m.restart("b", "transportd"); m.cut("a", "b")
+    m.down()
+
+The state is DIR/mesh.json; Mesh.load(DIR) takes up a mesh that another program started.
+"""
+import fcntl
+import json
+import os
+import pwd
+import shutil
+import signal
+import time
+from contextlib import contextmanager
+
+from . import nodes, postgres, procs, proxy, topology
+from .nodes import DAEMONS
+from .procs import DevmeshError
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+USERS = ("postgres", "nobody")  # who the servers run as when root starts them
+STOP_ORDER = ("gatewayd", "consensusd", "routerd", "transportd")
+PARTS = DAEMONS + ("postgres", "all")
+
+
+def default_user():
+    if os.geteuid() != 0:
+        return None
+    for name in USERS:
+        try:
+            return pwd.getpwnam(name).pw_name
+        except KeyError:
+            continue
+    raise DevmeshError(f"none of the users {', '.join(USERS)} exists, and servers must not run as root")
+
+
+def can_use(path, user):
+    """Whether user (a pwd entry or None) may read everything on the way to path."""
+    if user is None:
+        return os.access(path, os.R_OK | os.X_OK)
+    while True:
+        st = os.stat(path)
+        bits = st.st_mode >> 6 if st.st_uid == user.pw_uid else \
+            st.st_mode >> 3 if st.st_gid == user.pw_gid else st.st_mode
+        if bits & 5 != 5:
+            return False
+        if path == "/":
+            return True
+        path = os.path.dirname(path)
+
+
+class Mesh:
+    def __init__(self, state, say=None):
+        self.state = state
+        self.say = say or (lambda text: None)
+
+    # --- state ---
+
+    @property
+    def dir(self):
+        return self.state["dir"]
+
+    @property
+    def nodes(self):
+        return self.state["nodes"]
+
+    @classmethod
+    def load(cls, directory, say=None):
+        directory = os.path.abspath(directory)
+        try:
+            with open(f"{directory}/mesh.json", encoding="utf-8") as f:
+                return cls(json.load(f), say)
+        except (OSError, ValueError):
+            raise DevmeshError(f"there is no mesh in {directory}; devmesh up -d {directory} makes one") from None
+
+    def save(self):
+        path = f"{self.dir}/mesh.json"
+        with open(f"{path}.new", "w", encoding="utf-8", opener=lambda p, f: os.open(p, f, 0o600)) as f:
+            json.dump(self.state, f, indent=2)
+            f.write("\n")
+        user = nodes.mesh_user(self.state)
+        if user:
+            os.chown(f"{path}.new", user.pw_uid, user.pw_gid)
+        os.replace(f"{path}.new", path)
+
+    @contextmanager
+    def changing(self):
+        """Holds the mesh's lock, with the state as it is on disk; writes it back."""
+        with open(f"{self.dir}/.lock", "w", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self.state.update(Mesh.load(self.dir).state)
+            try:
+                yield
+            finally:
+                self.save()
+
+    def node(self, name):
+        for n in self.nodes:
+            if n["name"].lower() == name.lower() or n.get("node_id") == name:
+                return n
+        raise DevmeshError(f"no node '{name}'; there are {', '.join(n['name'] for n in self.nodes)}")
+
+    # --- up ---
+
+    @classmethod
+    def up(cls, directory, count=3, shape="line", *, say=None, build=None, direct=False, tenants=("demo",),
+           settings=(), redis=False, timeout=60, daemons=DAEMONS):
+        names, links = topology.make(shape, count)
+        directory = os.path.abspath(directory)
+        if os.path.exists(f"{directory}/mesh.json"):
+            old = cls.load(directory)
+            if old.running():
+                raise DevmeshError(f"a mesh is running in {directory}; devmesh down -d {directory} ends it")
+            raise DevmeshError(f"{directory} has the data of an earlier mesh; devmesh down --remove -d "
+                               f"{directory} removes it, or use another directory")
+        taken = set()
+        self = cls({
+            "dir": directory, "user": default_user(), "topology": shape, "direct": direct, "procs": {},
+            "settings": list(settings), "tenants": list(tenants), "daemons": list(daemons),
+            "proxy_socket": f"{directory}/proxy.sock", "up_at": time.time(),
+            "nodes": [nodes.make(directory, name, i, taken) for i, name in enumerate(names)],
+            "links": [dict(a=lk.a, b=lk.b, both=lk.both, delay_ms=lk.delay_ms, rate_mbit=lk.rate_mbit,
+                           port=nodes.free_port(taken), back_port=nodes.free_port(taken) if lk.both else 0)
+                      for lk in links],
+        }, say)
+        try:
+            self._prepare(build, redis)
+            self._start(timeout)
+        except BaseException:
+            if os.path.exists(f"{directory}/mesh.json"):
+                self.stop_all()
+                os.replace(f"{directory}/mesh.json", f"{directory}/mesh.json.failed")
+            raise
+        return self
+
+    def _prepare(self, build, redis):
+        s = self.state
+        nodes.make_dir(s, self.dir)
+        self._choose_programs(build)
+        self.save()
+        self.say(f"making keys and certificates of {len(self.nodes)} nodes in {self.dir}")
+        s["mesh_id"] = nodes.meshctl(s, "id").strip()
+        nodes.meshctl(s, "ca", "init", "--mesh", s["mesh_id"], f"{self.dir}/ca")
+        for n in self.nodes:
+            nodes.make_dirs(s, n)
+            nodes.make_keys(s, n)
+        for tenant in s["tenants"]:
+            name, _, only = tenant.partition(":")  # "demo": all nodes have the key; "demo:a,c": a and c
+            nodes.meshctl(s, "tenant-key", name, *(n["keyring"] for n in self.nodes
+                                                   if not only or n["name"] in only.split(",")))
+        self.say("making databases")
+        template = f"{self.dir}/pg-template"
+        postgres.make_template(template, nodes.mesh_user(s))
+        for n in self.nodes:
+            postgres.copy_template(template, f"{n['dir']}/data", nodes.mesh_user(s))
+        postgres.remove_template(template)
+        if redis:
+            s["redis_socket"] = f"{self.dir}/redis.sock"
+        self.save()
+
+    def _choose_programs(self, build):
+        """The build directory, or copies in DIR/bin when the unprivileged user can't get at it."""
+        s, user = self.state, nodes.mesh_user(self.state)
+        build = os.path.abspath(build or os.environ.get("MESH_BUILD") or f"{ROOT}/build/gcc")
+        programs = [*s["daemons"], "meshctl", "meshproxy"]
+        missing = [p for p in programs if not os.path.exists(f"{build}/bin/{p}")]
+        if missing:
+            raise DevmeshError(f"{build}/bin has no {', '.join(missing)}: run make first")
+        s["sanitized"] = "address" in os.path.basename(build)
+        s["bin"], s["sql"] = f"{build}/bin", f"{ROOT}/etc/sql"
+        if not (can_use(s["bin"], user) and can_use(s["sql"], user)):
+            s["bin"], s["sql"] = f"{self.dir}/bin", f"{self.dir}/sql"
+            for path in (s["bin"], s["sql"]):
+                nodes.make_dir(s, path)
+            for p in programs:
+                self._lend(f"{build}/bin/{p}", f"{s['bin']}/{p}", 0o755)
+            for name in os.listdir(f"{ROOT}/etc/sql"):
+                self._lend(f"{ROOT}/etc/sql/{name}", f"{s['sql']}/{name}", 0o644)
+
+    @staticmethod
+    def _lend(source, copy, mode):
+        shutil.copyfile(source, copy)
+        os.chmod(copy, mode)
+
+    def _start(self, timeout):
+        s, user = self.state, nodes.mesh_user(self.state)
+        self.say("starting databases" + ("" if s["direct"] else ", proxy") + " and daemons")
+        for n in self.nodes:
+            nodes.start_postgres(s, n)
+        if s.get("redis_socket"):
+            s["procs"]["redis"] = procs.spawn(
+                ["redis-server", "--port", "0", "--unixsocket", s["redis_socket"], "--unixsocketperm", "700",
+                 "--dir", self.dir, "--save", "", "--databases", str(len(self.nodes))],
+                f"{self.dir}/redis.log", user, cwd="/")
+        if not s["direct"]:
+            s["procs"]["proxy"] = proxy.start(f"{s['bin']}/meshproxy", self.dir, user)
+            self._forward_links()
+        for n in self.nodes:
+            nodes.configure(s, n, self._peers(n))
+            for daemon in s["daemons"]:
+                nodes.start_daemon(s, n, daemon)
+        self.save()
+        self.wait_ready(timeout)
+
+    def _forward_links(self):
+        for lk in self.state["links"]:
+            name = self.link_name(lk)
+            self._proxy(f"forward {name} {lk['port']} {self.node(lk['b'])['transport_port']}")
+            if lk["both"]:
+                self._proxy(f"forward {name} {lk['back_port']} {self.node(lk['a'])['transport_port']}")
+            if lk["delay_ms"]:
+                self._proxy(f"delay {name} {lk['delay_ms']}")
+            if lk["rate_mbit"]:
+                self._proxy(f"rate {name} {lk['rate_mbit']}")
+
+    def _peers(self, node):
+        """Whom the node dials: (peer, port)."""
+        found = []
+        for lk in self.state["links"]:
+            a, b = self.node(lk["a"]), self.node(lk["b"])
+            if a is node:
+                found.append((b, b["transport_port"] if self.state["direct"] else lk["port"]))
+            elif b is node and lk["both"]:
+                found.append((a, a["transport_port"] if self.state["direct"] else lk["back_port"]))
+        return found
+
+    # --- readiness ---
+
+    def wait_ready(self, timeout=60, names=None):
+        """Waits until these nodes (default: all) serve and know every node of the mesh as alive."""
+        wanted = [self.node(n) for n in names] if names else self.nodes
+        end = time.monotonic() + timeout
+        for n in wanted:
+            shown = None
+            while (reason := self._not_ready(n)) is not None:
+                if reason != shown:
+                    self.say(f"  {n['name']}: {reason}")
+                    shown = reason
+                if time.monotonic() > end:
+                    raise DevmeshError(f"node {n['name']} is not ready after {timeout:g} s: {reason}\n"
+                                       + self.logs_text(n))
+                time.sleep(0.05)
+            self.say(f"  {n['name']}: ready")
+
+    def _not_ready(self, node):
+        """Why the node is not ready, or None."""
+        s = self.state
+        procs.reap()
+        if not postgres_ready(node, s):
+            return "waiting for its database"
+        for daemon in s["daemons"]:
+            if not procs.alive(node["procs"].get(daemon)):
+                raise DevmeshError(f"{daemon} of node {node['name']} has ended:\n"
+                                   + nodes.log_tail(node, daemon))
+        if set(s["daemons"]) != set(DAEMONS):
+            return None
+        status = nodes.status(s, node)
+        if status is None:
+            return "waiting for its API"
+        if not status.get("serving"):
+            down = [f"{d['name']} {d['state']}" + (f" ({d['detail']})" if d.get("detail") else "")
+                    for d in status.get("daemons", []) if d["state"] != "running"]
+            return "not serving" + (f": {', '.join(down)}" if down else "")
+        alive = {n["node_id"] for n in status.get("nodes", []) if n.get("status") == "alive"}
+        unseen = [n["name"] for n in self.nodes if n["node_id"] not in alive and self.expected_alive(n)]
+        return f"does not see {', '.join(unseen)} yet" if unseen else None
+
+    def expected_alive(self, node):
+        return all(procs.alive(node["procs"].get(d)) for d in self.state["daemons"])
+
+    def logs_text(self, node):
+        return "".join(f"  {d}:\n{nodes.log_tail(node, d)}" for d in self.state["daemons"])
+
+    # --- breaking and repairing ---
+
+    def kill(self, name, part):
+        """SIGKILL to a daemon, to the database server with its children, or to the whole node."""
+        with self.changing():
+            node = self.node(name)
+            for p in self._parts(part, node):
+                proc = node["procs"].get(p)
+                if p == "postgres":
+                    postgres.kill(proc)
+                elif procs.send(proc, signal.SIGKILL):
+                    procs.wait_gone([proc], 10)
+
+    def signal(self, name, part, sig):
+        node = Mesh.load(self.dir).node(name)
+        for p in self._parts(part, node):
+            proc = node["procs"].get(p)
+            if p == "postgres":
+                for pid, start in procs.session_members({proc["pid"]: proc["start"]}):
+                    procs.send({"pid": pid, "start": start}, sig)
+            procs.send(proc, sig)
+
+    def restart(self, name, part="all", wait=True, timeout=60):
+        """Stops what still runs of a part (SIGTERM) and starts it."""
+        with self.changing():
+            node = self.node(name)
+            parts = self._parts(part, node)
+            daemons = [d for d in STOP_ORDER if d in parts]
+            procs.stop([node["procs"].get(d) for d in daemons])
+            if "postgres" in parts:
+                postgres.stop(node["procs"].get("postgres"))
+                nodes.start_postgres(self.state, node)
+            for d in reversed(daemons):
+                nodes.start_daemon(self.state, node, d)
+        if wait:
+            self.wait_ready(timeout, [name])
+
+    def start(self, name, part="all", wait=False, timeout=60):
+        """Starts what does not run of a part."""
+        with self.changing():
+            node = self.node(name)
+            parts = [p for p in self._parts(part, node) if not procs.alive(node["procs"].get(p))]
+            if "postgres" in parts:
+                nodes.start_postgres(self.state, node)
+            for d in self.state["daemons"]:
+                if d in parts:
+                    nodes.start_daemon(self.state, node, d)
+        if wait:
+            self.wait_ready(timeout, [name])
+
+    def _parts(self, part, node):
+        if part not in PARTS:
+            raise DevmeshError(f"no part '{part}' of a node; there are {', '.join(PARTS)}")
+        if part == "all":
+            return [*self.state["daemons"], "postgres"]
+        if part not in node["procs"]:
+            raise DevmeshError(f"{part} of node {node['name']} was never started")
+        return [part]
+
+    @staticmethod
+    def link_name(lk):
+        return f"{lk['a']}--{lk['b']}"
+
+    def _link(self, a, b):
+        a, b = self.node(a)["name"], self.node(b)["name"]
+        for lk in self.state["links"]:
+            if {lk["a"], lk["b"]} == {a, b}:
+                return self.link_name(lk)
+        raise DevmeshError(f"{a} and {b} have no link")
+
+    def _proxy(self, line):
+        return proxy.command(self.state["proxy_socket"], line)
+
+    def shape_link(self, verb, a, b, value=None):
+        """verb: cut, heal, reset, delay (ms) or rate (Mbit/s)."""
+        if self.state["direct"]:
+            raise DevmeshError("the links of this mesh are direct (up --direct): they can't be changed")
+        self._proxy(f"{verb} {self._link(a, b)}" + (f" {value}" if value is not None else ""))
+
+    def cut(self, a, b):
+        self.shape_link("cut", a, b)
+
+    def heal(self, a, b):
+        self.shape_link("heal", a, b)
+
+    # --- down ---
+
+    def running(self):
+        """Processes of the mesh that are alive: (node name or "", part)."""
+        found = [("", p) for p, proc in self.state["procs"].items() if procs.alive(proc)]
+        return found + [(n["name"], p) for n in self.nodes for p, proc in n["procs"].items()
+                        if procs.alive(proc)]
+
+    def stop_all(self):
+        for d in STOP_ORDER:
+            procs.stop([n["procs"].get(d) for n in self.nodes])
+        procs.stop([n["procs"].get("postgres") for n in self.nodes], signal.SIGINT, 20)
+        procs.stop(list(self.state["procs"].values()), seconds=5)
+
+    def down(self, remove=False):
+        """Stops everything; DevmeshError if something is left.  remove: DIR goes, too."""
+        with self.changing():
+            self.stop_all()
+            left = self.running()
+        if left:
+            raise DevmeshError("still running: " + ", ".join(f"{n} {p}".strip() for n, p in left))
+        if remove:
+            shutil.rmtree(self.dir)
+
+
+def postgres_ready(node, state):
+    if not procs.alive(node["procs"].get("postgres")):
+        raise DevmeshError(f"the database server of node {node['name']} has ended:\n"
+                           + nodes.log_tail(node, "postgres"))
+    return postgres.ready(node, nodes.mesh_user(state))

@@ -1,0 +1,27 @@
+/*
+ * edge_router: routerd's channel: links up to it, the FIB and link-state frames down from it.
+ */
+#ifndef TRANSPORTD_EDGE_ROUTER_H
+#define TRANSPORTD_EDGE_ROUTER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct channel;
+struct channel_conf;
+struct link;
+struct transport;
+
+struct edge_router {
+	struct channel *ch; /* NULL: routerd is away */
+};
+
+void router_conf(struct transport *t, struct channel_conf *out);
+
+/* A link is up, or its measurements have changed. */
+void router_link(struct transport *t, const struct link *l);
+void router_link_down(struct transport *t, uint64_t node, const char *reason);
+/* A link-state frame of a neighbour, as it came. */
+void router_frame(struct transport *t, uint64_t neighbour, const uint8_t *raw, size_t size);
+
+#endif

@@ -1,0 +1,25 @@
+/*
+ * relay: moves frames between links and siblings as core/forward decides.
+ */
+#ifndef TRANSPORTD_RELAY_H
+#define TRANSPORTD_RELAY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/must.h"
+
+struct frame;
+struct link;
+struct relay;
+struct transport;
+
+struct relay *relay_new(struct transport *t) MUST_USE;
+void relay_free(struct relay *r);
+
+/* A frame that a neighbour sent; raw are its bytes. */
+void relay_received(struct link *from, struct frame *f, const uint8_t *raw, size_t size);
+/* A frame that consensusd sends: one node to visit, the destination.  ERR_DENIED: not its to send. */
+int relay_originate(struct transport *t, struct frame *f) MUST_USE;
+
+#endif

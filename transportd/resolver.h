@@ -1,0 +1,34 @@
+/*
+ * resolver: names of peers are looked up by a child process, because getaddrinfo(3) blocks and wants
+ * files and system calls that transportd's sandbox has no room for.
+ *
+ * The child is forked before anything secret is read, has its own user switch and sandbox, and ends
+ * when its socket does.  Should it die, peers with numeric addresses go on as before.
+ */
+#ifndef TRANSPORTD_RESOLVER_H
+#define TRANSPORTD_RESOLVER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/must.h"
+#include "transportd/peer.h"
+
+struct loop;
+struct resolver;
+
+typedef void resolver_fn(void *arg, uint32_t query, const char ips[][PEER_IP_SIZE], size_t count);
+
+/* Forks the child, which will run as user (NULL: no switch).  NULL (logged) if that fails. */
+struct resolver *resolver_new(const char *user) MUST_USE;
+/* Answers go to fn from now on. */
+int resolver_start(struct resolver *r, struct loop *l, resolver_fn *fn, void *arg) MUST_USE;
+void resolver_free(struct resolver *r);
+
+/* The number of the query, 0 if nobody is there to ask. */
+uint32_t resolver_ask(struct resolver *r, const char *host);
+
+/* What the child does with its end of the socket; returns its exit status. */
+int resolver_child_main(int fd, const char *user);
+
+#endif

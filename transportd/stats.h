@@ -1,0 +1,85 @@
+/*
+ * stats: every metric of transportd, declared once in this list.
+ *
+ * Metrics of one name stand in a row; labels are fixed text (common/os/metrics.h).
+ */
+#ifndef TRANSPORTD_STATS_H
+#define TRANSPORTD_STATS_H
+
+#include "common/os/metrics.h"
+
+/*        id                 kind     name, labels, help */
+#define STATS_LIST(X)                                                                                        \
+	X(LINKS, GAUGE, "mesh_links", NULL, "Links to neighbours that are up.")                              \
+	X(PENDING, GAUGE, "mesh_connections_pending", NULL,                                                  \
+	    "Connections that have not proven their identity yet.")                                          \
+	X(LINK_UPS, COUNTER, "mesh_link_ups_total", NULL, "Links that came up.")                             \
+	X(LINK_DOWNS, COUNTER, "mesh_link_downs_total", NULL, "Links that went down.")                       \
+	X(LINK_DEAD, COUNTER, "mesh_link_dead_total", NULL,                                                  \
+	    "Links closed because the neighbour was silent.")                                                \
+	X(ACCEPTED, COUNTER, "mesh_connections_accepted_total", NULL, "Connections that peers opened.")      \
+	X(DIALLED, COUNTER, "mesh_connections_dialled_total", NULL, "Connections that this node opened.")    \
+	X(DIAL_FAILED, COUNTER, "mesh_connections_failed_total", NULL,                                       \
+	    "Dialled connections that ended before the link was up.")                                        \
+	X(REFUSED_PENDING, COUNTER, "mesh_connections_refused_total", "reason=\"pending_max\"",              \
+	    "Connections of peers that were refused.")                                                       \
+	X(REFUSED_TLS, COUNTER, "mesh_connections_refused_total", "reason=\"tls\"", "")                      \
+	X(REFUSED_HTTP, COUNTER, "mesh_connections_refused_total", "reason=\"http\"", "")                    \
+	X(REFUSED_NOT_READY, COUNTER, "mesh_connections_refused_total", "reason=\"not_ready\"", "")          \
+	X(REFUSED_HELLO, COUNTER, "mesh_connections_refused_total", "reason=\"hello\"", "")                  \
+	X(RX_BYTES, COUNTER, "mesh_link_received_bytes_total", NULL, "Bytes of frames received on links.")   \
+	X(TX_BYTES, COUNTER, "mesh_link_sent_bytes_total", NULL, "Bytes of frames sent on links.")           \
+	X(RX_MESSAGES, COUNTER, "mesh_link_received_messages_total", NULL,                                   \
+	    "WebSocket messages received on links.")                                                         \
+	X(TX_MESSAGES, COUNTER, "mesh_link_sent_messages_total", NULL, "WebSocket messages sent on links.")  \
+	X(RX_FRAMES, COUNTER, "mesh_link_received_frames_total", NULL, "Frames received on links.")          \
+	X(TX_FRAMES, COUNTER, "mesh_link_sent_frames_total", NULL, "Frames queued to links.")                \
+	X(QUEUED, GAUGE, "mesh_link_queued_bytes", NULL, "Bytes queued to all links.")                       \
+	X(RELAYED, COUNTER, "mesh_frames_relayed_total", NULL,                                               \
+	    "Frames passed on from one neighbour to another.")                                               \
+	X(DELIVERED, COUNTER, "mesh_frames_delivered_total", NULL,                                           \
+	    "Frames from the network passed to consensusd.")                                                 \
+	X(ORIGINATED, COUNTER, "mesh_frames_originated_total", NULL,                                         \
+	    "Frames from consensusd sent to the network.")                                                   \
+	X(MARKED, COUNTER, "mesh_frames_marked_total", NULL,                                                 \
+	    "Frames marked because a link queue was over its mark.")                                         \
+	X(REPAIRED, COUNTER, "mesh_frames_repaired_total", NULL,                                             \
+	    "Frames whose path was replaced because its next link was down.")                                \
+	X(DROP_QUEUE, COUNTER, "mesh_frames_dropped_total", "reason=\"queue_full\"", "Frames dropped.")      \
+	X(DROP_LOCAL, COUNTER, "mesh_frames_dropped_total", "reason=\"local_full\"", "")                     \
+	X(DROP_NO_ROUTE, COUNTER, "mesh_frames_dropped_total", "reason=\"no_route\"", "")                    \
+	X(DROP_NO_LINK, COUNTER, "mesh_frames_dropped_total", "reason=\"no_link\"", "")                      \
+	X(DROP_TTL, COUNTER, "mesh_frames_dropped_total", "reason=\"ttl\"", "")                              \
+	X(DROP_LOOP, COUNTER, "mesh_frames_dropped_total", "reason=\"loop\"", "")                            \
+	X(DROP_MEMORY, COUNTER, "mesh_frames_dropped_total", "reason=\"memory\"", "")                        \
+	X(DROP_REFUSED, COUNTER, "mesh_frames_dropped_total", "reason=\"refused\"", "")                      \
+	X(UNREACHABLE, COUNTER, "mesh_unreachable_sent_total", NULL,                                         \
+	    "Reports about undeliverable frames sent to their source.")                                      \
+	X(STALLS, COUNTER, "mesh_link_stalls_total", NULL,                                                   \
+	    "Times that reading from peers stopped because consensusd was slow.")                            \
+	X(HOLDS, COUNTER, "mesh_link_holds_total", NULL,                                                     \
+	    "Times that a full link made consensusd hold destinations.")                                     \
+	X(ROUTES, GAUGE, "mesh_fib_routes", NULL, "Destinations in the forwarding table.")                   \
+	X(RESOLVED, COUNTER, "mesh_resolver_queries_total", "result=\"found\"",                              \
+	    "Names of peers that were looked up.")                                                           \
+	X(UNRESOLVED, COUNTER, "mesh_resolver_queries_total", "result=\"failed\"", "")                       \
+	X(CERT_EXPIRY, GAUGE, "mesh_tls_certificate_expiry_timestamp_seconds", NULL,                         \
+	    "When the node's certificate expires, in seconds since 1970.")
+
+enum stat {
+#define X(id, kind, name, labels, help) STAT_##id,
+	STATS_LIST(X)
+#undef X
+	    STAT_COUNT
+};
+
+void stats_init(void);
+/* One more; or n more; or the value of a gauge. */
+void stat_inc(enum stat s);
+void stat_add(enum stat s, int64_t n);
+void stat_set(enum stat s, int64_t value);
+int64_t stat_get(enum stat s);
+/* The round-trip time of one heartbeat. */
+void stat_rtt(uint32_t rtt_us);
+
+#endif

@@ -1,0 +1,81 @@
+/*
+ * transport: the one context of transportd, and what its parts know of each other.
+ *
+ *	ws -> conn -> link -> relay -> edge_consensus, edge_router
+ *	                ^       |
+ *	peer (dials) ---+       +-> fib (from edge_router)
+ */
+#ifndef TRANSPORTD_TRANSPORT_H
+#define TRANSPORTD_TRANSPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/id.h"
+#include "common/base/rng.h"
+#include "transportd/conn.h"
+#include "transportd/edge_consensus.h"
+#include "transportd/edge_gateway.h"
+#include "transportd/edge_router.h"
+#include "transportd/link.h"
+#include "transportd/peer.h"
+#include "transportd/relay.h"
+
+struct conf;
+struct daemon;
+struct fib;
+struct loop;
+struct resolver;
+struct tls;
+struct ws;
+
+/* What mesh.conf(5) says, as numbers. */
+struct settings {
+	struct ulid mesh_id;
+	int64_t heartbeat_us;
+	uint32_t heartbeat_misses;
+	uint32_t backoff_min_ms, backoff_max_ms;
+	int64_t handshake_ms;
+	size_t link_queue;
+	unsigned links_max, pending_max;
+};
+
+/* Who this node is; consensusd tells, and it is kept while consensusd restarts. */
+struct identity {
+	bool known;
+	uint64_t node_id;
+	uint8_t public_key[32];
+	uint64_t incarnation;
+	char name[NODE_NAME_SIZE];
+};
+
+struct transport {
+	struct daemon *daemon;
+	struct loop *loop;
+	struct settings set;
+	struct identity identity;
+	struct rng rng; /* jitter */
+	struct tls *tls;
+	struct ws *ws;
+	struct conns conns;
+	struct links links;
+	struct peers peers;
+	struct resolver *resolver;
+	struct fib *fib;
+	struct relay *relay;
+	struct channel_server *server;
+	struct edge_router router;
+	struct edge_consensus consensus;
+	struct edge_gateway gateway;
+	uint64_t started_unix_ms;
+	bool stopping;
+	struct loop_timer *stop_timer;
+};
+
+void settings_read(struct settings *s, const struct conf *c);
+/* A new identity arrived.  ERR_RANGE (logged) if it belongs to another mesh. */
+int transport_identity(
+    struct transport *t, const struct ulid *mesh_id, const struct identity *fresh) MUST_USE;
+
+#endif

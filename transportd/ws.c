@@ -1,0 +1,450 @@
+#include "transportd/ws_impl.h" /* libwebsockets brings OpenSSL, which comes before err.h */
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "common/base/err.h"
+#include "common/base/mem.h"
+#include "common/os/clock.h"
+#include "common/os/log.h"
+#include "transportd/core/limits.h"
+#include "transportd/stats.h"
+#include "transportd/tls.h"
+#include "transportd/ws_loop.h"
+
+enum {
+	CLOSE_GRACE_MS = 1000,      /* for the close frame to leave */
+	NOTSENT_BYTES = 128 * 1024, /* unsent bytes in the kernel: more only adds delay */
+	CLOSE_BAD_DATA = 1003,      /* RFC 6455 section 7.4.1 */
+	CLOSE_TOO_BIG = 1009,
+};
+
+/* --- connections --- */
+
+static void
+on_deadline(void *arg)
+{
+	struct ws_conn *c = arg;
+
+	if (c->closing || c->user == NULL || !c->open) {
+		if (c->why[0] == '\0')
+			snprintf(c->why, sizeof(c->why), "no handshake within the time allowed");
+		if (c->wsi != NULL)
+			lws_set_timeout(c->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+		return;
+	}
+	c->ws->events->expired(c->user);
+}
+
+struct ws_conn *
+ws_conn_new(struct ws *w, bool dialled, const char *address)
+{
+	struct ws_conn *c = mem_calloc(1, sizeof(*c));
+
+	if (c == NULL)
+		return NULL;
+	c->deadline = loop_timer_new(w->loop, on_deadline, c);
+	if (c->deadline == NULL) {
+		mem_free(c);
+		return NULL;
+	}
+	c->ws = w;
+	c->dialled = dialled;
+	snprintf(c->address, sizeof(c->address), "%s", address);
+	c->pending = true;
+	w->pending_count++;
+	stat_set(STAT_PENDING, w->pending_count);
+	LIST_INSERT_HEAD(&w->conns, c, entry);
+	loop_timer_arm_ms(c->deadline, w->handshake_ms);
+	return c;
+}
+
+static void
+not_pending(struct ws_conn *c)
+{
+	if (!c->pending)
+		return;
+	c->pending = false;
+	c->ws->pending_count--;
+	stat_set(STAT_PENDING, c->ws->pending_count);
+}
+
+/* Strangers can make any number of these: one line a second tells enough. */
+static void
+log_refused(struct ws_conn *c)
+{
+	int64_t now_us = clock_mono().us;
+
+	if (now_us - c->ws->refuse_logged_us < REFUSE_LOG_INTERVAL_MS * INT64_C(1000))
+		return;
+	c->ws->refuse_logged_us = now_us;
+	log_notice("connection from %s ended before the link handshake: %s", c->address,
+	    c->why[0] != '\0' ? c->why : "closed by the peer");
+}
+
+void
+ws_conn_end(struct ws_conn *c)
+{
+	not_pending(c);
+	LIST_REMOVE(c, entry);
+	loop_timer_free(c->deadline);
+	c->wsi = NULL;
+	if (c->user != NULL) {
+		c->ws->events->closed(c->user, c->why[0] != '\0' ? c->why : "closed by the peer");
+	} else if (!c->dialled && !c->open) {
+		stat_inc(STAT_REFUSED_TLS);
+		log_refused(c);
+	}
+	mem_free(c->rx);
+	mem_free(c);
+}
+
+void
+ws_proven(struct ws_conn *c)
+{
+	not_pending(c);
+	loop_timer_disarm(c->deadline);
+}
+
+void
+ws_tune(int fd)
+{
+	int one = 1, lowat = NOTSENT_BYTES;
+
+	/* Without these it works too, only slower. */
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &lowat, sizeof(lowat));
+}
+
+void
+ws_on_alert(struct ws *w, int fd, bool sent, const char *text)
+{
+	struct ws_conn *c;
+
+	LIST_FOREACH (c, &w->conns, entry) {
+		if (c->wsi == NULL || lws_get_socket_fd(c->wsi) != fd)
+			continue;
+		snprintf(c->why, sizeof(c->why), "TLS: %s: %s",
+		    sent ? "refused the peer's certificate or parameters" : "the peer refused ours", text);
+		return;
+	}
+}
+
+/* --- receiving --- */
+
+static void
+violation(struct ws_conn *c, uint16_t code, const char *what)
+{
+	struct ws *w = c->ws;
+
+	if (c->user == NULL || c->closing)
+		return;
+	w->events->violated(c->user, what);
+	/* The user lets go with a close of its own; if it did not, this is the end all the same. */
+	if (!c->closing)
+		ws_close(c, code, what, NULL, 0);
+}
+
+/* Keeps a piece of a message; messages of one piece never come here. */
+static int
+keep(struct ws_conn *c, const uint8_t *data, size_t len)
+{
+	if (c->rx == NULL && (c->rx = mem_calloc(1, WS_MESSAGE_MAX_BYTES)) == NULL)
+		return ERR_NOMEM;
+	if (len > WS_MESSAGE_MAX_BYTES - c->rx_len)
+		return ERR_LIMIT;
+	memcpy(c->rx + c->rx_len, data, len);
+	c->rx_len += len;
+	return 0;
+}
+
+static void
+deliver(struct ws_conn *c, const uint8_t *msg, size_t len)
+{
+	stat_inc(STAT_RX_MESSAGES);
+	c->ws->events->received(c->user, msg, len);
+}
+
+static void
+on_receive(struct ws_conn *c, const uint8_t *data, size_t len)
+{
+	bool whole = lws_is_final_fragment(c->wsi) != 0 && lws_remaining_packet_payload(c->wsi) == 0;
+	int err;
+
+	if (c->user == NULL || c->closing)
+		return;
+	if (!lws_frame_is_binary(c->wsi)) {
+		violation(c, CLOSE_BAD_DATA, "text message");
+		return;
+	}
+	if (whole && c->rx_len == 0) {
+		deliver(c, data, len);
+		return;
+	}
+	if ((err = keep(c, data, len)) != 0) {
+		violation(c, CLOSE_TOO_BIG, err == ERR_LIMIT ? "message too large" : "out of memory");
+		return;
+	}
+	if (whole) {
+		len = c->rx_len;
+		c->rx_len = 0;
+		deliver(c, c->rx, len);
+	}
+}
+
+/* --- sending --- */
+
+void
+ws_want_write(struct ws_conn *c)
+{
+	if (c->wsi != NULL && c->open)
+		lws_callback_on_writable(c->wsi);
+}
+
+bool
+ws_can_send(struct ws_conn *c)
+{
+	/* Writing behind a partial write would leave out the frame's header. */
+	return c->wsi != NULL && c->open && !c->closing && !lws_partial_buffered(c->wsi) &&
+	       !lws_send_pipe_choked(c->wsi);
+}
+
+uint8_t *
+ws_tx(struct ws *w)
+{
+	return w->tx + LWS_PRE;
+}
+
+int
+ws_send(struct ws_conn *c, size_t len)
+{
+	MUST(len <= WS_MESSAGE_MAX_BYTES);
+	if (c->wsi == NULL || lws_write(c->wsi, ws_tx(c->ws), len, LWS_WRITE_BINARY) < 0) {
+		if (c->wsi != NULL)
+			lws_set_timeout(c->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+		return ERR_CLOSED;
+	}
+	stat_inc(STAT_TX_MESSAGES);
+	return 0;
+}
+
+void
+ws_pause(struct ws_conn *c, bool pause)
+{
+	if (c->wsi != NULL && c->open)
+		(void)lws_rx_flow_control(c->wsi, pause ? 0 : 1);
+}
+
+/* 0, or -1: libwebsockets then sends the close frame and ends the connection. */
+static int
+on_writable(struct ws_conn *c)
+{
+	if (!c->closing) {
+		if (c->user != NULL)
+			c->ws->events->writable(c->user);
+		return 0;
+	}
+	if (c->last_len != 0) {
+		(void)lws_write(c->wsi, c->last + LWS_PRE, c->last_len, LWS_WRITE_BINARY);
+		c->last_len = 0;
+		lws_callback_on_writable(c->wsi);
+		return 0;
+	}
+	lws_close_reason(c->wsi, (enum lws_close_status)c->close_code, (unsigned char *)c->close_reason,
+	    strlen(c->close_reason));
+	return -1;
+}
+
+void
+ws_close(struct ws_conn *c, uint16_t code, const char *reason, const uint8_t *last, size_t last_len)
+{
+	c->user = NULL;
+	if (!c->open) {
+		ws_kill(c);
+		return;
+	}
+	c->closing = true;
+	c->close_code = code;
+	snprintf(c->close_reason, sizeof(c->close_reason), "%s", reason);
+	MUST(last_len <= WS_LAST_BYTES);
+	if (last_len != 0)
+		memcpy(c->last + LWS_PRE, last, last_len);
+	c->last_len = last_len;
+	loop_timer_arm_ms(c->deadline, CLOSE_GRACE_MS);
+	ws_pause(c, false);
+	ws_want_write(c);
+}
+
+void
+ws_kill(struct ws_conn *c)
+{
+	c->user = NULL;
+	c->closing = true;
+	if (c->wsi != NULL)
+		lws_set_timeout(c->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+}
+
+void *
+ws_session(struct ws_conn *c)
+{
+	return c->wsi != NULL ? lws_get_ssl(c->wsi) : NULL;
+}
+
+bool
+ws_dialled(const struct ws_conn *c)
+{
+	return c->dialled;
+}
+
+const char *
+ws_address(const struct ws_conn *c)
+{
+	return c->address;
+}
+
+unsigned
+ws_pending_count(const struct ws *w)
+{
+	return w->pending_count;
+}
+
+/* --- libwebsockets --- */
+
+static void
+on_peer_close(struct ws_conn *c, const uint8_t *in, size_t len)
+{
+	if (c->why[0] == '\0' && len >= 2)
+		snprintf(c->why, sizeof(c->why), "the peer closed with code %u", in[0] << 8 | in[1]);
+}
+
+static int
+on_conn(struct ws_conn *c, struct lws *wsi, enum lws_callback_reasons reason, void *in, size_t len)
+{
+	switch (reason) {
+	case LWS_CALLBACK_RECEIVE:
+	case LWS_CALLBACK_CLIENT_RECEIVE:
+		on_receive(c, in, len);
+		return 0;
+	case LWS_CALLBACK_SERVER_WRITEABLE:
+	case LWS_CALLBACK_CLIENT_WRITEABLE:
+		return on_writable(c);
+	case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
+		on_peer_close(c, in, len);
+		return 0;
+	case LWS_CALLBACK_WSI_DESTROY:
+		lws_set_opaque_user_data(wsi, NULL);
+		c->wsi = NULL;
+		if (!c->starting)
+			ws_conn_end(c);
+		return 0;
+	default:
+		return c->dialled ? ws_client_callback(c, wsi, reason, in, len)
+				  : ws_server_callback(c, wsi, reason, in, len);
+	}
+}
+
+static int
+on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len)
+{
+	struct ws_conn *c;
+
+	switch (reason) {
+	case LWS_CALLBACK_OPENSSL_LOAD_EXTRA_SERVER_VERIFY_CERTS:
+	case LWS_CALLBACK_OPENSSL_LOAD_EXTRA_CLIENT_VERIFY_CERTS: {
+		struct ws *w = lws_vhost_user(lws_get_vhost(wsi));
+
+		return tls_apply(w->tls, user) != 0;
+	}
+	case LWS_CALLBACK_PROTOCOL_INIT:
+	case LWS_CALLBACK_PROTOCOL_DESTROY:
+	case LWS_CALLBACK_GET_THREAD_ID:
+		return 0; /* the wsi is not a connection */
+	case LWS_CALLBACK_OPENSSL_PERFORM_CLIENT_CERT_VERIFICATION:
+		return !len; /* never admits what OpenSSL did not */
+	default:
+		break;
+	}
+	c = wsi != NULL ? lws_get_opaque_user_data(wsi) : NULL;
+	return c != NULL ? on_conn(c, wsi, reason, in, len) : 0;
+}
+
+static const struct lws_protocols protocols[] = {
+    {
+	.name = WS_SUBPROTOCOL,
+	.callback = on_lws,
+	.rx_buffer_size = 16640, /* a message arrives in one piece */
+	.tx_packet_size = 17000, /* and leaves in one */
+    },
+    {.name = NULL},
+};
+
+/* No pings of libwebsockets: heartbeats are frames. */
+static const lws_retry_bo_t no_pings = {0};
+
+static struct lws_vhost *
+vhost_new(struct ws *w)
+{
+	struct lws_context_creation_info info = {
+	    .port = CONTEXT_PORT_NO_LISTEN_SERVER,
+	    .protocols = protocols,
+	    .vhost_name = WS_SUBPROTOCOL,
+	    .options = LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT | LWS_SERVER_OPTION_CREATE_VHOST_SSL_CTX |
+		       LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS |
+		       LWS_SERVER_OPTION_REQUIRE_VALID_OPENSSL_CLIENT_CERT,
+	    .alpn = "http/1.1", /* a peer that negotiated h2 would hang */
+	    .retry_and_idle_policy = &no_pings,
+	    .keepalive_timeout = 1,
+	    .user = w,
+	};
+
+	return lws_create_vhost(ws_loop_context(w->loop), &info);
+}
+
+struct ws *
+ws_new(struct loop *l, struct tls *t, const struct ws_events *events, void *ctx)
+{
+	struct ws *w = mem_calloc(1, sizeof(*w));
+
+	if (w == NULL)
+		return NULL;
+	w->loop = l;
+	w->tls = t;
+	w->events = events;
+	w->ctx = ctx;
+	w->handshake_ms = 10000;
+	w->pending_max = 64;
+	w->refuse_logged_us = -REFUSE_LOG_INTERVAL_MS * INT64_C(1000);
+	LIST_INIT(&w->conns);
+	w->vhost = vhost_new(w);
+	if (w->vhost == NULL) {
+		log_error("TLS contexts can't be set up; check tls-cert, tls-key and tls-ca");
+		mem_free(w);
+		return NULL;
+	}
+	return w;
+}
+
+void
+ws_set_limits(struct ws *w, unsigned pending_max, int64_t handshake_ms)
+{
+	w->pending_max = pending_max;
+	w->handshake_ms = handshake_ms;
+}
+
+void
+ws_free(struct ws *w)
+{
+	struct ws_conn *c;
+
+	if (w == NULL)
+		return;
+	ws_server_fini(w);
+	LIST_FOREACH (c, &w->conns, entry)
+		c->user = NULL;
+	/* Ends all connections of the host, each with WSI_DESTROY. */
+	lws_vhost_destroy(w->vhost);
+	mem_free(w);
+}

@@ -1,0 +1,265 @@
+/* ws_server: listening, and who is let in by HTTP. */
+#include "transportd/ws_impl.h" /* libwebsockets brings OpenSSL, which comes before err.h */
+
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/base/err.h"
+#include "common/os/log.h"
+#include "transportd/stats.h"
+
+enum { BACKLOG = 256, ACCEPTS_PER_TURN = 16 };
+
+/* --- HTTP --- */
+
+static int
+answer(struct ws_conn *c, struct lws *wsi, unsigned status, const char *text)
+{
+	snprintf(c->why, sizeof(c->why), "HTTP %u: %s", status, text);
+	stat_inc(STAT_REFUSED_HTTP);
+	/* 1: the answer is written, the transaction is over. */
+	return lws_return_http_status(wsi, status, text) != 0 ? -1 : 1;
+}
+
+static bool
+header_is(struct lws *wsi, enum lws_token_indexes token, const char *value)
+{
+	char text[64];
+
+	return lws_hdr_copy(wsi, text, sizeof(text), token) > 0 && strcasecmp(text, value) == 0;
+}
+
+/* Is value one of the comma-separated words of the header? */
+static bool
+header_lists(struct lws *wsi, enum lws_token_indexes token, const char *value)
+{
+	char text[256], *rest = text, *word;
+
+	if (lws_hdr_copy(wsi, text, sizeof(text), token) <= 0)
+		return false;
+	while ((word = strsep(&rest, ", \t")) != NULL)
+		if (strcasecmp(word, value) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * All that libwebsockets would otherwise answer by hanging up, or worse: with an upgrade to anything
+ * but websocket its pointer to the header is already stale here, so only the header table is asked.
+ */
+static int
+confirm_upgrade(struct ws_conn *c, struct lws *wsi)
+{
+	const char *not_now;
+
+	if (!header_is(wsi, WSI_TOKEN_UPGRADE, "websocket"))
+		return -1;
+	if (!header_is(wsi, WSI_TOKEN_GET_URI, WS_PATH))
+		return answer(c, wsi, HTTP_STATUS_NOT_FOUND, "links are at " WS_PATH);
+	if (!header_lists(wsi, WSI_TOKEN_CONNECTION, "upgrade") || !header_is(wsi, WSI_TOKEN_VERSION, "13") ||
+	    lws_hdr_total_length(wsi, WSI_TOKEN_KEY) == 0 || lws_hdr_total_length(wsi, WSI_TOKEN_HOST) == 0)
+		return answer(c, wsi, HTTP_STATUS_BAD_REQUEST, "incomplete WebSocket upgrade");
+	if (!header_lists(wsi, WSI_TOKEN_PROTOCOL, WS_SUBPROTOCOL))
+		return answer(c, wsi, HTTP_STATUS_BAD_REQUEST, "subprotocol " WS_SUBPROTOCOL " expected");
+	not_now = c->ws->events->admit(c->ws->ctx);
+	if (not_now != NULL) {
+		stat_inc(STAT_REFUSED_NOT_READY);
+		return answer(c, wsi, HTTP_STATUS_SERVICE_UNAVAILABLE, not_now);
+	}
+	return 0;
+}
+
+static int
+plain_request(struct ws_conn *c, struct lws *wsi)
+{
+	bool here = header_is(wsi, WSI_TOKEN_GET_URI, WS_PATH);
+
+	if (answer(c, wsi, here ? 426 : HTTP_STATUS_NOT_FOUND,
+		here ? "WebSocket upgrade required" : "links are at " WS_PATH) < 0)
+		return -1;
+	return lws_http_transaction_completed(wsi) != 0 ? -1 : 0;
+}
+
+int
+ws_server_callback(struct ws_conn *c, struct lws *wsi, enum lws_callback_reasons reason, void *in, size_t len)
+{
+	(void)in;
+	(void)len;
+	switch (reason) {
+	case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
+		return confirm_upgrade(c, wsi);
+	case LWS_CALLBACK_HTTP:
+		return plain_request(c, wsi);
+	case LWS_CALLBACK_ESTABLISHED:
+		c->open = true;
+		c->user = c->ws->events->accepted(c->ws->ctx, c);
+		return c->user == NULL && !c->closing ? -1 : 0;
+	default:
+		return 0;
+	}
+}
+
+/* --- sockets --- */
+
+static void
+format_address(const struct sockaddr_storage *sa, socklen_t len, char *out, size_t size)
+{
+	char host[NI_MAXHOST], port[NI_MAXSERV];
+	const char *plain = host;
+
+	if (getnameinfo((const struct sockaddr *)sa, len, host, sizeof(host), port, sizeof(port),
+		NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
+		snprintf(out, size, "?");
+		return;
+	}
+	if (strncmp(host, "::ffff:", 7) == 0)
+		plain = host + 7; /* IPv4 on a listener for both */
+	snprintf(out, size, strchr(plain, ':') != NULL ? "[%s]:%s" : "%s:%s", plain, port);
+}
+
+static void
+adopt(struct ws *w, int fd, const char *address)
+{
+	lws_adopt_desc_t info = {
+	    .vh = w->vhost,
+	    .type = LWS_ADOPT_SOCKET | LWS_ADOPT_HTTP | LWS_ADOPT_ALLOW_SSL,
+	    .fd.sockfd = fd,
+	};
+	struct ws_conn *c = ws_conn_new(w, false, address);
+	struct lws *wsi;
+
+	if (c == NULL) {
+		close(fd);
+		return;
+	}
+	ws_tune(fd);
+	info.opaque = c;
+	c->starting = true;
+	wsi = lws_adopt_descriptor_vhost_via_info(&info);
+	c->starting = false;
+	c->wsi = wsi;
+	if (wsi == NULL)
+		ws_conn_end(c);
+}
+
+/* A full house is not worth a TLS handshake: the socket is closed at once. */
+static void
+on_listener(void *arg, int fd, unsigned events)
+{
+	struct ws_listener *l = arg;
+
+	(void)events;
+	for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
+		struct sockaddr_storage sa;
+		socklen_t len = sizeof(sa);
+		int s = accept4(fd, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		char address[WS_ADDRESS_SIZE];
+
+		if (s == -1)
+			return;
+		if (l->ws->pending_count >= l->ws->pending_max) {
+			stat_inc(STAT_REFUSED_PENDING);
+			close(s);
+			continue;
+		}
+		stat_inc(STAT_ACCEPTED);
+		format_address(&sa, len, address, sizeof(address));
+		adopt(l->ws, s, address);
+	}
+}
+
+static int
+bind_to(const struct addrinfo *ai)
+{
+	int one = 1, zero = 0;
+	int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd == -1)
+		return -1;
+	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	/* Both families on one socket. */
+	if (ai->ai_family == AF_INET6)
+		(void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof(zero));
+	if (bind(fd, ai->ai_addr, ai->ai_addrlen) == -1 || listen(fd, BACKLOG) == -1) {
+		int saved = errno;
+
+		close(fd);
+		errno = saved;
+		return -1;
+	}
+	return fd;
+}
+
+/* "*" means any address of either family. */
+static int
+listen_fd(const char *host, const char *port)
+{
+	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *list;
+	int fd = -1;
+
+	if (getaddrinfo(strcmp(host, "*") == 0 ? "::" : host, port, &hints, &list) != 0)
+		return -1;
+	for (struct addrinfo *ai = list; ai != NULL && fd == -1; ai = ai->ai_next)
+		fd = bind_to(ai);
+	freeaddrinfo(list);
+	if (fd == -1 && strcmp(host, "*") == 0 && errno == EAFNOSUPPORT)
+		return listen_fd("0.0.0.0", port);
+	return fd;
+}
+
+static void
+split_address(const char *address, char *host, size_t size, const char **port)
+{
+	const char *colon = strrchr(address, ':');
+	size_t len = colon != NULL ? (size_t)(colon - address) : strlen(address);
+
+	*port = colon != NULL ? colon + 1 : "";
+	if (len >= 2 && address[0] == '[' && address[len - 1] == ']') {
+		address++;
+		len -= 2;
+	}
+	snprintf(host, size, "%.*s", (int)len, address);
+}
+
+int
+ws_listen(struct ws *w, const char *address)
+{
+	struct ws_listener *l = &w->listeners[w->listener_count];
+	const char *port;
+	char host[256];
+
+	if (w->listener_count == WS_LISTEN_MAX) {
+		log_error("too many listen addresses: at most %d", WS_LISTEN_MAX);
+		return ERR_LIMIT;
+	}
+	split_address(address, host, sizeof(host), &port);
+	l->ws = w;
+	l->fd = listen_fd(host, port);
+	if (l->fd == -1) {
+		log_error("can't listen on %s: %s", address, strerror(errno));
+		return ERR_IO;
+	}
+	l->watch = loop_fd_add(w->loop, l->fd, LOOP_READ, on_listener, l);
+	if (l->watch == NULL) {
+		close(l->fd);
+		return ERR_NOMEM;
+	}
+	w->listener_count++;
+	log_info("listening on %s", address);
+	return 0;
+}
+
+void
+ws_server_fini(struct ws *w)
+{
+	for (size_t i = 0; i < w->listener_count; i++) {
+		loop_fd_del(w->listeners[i].watch);
+		close(w->listeners[i].fd);
+	}
+	w->listener_count = 0;
+}
