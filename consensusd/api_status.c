@@ -63,8 +63,8 @@ api_health_changed(struct api *a)
 {
 	struct client *c;
 
-	TAILQ_FOREACH(c, &a->clients, entry)
-	api_status_health(a, c);
+	TAILQ_FOREACH (c, &a->clients, entry)
+		api_status_health(a, c);
 }
 
 static void
@@ -97,8 +97,7 @@ api_stream_event(
 	buf_init_fixed(&out, mem, sizeof(mem));
 	if (pb_pack(&out, mesh_v1_MeshEvent_fields, &ev) != 0)
 		return;
-	TAILQ_FOREACH(c, &e->api->clients, entry)
-	{
+	TAILQ_FOREACH (c, &e->api->clients, entry) {
 		int err = channel_send(c->channel, GC_EVENT, 0, buf_head(&out), buf_left(&out));
 
 		if (err != 0)

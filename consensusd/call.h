@@ -38,9 +38,9 @@ struct call {
 	uint64_t handle;
 	enum call_kind kind;
 	/* CALL_PUBLISH */
-	uint32_t waiting;          /* messages whose results are to come */
-	bool half_closed;          /* the client sends no more: it ends with the last result */
-	bool held;                 /* the client was told to wait, for this stream */
+	uint32_t waiting; /* messages whose results are to come */
+	bool half_closed; /* the client sends no more: it ends with the last result */
+	bool held;        /* the client was told to wait, for this stream */
 	struct ulid held_stream;
 	TAILQ_ENTRY(call) held_entry;
 	/* CALL_SUBSCRIBE */
@@ -79,8 +79,8 @@ void call_item(struct call *c, const struct iovec *iov, int iov_count);
 /* Ends a call with a status. */
 void call_done(struct call *c, enum code code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* The same for a call that could not be made. */
-void call_refuse(
-    struct client *client, uint32_t id, enum code code, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+void call_refuse(struct client *client, uint32_t id, enum code code, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
 /* Tells the client of a streaming publish to wait, because of stream; or to go on. */
 void call_hold(struct call *c, const struct ulid *stream);
 void call_release(struct call *c);

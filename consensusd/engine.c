@@ -81,6 +81,7 @@ engine_init(struct engine *e, struct loop *loop, struct keyring *keyring, const 
 	TAILQ_INIT(&e->dirty_sources);
 	TAILQ_INIT(&e->ready_flows);
 	TAILQ_INIT(&e->dirty_sinks);
+	TAILQ_INIT(&e->reads);
 	e->turn.fn = turn;
 	e->turn.arg = e;
 	e->timer = loop_timer_new(loop, on_timer, e);
@@ -99,6 +100,8 @@ engine_fini(struct engine *e)
 		return;
 	store_free(e->store);
 	e->store = NULL;
+	while (!TAILQ_EMPTY(&e->reads))
+		engine_read_free(TAILQ_FIRST(&e->reads));
 	source_free_all(e);
 	sink_free_all(e);
 	router_free(e->router);
@@ -299,23 +302,47 @@ on_fatal(void *ctx, const char *why)
 }
 
 int
-engine_open_store(struct engine *e, const struct conf *conf, int sql_dir_fd)
+engine_open_store(struct engine *e, const struct conf *conf, int sql_dir_fd, const char *user)
 {
 	const struct store_conf sc = {
 	    .conninfo = conf_str(conf, "consensusd", "database"),
+	    .user = user,
 	    .sql_dir_fd = sql_dir_fd,
 	    .migrate = strcmp(conf_str(conf, "consensusd", "migrate"), "apply") == 0,
 	    .memory_max = e->budget.max_bytes,
 	    .node_id = e->self,
 	};
-	const struct store_callbacks cb = {on_ready, on_lost, on_durable, on_load_stream, on_load_offset,
-	    on_fatal, e};
+	const struct store_callbacks cb = {
+	    on_ready, on_lost, on_durable, on_load_stream, on_load_offset, on_fatal, e};
 
 	e->store = store_new(e->loop, &sc, &cb);
 	return e->store != NULL ? 0 : ERR_NOMEM;
 }
 
 /* --- what the parts ask --- */
+
+struct engine_read *
+engine_read_new(struct engine *e, const struct ulid *stream_id, uint64_t node)
+{
+	struct engine_read *r = mem_calloc(1, sizeof(*r));
+
+	if (r == NULL)
+		return NULL;
+	r->engine = e;
+	r->stream_id = *stream_id;
+	r->node = node;
+	TAILQ_INSERT_TAIL(&e->reads, r, entry);
+	return r;
+}
+
+void
+engine_read_free(struct engine_read *r)
+{
+	if (r == NULL)
+		return;
+	TAILQ_REMOVE(&r->engine->reads, r, entry);
+	mem_free(r);
+}
 
 bool
 engine_held(const struct engine *e, const char **why)

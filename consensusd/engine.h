@@ -50,6 +50,16 @@ TAILQ_HEAD(source_list, source);
 TAILQ_HEAD(source_flow_list, source_flow);
 TAILQ_HEAD(sink_list, sink);
 
+/* A read from the store: names what it is for, which may be gone when the answer comes. */
+struct engine_read {
+	TAILQ_ENTRY(engine_read) entry;
+	struct engine *engine;
+	struct ulid stream_id;
+	uint64_t node;
+};
+
+TAILQ_HEAD(engine_read_list, engine_read);
+
 struct engine {
 	struct loop *loop;
 	struct keyring *keyring;
@@ -85,27 +95,33 @@ struct engine {
 	struct source_list dirty_sources;
 	struct source_flow_list ready_flows;
 	struct sink_list dirty_sinks;
-	struct seal_message *scratch; /* BATCH_MESSAGES_MAX of them */
+	struct seal_message *scratch;  /* BATCH_MESSAGES_MAX of them */
+	struct engine_read_list reads; /* from the store, under way */
 	struct ulid last_ulid;
-	bool loaded; /* the store has been ready once: what this node knows is in memory */
+	bool loaded;  /* the store has been ready once: what this node knows is in memory */
 	bool flushed; /* a flush was confirmed since pending batches were given to the store */
-	bool failed; /* the store contradicted us: the process ends with an error */
+	bool failed;  /* the store contradicted us: the process ends with an error */
 };
 
 /* Fills in what configuration and keyring say; everything is empty.  ERR_NOMEM, or an error that was
  * logged. */
-int engine_init(struct engine *e, struct loop *loop, struct keyring *keyring, const struct conf *conf) MUST_USE;
+int engine_init(
+    struct engine *e, struct loop *loop, struct keyring *keyring, const struct conf *conf) MUST_USE;
 void engine_fini(struct engine *e);
 /* Applies what can change while running. */
 void engine_configure(struct engine *e, const struct conf *conf);
 /* Opens the store; what it calls back is the engine's. */
-int engine_open_store(struct engine *e, const struct conf *conf, int sql_dir_fd) MUST_USE;
+int engine_open_store(struct engine *e, const struct conf *conf, int sql_dir_fd, const char *user) MUST_USE;
 
 /* Has the turn run at the end of this turn of the loop. */
 void engine_wake(struct engine *e);
 /* Calls t->fn(t->arg) at when; MONO_NEVER: not.  Without memory it is called in this turn. */
 void engine_at(struct engine *e, struct timed *t, struct mono when);
 void engine_at_cancel(struct engine *e, struct timed *t);
+
+/* A read for a stream (and node); NULL: no memory. */
+struct engine_read *engine_read_new(struct engine *e, const struct ulid *stream_id, uint64_t node) MUST_USE;
+void engine_read_free(struct engine_read *r);
 
 /* Whether new work must wait: the database is away or behind, or memory is short.  *why (may be NULL)
  * is a text for people. */

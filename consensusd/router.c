@@ -109,8 +109,7 @@ on_sign(void *ctx, struct channel *ch, struct imsg *m)
 {
 	struct router *r = ctx;
 	uint8_t sig[CRYPTO_SIG_BYTES];
-	int err =
-	    crypto_sign(keyring_node_key(r->engine->keyring), CRYPTO_CONTEXT_LSA, m->body, m->len, sig);
+	int err = crypto_sign(keyring_node_key(r->engine->keyring), CRYPTO_CONTEXT_LSA, m->body, m->len, sig);
 
 	return channel_send(ch, CR_SIGNATURE, m->peerid, sig, err == 0 ? sizeof(sig) : 0);
 }
@@ -137,7 +136,8 @@ store_node(struct engine *e, const struct node *n)
 
 	if (!e->loaded || !n->has_key)
 		return;
-	ticket = store_put_node(e->store, n->id, n->public_key, n->name, status_name(n->status), n->incarnation);
+	ticket =
+	    store_put_node(e->store, n->id, n->public_key, n->name, status_name(n->status), n->incarnation);
 	if (ticket < 0)
 		log_warn("node %s is not written to the database: %s", engine_node_text(e, n->id),
 		    err_text((int)ticket));

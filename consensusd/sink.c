@@ -263,9 +263,11 @@ sink_ack(struct sink *s, uint64_t seq)
 {
 	int err = target_ack(s->target, seq);
 
-	if (err == 0)
-		sink_touch(s);
-	return err;
+	if (err != 0)
+		return err;
+	subscriber_credit(s, s->target->acked_seq);
+	sink_touch(s);
+	return 0;
 }
 
 void
@@ -273,22 +275,16 @@ sink_announce_all(struct engine *e)
 {
 	struct sink *s, *tmp;
 
-	HASH_ITER(hh, e->sinks, s, tmp)
-	{
+	HASH_ITER (hh, e->sinks, s, tmp) {
 		target_ack_soon(s->target, clock_mono(), true);
 		sink_touch(s);
 	}
 }
 
-struct read_arg {
-	struct engine *engine;
-	struct ulid stream_id;
-};
-
 static void
 on_read(void *arg, struct batch *b, int err)
 {
-	struct read_arg *r = arg;
+	struct engine_read *r = arg;
 	struct sink *s = sink_find(r->engine, &r->stream_id);
 
 	if (s != NULL) {
@@ -299,7 +295,7 @@ on_read(void *arg, struct batch *b, int err)
 			engine_at(s->engine, &s->timed, mono_add_ms(clock_mono(), CLEAR_IDLE_MS));
 	}
 	if (b == NULL)
-		mem_free(r);
+		engine_read_free(r);
 	batch_unref(b);
 }
 
@@ -307,17 +303,16 @@ void
 sink_read(struct sink *s)
 {
 	struct engine *e = s->engine;
-	struct read_arg *r = mem_calloc(1, sizeof(*r));
+	struct engine_read *r = engine_read_new(e, &s->row.stream_id, e->self);
 	int err = ERR_NOMEM;
 
 	if (r != NULL) {
-		*r = (struct read_arg){e, s->row.stream_id};
 		err = store_read(e->store, STORE_INBOX, &r->stream_id, s->target->cursor.next_seq,
 		    SUBSCRIBER_WINDOW_BYTES, on_read, r);
 	}
 	if (err == 0)
 		return;
-	mem_free(r);
+	engine_read_free(r);
 	cursor_read(&s->target->cursor, NULL);
 	engine_at(e, &s->timed, mono_add_ms(clock_mono(), CLEAR_IDLE_MS));
 }

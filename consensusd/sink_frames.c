@@ -193,7 +193,8 @@ acceptable(struct engine *e, const mesh_e2e_Header *h, const struct store_stream
 		return false;
 	}
 	if (engine_stream_count(e) >= e->streams_max) {
-		snprintf(why, sizeof(why), "node %s has as many streams as it may (streams-max)", e->node_name);
+		snprintf(
+		    why, sizeof(why), "node %s has as many streams as it may (streams-max)", e->node_name);
 		refuse(e, h, row->src_node, CODE_RESOURCE_EXHAUSTED, why);
 		return false;
 	}

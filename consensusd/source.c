@@ -312,8 +312,8 @@ seal_pending(struct source *s)
 		    .payload_len = p->messages[i].payload_len,
 		};
 	}
-	err = seal_batch(e->keyring, &st->id, st->tenant, st->next_seq - p->count, st->epoch, e->scratch,
-	    p->count, &b);
+	err = seal_batch(
+	    e->keyring, &st->id, st->tenant, st->next_seq - p->count, st->epoch, e->scratch, p->count, &b);
 	if (err == ERR_NOENT)
 		fail_pending(s, err);
 	if (err == 0) {
@@ -401,8 +401,8 @@ end(struct source *s)
 	/* Only a hint for old frames: without memory it is not remembered. */
 	if (idcache_add(&s->engine->closed, &s->row.stream_id, &none, s->stream->close_seq + 1) != 0)
 		log_debug("stream %s: closed, not remembered", s->id_text);
-	log_info("stream %s closed after %llu messages", s->id_text,
-	    (unsigned long long)s->stream->close_seq);
+	log_info(
+	    "stream %s closed after %llu messages", s->id_text, (unsigned long long)s->stream->close_seq);
 	api_stream_event(s->engine, "stream_closed", s->id_text, s->row.tenant_id, "source");
 	source_free(s);
 }
@@ -510,16 +510,10 @@ retry_later(struct source_flow *f)
 	engine_at(e, &f->timed, mono_add_ms(clock_mono(), e->stream_conf.flow.rto_min_ms));
 }
 
-struct read_arg {
-	struct engine *engine;
-	struct ulid stream_id;
-	uint64_t node;
-};
-
 static void
 on_read(void *arg, struct batch *b, int err)
 {
-	struct read_arg *r = arg;
+	struct engine_read *r = arg;
 	struct source *s = source_find(r->engine, &r->stream_id);
 	struct flow *f = s != NULL ? stream_flow(s->stream, r->node) : NULL;
 
@@ -534,7 +528,7 @@ on_read(void *arg, struct batch *b, int err)
 			retry_later(f->owner);
 	}
 	if (b == NULL)
-		mem_free(r);
+		engine_read_free(r);
 	batch_unref(b);
 }
 
@@ -542,16 +536,15 @@ static void
 read_outbox(struct source_flow *f, const struct stream_order *o)
 {
 	struct engine *e = f->source->engine;
-	struct read_arg *r = mem_calloc(1, sizeof(*r));
+	struct engine_read *r = engine_read_new(e, &f->source->row.stream_id, f->flow->node);
 	int err = ERR_NOMEM;
 
-	if (r != NULL) {
-		*r = (struct read_arg){e, f->source->row.stream_id, f->flow->node};
-		err = store_read(e->store, STORE_OUTBOX, &r->stream_id, o->from_seq, o->max_bytes, on_read, r);
-	}
+	if (r != NULL)
+		err =
+		    store_read(e->store, STORE_OUTBOX, &r->stream_id, o->from_seq, o->max_bytes, on_read, r);
 	if (err == 0)
 		return;
-	mem_free(r);
+	engine_read_free(r);
 	f->flow->reading = false;
 	retry_later(f);
 }
@@ -621,7 +614,8 @@ may_send(const struct source_flow *f)
 {
 	const struct engine *e = f->source->engine;
 
-	return transport_ready(e->transport, f->flow->node) && (!f->node->held || f->flow->state != FLOW_OPEN);
+	return transport_ready(e->transport, f->flow->node) &&
+	       (!f->node->held || f->flow->state != FLOW_OPEN);
 }
 
 /* One turn of one flow: at most a batch or so, so that flows take turns. */
@@ -682,8 +676,8 @@ record(struct source_flow *f)
 		f->recorded_put = f->flow->recorded_seq = upto;
 	if (upto <= f->recorded_put || order_reserve(&e->order) != 0)
 		return;
-	ticket = store_put_processed(e->store, &f->source->row.stream_id, e->self, f->flow->node,
-	    f->recorded_put + 1, upto);
+	ticket = store_put_processed(
+	    e->store, &f->source->row.stream_id, e->self, f->flow->node, f->recorded_put + 1, upto);
 	if (ticket < 0)
 		return;
 	f->recorded_put = upto;

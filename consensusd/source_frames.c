@@ -138,8 +138,9 @@ source_on_opened(struct engine *e, const mesh_e2e_Header *h, const struct frame 
 	if (flow_opened(sf->flow, &a, st->durable_seq, clock_mono()) != 0) {
 		char why[128];
 
-		snprintf(why, sizeof(why), "it is at %llu (stored) and %llu (processed), we are at %llu and %llu: "
-					   "was a database restored from a backup?",
+		snprintf(why, sizeof(why),
+		    "it is at %llu (stored) and %llu (processed), we are at %llu and %llu: "
+		    "was a database restored from a backup?",
 		    (unsigned long long)a.stored, (unsigned long long)a.processed,
 		    (unsigned long long)st->durable_seq, (unsigned long long)sf->flow->processed);
 		source_flow_broken(sf, why);

@@ -24,8 +24,7 @@
 	    "Times a target was asked to open a stream or where it is")                                      \
 	X(received, "mesh_stream_received_batches_total", COUNTER, NULL,                                     \
 	    "Whole batches received and verified")                                                           \
-	X(duplicates, "mesh_stream_duplicate_batches_total", COUNTER, NULL,                                  \
-	    "Whole batches received again")                                                                  \
+	X(duplicates, "mesh_stream_duplicate_batches_total", COUNTER, NULL, "Whole batches received again")  \
 	X(rejected, "mesh_stream_rejected_batches_total", COUNTER, NULL,                                     \
 	    "Batches with a bad signature, key or body")                                                     \
 	X(unknown_stream, "mesh_stream_unknown_frames_total", COUNTER, NULL,                                 \

@@ -31,24 +31,13 @@ struct store_conn {
 
 static void conn_start(struct store_conn *c);
 
-/* Text of several lines on one. */
+/* The first line of a text; what follows are hints. */
 static void
-one_line(const char *text, char *out, size_t size)
+first_line(const char *text, char *out, size_t size)
 {
-	size_t n = 0;
-	bool gap = false;
+	size_t n = strcspn(text, "\n");
 
-	for (; *text != '\0' && n + 2 < size; text++) {
-		if (*text == '\n' || *text == '\t' || *text == ' ') {
-			gap = n > 0;
-			continue;
-		}
-		if (gap)
-			out[n++] = ' ';
-		gap = false;
-		out[n++] = *text;
-	}
-	out[n] = '\0';
+	snprintf(out, size, "%.*s", (int)(n < size ? n : size - 1), text);
 }
 
 void
@@ -64,7 +53,7 @@ store_conn_trouble(
 	}
 	if (text == NULL && c->pg != NULL)
 		text = PQerrorMessage(c->pg);
-	one_line(
+	first_line(
 	    text == NULL || text[0] == '\0' ? "connection lost" : text, out, STORE_CONN_TROUBLE_BYTES - 16);
 	n = strlen(out);
 	if (state != NULL)

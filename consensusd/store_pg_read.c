@@ -315,8 +315,9 @@ on_down(void *ctx, const char *why)
 {
 	struct store_reader *r = ctx;
 
+	if (r->ready)
+		log_info("store: the connection for reading is gone: %s", why);
 	r->ready = false;
-	log_info("store: the connection for reading is gone: %s", why);
 	if (r->current != NULL)
 		read_end(r, ERR_UNAVAIL);
 }

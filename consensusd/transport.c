@@ -31,7 +31,7 @@ struct transport {
 	struct engine *engine;
 	struct channel *channel;
 	struct channel_conf conf;
-	struct buf out;  /* frames for transportd, at most one message */
+	struct buf out; /* frames for transportd, at most one message */
 	/* Frames from this node to itself: those that are being read, and those that come meanwhile. */
 	struct buf self_in, self;
 };
@@ -303,8 +303,8 @@ on_sign(void *ctx, struct channel *ch, struct imsg *m)
 {
 	struct transport *t = ctx;
 	uint8_t sig[CRYPTO_SIG_BYTES];
-	int err = crypto_sign(
-	    keyring_node_key(t->engine->keyring), CRYPTO_CONTEXT_HELLO, m->body, m->len, sig);
+	int err =
+	    crypto_sign(keyring_node_key(t->engine->keyring), CRYPTO_CONTEXT_HELLO, m->body, m->len, sig);
 
 	return channel_send(ch, CT_SIGNATURE, m->peerid, sig, err == 0 ? sizeof(sig) : 0);
 }

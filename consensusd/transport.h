@@ -32,8 +32,7 @@ bool transport_ready(const struct transport *t, uint64_t node);
 /* Queues all fragments of b.  What can't be sent is lost, and repaired like any loss. */
 void transport_send_batch(struct transport *t, const struct batch *b, const char *tenant, uint64_t node);
 /* Queues one frame; h has msg_type, stream_id and what goes with them. */
-void transport_send(
-    struct transport *t, mesh_e2e_Header *h, uint64_t node, const void *payload, size_t len);
+void transport_send(struct transport *t, mesh_e2e_Header *h, uint64_t node, const void *payload, size_t len);
 /* Hands what was queued to transportd, and this node's own frames to itself.  True if some of these
  * are left. */
 bool transport_turn(struct transport *t);

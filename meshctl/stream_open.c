@@ -61,7 +61,7 @@ request_init(mesh_v1_OpenClientDataStreamReq *req, const struct args *a)
 	int code;
 
 	*req = (mesh_v1_OpenClientDataStreamReq)mesh_v1_OpenClientDataStreamReq_init_zero;
-	if (stream[0] == '\0' && (to == NULL || tenant[0] == '\0')) {
+	if ((stream[0] == '\0' && to == NULL) || (to != NULL && tenant[0] == '\0')) {
 		out_error("which stream? give --stream ID, or --tenant TENANT and --to NODE,...");
 		return CODE_USAGE;
 	}
@@ -80,9 +80,46 @@ request_init(mesh_v1_OpenClientDataStreamReq *req, const struct args *a)
 	return code == CODE_OK ? set_targets(req, to) : code;
 }
 
-/* One attempt; with quiet, a node that is away is not reported. */
+/* What is asked of the node: to open a stream, or to tell about one that it is the source of. */
+struct question {
+	const char *method;
+	const char *stream_id; /* NULL: the answer is a handle */
+	struct buf request;
+};
+
+/* The handle of a stream from what ListStreams says of it; NULL after an error was printed. */
+static json_t *
+handle_of(const struct buf *reply, const char *stream_id, int *code)
+{
+	json_t *rows = api_json_streams(reply), *row, *t, *handle = NULL, *targets;
+	size_t i, k;
+
+	*code = rows == NULL ? CODE_FAILED : CODE_OK;
+	json_array_foreach (rows, i, row) {
+		if (strcmp(json_string_value(json_object_get(row, "role")), "source") != 0)
+			continue;
+		targets = json_array();
+		json_array_foreach (json_object_get(row, "targets"), k, t)
+			json_array_append(targets, json_object_get(t, "node_id"));
+		handle = json_pack("{s:O, s:O, s:o, s:O, s:O, s:O, s:O}", "stream_id",
+		    json_object_get(row, "stream_id"), "tenant_id", json_object_get(row, "tenant_id"),
+		    "target_nodes", targets, "status", json_object_get(row, "status"), "created_at",
+		    json_object_get(row, "created_at"), "next_seq", json_object_get(row, "next_seq"),
+		    "committed_seq", json_object_get(row, "committed_seq"));
+		break;
+	}
+	json_decref(rows);
+	if (handle == NULL && *code == CODE_OK) {
+		out_error(
+		    "the node is not the source of a stream %s (--tenant and --to open one)", stream_id);
+		*code = CODE_NOTFOUND;
+	}
+	return handle;
+}
+
+/* One attempt; a node that is away is not reported while time is left. */
 static int
-attempt(const struct ctl *ctl, const struct buf *request, int64_t left_ms, json_t **handle)
+attempt(const struct ctl *ctl, const struct question *q, int64_t left_ms, json_t **handle)
 {
 	struct client *c = NULL;
 	struct buf reply;
@@ -91,9 +128,11 @@ attempt(const struct ctl *ctl, const struct buf *request, int64_t left_ms, json_
 	buf_init(&reply, CLIENT_MESSAGE_MAX_BYTES);
 	if (code == CODE_OK) {
 		client_quiet(c, left_ms > 0);
-		code = client_unary(c, "/mesh.v1.MeshService/OpenClientDataStream", request, &reply);
+		code = client_unary(c, q->method, &q->request, &reply);
 	}
-	if (code == CODE_OK) {
+	if (code == CODE_OK && q->stream_id != NULL) {
+		*handle = handle_of(&reply, q->stream_id, &code);
+	} else if (code == CODE_OK) {
 		*handle = api_json_handle(&reply);
 		code = *handle != NULL ? CODE_OK : CODE_FAILED;
 	}
@@ -102,31 +141,47 @@ attempt(const struct ctl *ctl, const struct buf *request, int64_t left_ms, json_
 	return code;
 }
 
+static int
+question_init(struct question *q, const struct args *a)
+{
+	mesh_v1_OpenClientDataStreamReq req;
+	mesh_v1_ListStreamsReq list = mesh_v1_ListStreamsReq_init_zero;
+	int r, code = request_init(&req, a);
+
+	if (code != CODE_OK)
+		return code;
+	*q = (struct question){.method = "/mesh.v1.MeshService/OpenClientDataStream"};
+	buf_init(&q->request, CLIENT_MESSAGE_MAX_BYTES);
+	if (req.target_nodes_count > 0) {
+		r = pb_pack(&q->request, mesh_v1_OpenClientDataStreamReq_fields, &req);
+	} else {
+		q->method = "/mesh.v1.MeshStatusService/ListStreams";
+		q->stream_id = args_str(a, "stream", NULL);
+		memcpy(list.stream_ids[0], req.stream_id, sizeof(list.stream_ids[0]));
+		list.stream_ids_count = 1;
+		r = pb_pack(&q->request, mesh_v1_ListStreamsReq_fields, &list);
+	}
+	return r == 0 ? CODE_OK : CODE_FAILED;
+}
+
 int
 stream_open(const struct ctl *ctl, const struct args *a, int64_t retry_ms, json_t **handle)
 {
 	struct timespec pause = {.tv_nsec = RETRY_PAUSE_MS * 1000000L};
 	struct mono end = mono_add_ms(clock_mono(), retry_ms);
-	mesh_v1_OpenClientDataStreamReq req;
-	struct buf request;
-	int code = request_init(&req, a);
+	struct question q = {0};
+	int code = question_init(&q, a);
 
 	*handle = NULL;
-	if (code != CODE_OK)
-		return code;
-	buf_init(&request, CLIENT_MESSAGE_MAX_BYTES);
-	if (pb_pack(&request, mesh_v1_OpenClientDataStreamReq_fields, &req) != 0) {
-		buf_fini(&request);
-		return CODE_FAILED;
-	}
-	for (;;) {
+	while (code == CODE_OK && *handle == NULL) {
 		int64_t left_ms = mono_diff_us(end, clock_mono()) / 1000;
 
-		code = attempt(ctl, &request, left_ms > 0 ? left_ms : 0, handle);
-		if (code != CODE_UNREACHABLE || left_ms <= 0)
-			break;
-		(void)nanosleep(&pause, NULL);
+		code = attempt(ctl, &q, left_ms > 0 ? left_ms : 0, handle);
+		if (code == CODE_UNREACHABLE && left_ms > 0) {
+			(void)nanosleep(&pause, NULL);
+			code = CODE_OK;
+		}
 	}
-	buf_fini(&request);
+	buf_fini(&q.request);
 	return code;
 }

@@ -7,7 +7,7 @@ LIB_SECCOMP = -lseccomp
 LIB_EVENT   = -levent_core
 #   <event2/event.h> <event2/event_struct.h> in common/os/loop_event.c: event loop
 LIB_NANOPB  = -lprotobuf-nanopb
-#   <pb.h> <pb_encode.h> <pb_decode.h> in proto/pb*.c proto/pb*.h: protobuf messages
+#   <pb_encode.h> <pb_decode.h> in proto/pb*.c: protobuf messages (<pb.h>, the types, comes with each of them)
 LIB_WS      = -lwebsockets
 #   <libwebsockets.h> in transportd/ws*.c transportd/ws*.h: WebSocket links
 LIB_TLS     = -lssl -lcrypto

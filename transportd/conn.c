@@ -219,7 +219,7 @@ static void
 conn_open(struct conn *c)
 {
 	c->state = HANDSHAKE_WAIT_HELLO;
-	if (tls_exporter(ws_session(c->ws), c->exporter) != 0 || send_hello(c) != 0)
+	if (tls_exporter(ws_session(c->ws), c->exporter) != 0 || (c->dialled && send_hello(c) != 0))
 		conn_fail(c, GOAWAY_INTERNAL, "hello can't be made");
 }
 
@@ -254,6 +254,10 @@ step(struct conn *c, enum handshake_event ev, const uint8_t *signature)
 	    "%s: handshake %s -> %s", c->address, handshake_event_name(ev), handshake_state_name(c->state));
 	if (c->state == HANDSHAKE_FAILED) {
 		conn_fail(c, GOAWAY_PROTOCOL, handshake_event_name(ev));
+		return;
+	}
+	if ((effects & HANDSHAKE_SEND_HELLO) && !c->dialled && send_hello(c) != 0) {
+		conn_fail(c, GOAWAY_INTERNAL, "out of memory");
 		return;
 	}
 	if (effects & HANDSHAKE_ASK)

@@ -14,7 +14,7 @@
 #include "common/base/mem.h"
 #include "common/os/log.h"
 
-enum { CONTEXTS_MAX = 2, CHAIN_MAX = 8, CA_MAX = 256 };
+enum { CONTEXTS_MAX = 2, CHAIN_MAX = 8, CA_MAX = 256, READ_AHEAD_BYTES = 65536 };
 
 /* What the three files hold; replaced as a whole. */
 struct material {
@@ -341,6 +341,50 @@ tls_exporter(void *ssl, uint8_t out[TLS_EXPORTER_BYTES])
 		return ERR_CRYPTO;
 	}
 	return 0;
+}
+
+/* What SSL_read() and SSL_write() returned, as ours. */
+static int
+io_result(SSL *ssl, int n)
+{
+	if (n > 0)
+		return n;
+	switch (SSL_get_error(ssl, n)) {
+	case SSL_ERROR_WANT_READ:
+	case SSL_ERROR_WANT_WRITE:
+		return 0;
+	default:
+		ERR_clear_error();
+		return ERR_CLOSED;
+	}
+}
+
+int
+tls_read(void *ssl, void *out, size_t size)
+{
+	ERR_clear_error();
+	return io_result(ssl, SSL_read(ssl, out, (int)size));
+}
+
+int
+tls_write(void *ssl, const void *data, size_t len)
+{
+	ERR_clear_error();
+	return io_result(ssl, SSL_write(ssl, data, (int)len));
+}
+
+bool
+tls_pending(void *ssl)
+{
+	return SSL_has_pending(ssl) == 1;
+}
+
+void
+tls_take_over(void *ssl)
+{
+	/* One read(2) for several records instead of two for each. */
+	SSL_set_read_ahead(ssl, 1);
+	SSL_set_default_read_buffer_len(ssl, READ_AHEAD_BYTES);
 }
 
 int

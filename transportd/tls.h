@@ -49,6 +49,14 @@ int64_t tls_not_after(const struct tls *t);
 
 /* Keying material that only the two ends of this session have (RFC 8446 section 7.5). */
 int tls_exporter(void *ssl, uint8_t out[TLS_EXPORTER_BYTES]) MUST_USE;
+/* Reading and writing a session whose handshake is done: bytes moved, 0 if the socket must be waited
+ * for, ERR_CLOSED.  A write that gave 0 must be repeated with the same bytes. */
+int tls_read(void *ssl, void *out, size_t size) MUST_USE;
+int tls_write(void *ssl, const void *data, size_t len) MUST_USE;
+/* Whether tls_read() could go on without the socket: call it before waiting. */
+bool tls_pending(void *ssl);
+/* From now on tls_read() takes from the socket what is there. */
+void tls_take_over(void *ssl);
 /* The one URI of the peer's certificate (X.509-SVID section 2: exactly one).  ERR_NOENT, ERR_FORMAT. */
 int tls_peer_uri(void *ssl, char out[TLS_URI_SIZE]) MUST_USE;
 /* "TLSv1.3 TLS_AES_128_GCM_SHA256". */

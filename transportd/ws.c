@@ -18,8 +18,6 @@
 enum {
 	CLOSE_GRACE_MS = 1000,      /* for the close frame to leave */
 	NOTSENT_BYTES = 128 * 1024, /* unsent bytes in the kernel: more only adds delay */
-	CLOSE_BAD_DATA = 1003,      /* RFC 6455 section 7.4.1 */
-	CLOSE_TOO_BIG = 1009,
 };
 
 /* --- connections --- */
@@ -32,8 +30,7 @@ on_deadline(void *arg)
 	if (c->closing || c->user == NULL || !c->open) {
 		if (c->why[0] == '\0')
 			snprintf(c->why, sizeof(c->why), "no handshake within the time allowed");
-		if (c->wsi != NULL)
-			lws_set_timeout(c->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+		ws_doom(c);
 		return;
 	}
 	c->ws->events->expired(c->user);
@@ -91,6 +88,7 @@ ws_conn_end(struct ws_conn *c)
 	not_pending(c);
 	LIST_REMOVE(c, entry);
 	loop_timer_free(c->deadline);
+	ws_io_end(c);
 	c->wsi = NULL;
 	if (c->user != NULL) {
 		c->ws->events->closed(c->user, c->why[0] != '\0' ? c->why : "closed by the peer");
@@ -98,7 +96,6 @@ ws_conn_end(struct ws_conn *c)
 		stat_inc(STAT_REFUSED_TLS);
 		log_refused(c);
 	}
-	mem_free(c->rx);
 	mem_free(c);
 }
 
@@ -133,149 +130,13 @@ ws_on_alert(struct ws *w, int fd, bool sent, const char *text)
 	}
 }
 
-/* --- receiving --- */
-
-static void
-violation(struct ws_conn *c, uint16_t code, const char *what)
-{
-	struct ws *w = c->ws;
-
-	if (c->user == NULL || c->closing)
-		return;
-	w->events->violated(c->user, what);
-	/* The user lets go with a close of its own; if it did not, this is the end all the same. */
-	if (!c->closing)
-		ws_close(c, code, what, NULL, 0);
-}
-
-/* Keeps a piece of a message; messages of one piece never come here. */
-static int
-keep(struct ws_conn *c, const uint8_t *data, size_t len)
-{
-	if (c->rx == NULL && (c->rx = mem_calloc(1, WS_MESSAGE_MAX_BYTES)) == NULL)
-		return ERR_NOMEM;
-	if (len > WS_MESSAGE_MAX_BYTES - c->rx_len)
-		return ERR_LIMIT;
-	memcpy(c->rx + c->rx_len, data, len);
-	c->rx_len += len;
-	return 0;
-}
-
-static void
-deliver(struct ws_conn *c, const uint8_t *msg, size_t len)
-{
-	stat_inc(STAT_RX_MESSAGES);
-	c->ws->events->received(c->user, msg, len);
-}
-
-static void
-on_receive(struct ws_conn *c, const uint8_t *data, size_t len)
-{
-	bool whole = lws_is_final_fragment(c->wsi) != 0 && lws_remaining_packet_payload(c->wsi) == 0;
-	int err;
-
-	if (c->user == NULL || c->closing)
-		return;
-	if (!lws_frame_is_binary(c->wsi)) {
-		violation(c, CLOSE_BAD_DATA, "text message");
-		return;
-	}
-	if (whole && c->rx_len == 0) {
-		deliver(c, data, len);
-		return;
-	}
-	if ((err = keep(c, data, len)) != 0) {
-		violation(c, CLOSE_TOO_BIG, err == ERR_LIMIT ? "message too large" : "out of memory");
-		return;
-	}
-	if (whole) {
-		len = c->rx_len;
-		c->rx_len = 0;
-		deliver(c, c->rx, len);
-	}
-}
-
-/* --- sending --- */
+/* --- the end --- */
 
 void
-ws_want_write(struct ws_conn *c)
+ws_doom(struct ws_conn *c)
 {
-	if (c->wsi != NULL && c->open)
-		lws_callback_on_writable(c->wsi);
-}
-
-bool
-ws_can_send(struct ws_conn *c)
-{
-	/* Writing behind a partial write would leave out the frame's header. */
-	return c->wsi != NULL && c->open && !c->closing && !lws_partial_buffered(c->wsi) &&
-	       !lws_send_pipe_choked(c->wsi);
-}
-
-uint8_t *
-ws_tx(struct ws *w)
-{
-	return w->tx + LWS_PRE;
-}
-
-int
-ws_send(struct ws_conn *c, size_t len)
-{
-	MUST(len <= WS_MESSAGE_MAX_BYTES);
-	if (c->wsi == NULL || lws_write(c->wsi, ws_tx(c->ws), len, LWS_WRITE_BINARY) < 0) {
-		if (c->wsi != NULL)
-			lws_set_timeout(c->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
-		return ERR_CLOSED;
-	}
-	stat_inc(STAT_TX_MESSAGES);
-	return 0;
-}
-
-void
-ws_pause(struct ws_conn *c, bool pause)
-{
-	if (c->wsi != NULL && c->open)
-		(void)lws_rx_flow_control(c->wsi, pause ? 0 : 1);
-}
-
-/* 0, or -1: libwebsockets then sends the close frame and ends the connection. */
-static int
-on_writable(struct ws_conn *c)
-{
-	if (!c->closing) {
-		if (c->user != NULL)
-			c->ws->events->writable(c->user);
-		return 0;
-	}
-	if (c->last_len != 0) {
-		(void)lws_write(c->wsi, c->last + LWS_PRE, c->last_len, LWS_WRITE_BINARY);
-		c->last_len = 0;
-		lws_callback_on_writable(c->wsi);
-		return 0;
-	}
-	lws_close_reason(c->wsi, (enum lws_close_status)c->close_code, (unsigned char *)c->close_reason,
-	    strlen(c->close_reason));
-	return -1;
-}
-
-void
-ws_close(struct ws_conn *c, uint16_t code, const char *reason, const uint8_t *last, size_t last_len)
-{
-	c->user = NULL;
-	if (!c->open) {
-		ws_kill(c);
-		return;
-	}
-	c->closing = true;
-	c->close_code = code;
-	snprintf(c->close_reason, sizeof(c->close_reason), "%s", reason);
-	MUST(last_len <= WS_LAST_BYTES);
-	if (last_len != 0)
-		memcpy(c->last + LWS_PRE, last, last_len);
-	c->last_len = last_len;
-	loop_timer_arm_ms(c->deadline, CLOSE_GRACE_MS);
-	ws_pause(c, false);
-	ws_want_write(c);
+	if (c->wsi != NULL)
+		lws_set_timeout(c->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
 }
 
 void
@@ -283,8 +144,7 @@ ws_kill(struct ws_conn *c)
 {
 	c->user = NULL;
 	c->closing = true;
-	if (c->wsi != NULL)
-		lws_set_timeout(c->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+	ws_doom(c);
 }
 
 void *
@@ -313,37 +173,18 @@ ws_pending_count(const struct ws *w)
 
 /* --- libwebsockets --- */
 
-static void
-on_peer_close(struct ws_conn *c, const uint8_t *in, size_t len)
-{
-	if (c->why[0] == '\0' && len >= 2)
-		snprintf(c->why, sizeof(c->why), "the peer closed with code %u", in[0] << 8 | in[1]);
-}
-
 static int
 on_conn(struct ws_conn *c, struct lws *wsi, enum lws_callback_reasons reason, void *in, size_t len)
 {
-	switch (reason) {
-	case LWS_CALLBACK_RECEIVE:
-	case LWS_CALLBACK_CLIENT_RECEIVE:
-		on_receive(c, in, len);
-		return 0;
-	case LWS_CALLBACK_SERVER_WRITEABLE:
-	case LWS_CALLBACK_CLIENT_WRITEABLE:
-		return on_writable(c);
-	case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
-		on_peer_close(c, in, len);
-		return 0;
-	case LWS_CALLBACK_WSI_DESTROY:
+	if (reason == LWS_CALLBACK_WSI_DESTROY) {
 		lws_set_opaque_user_data(wsi, NULL);
 		c->wsi = NULL;
 		if (!c->starting)
 			ws_conn_end(c);
 		return 0;
-	default:
-		return c->dialled ? ws_client_callback(c, wsi, reason, in, len)
-				  : ws_server_callback(c, wsi, reason, in, len);
 	}
+	return c->dialled ? ws_client_callback(c, wsi, reason, in, len)
+			  : ws_server_callback(c, wsi, reason, in, len);
 }
 
 static int
@@ -381,8 +222,7 @@ static const struct lws_protocols protocols[] = {
     {.name = NULL},
 };
 
-/* No pings of libwebsockets: heartbeats are frames. */
-static const lws_retry_bo_t no_pings = {0};
+const lws_retry_bo_t ws_no_pings = {0};
 
 static struct lws_vhost *
 vhost_new(struct ws *w)
@@ -395,7 +235,7 @@ vhost_new(struct ws *w)
 		       LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS |
 		       LWS_SERVER_OPTION_REQUIRE_VALID_OPENSSL_CLIENT_CERT,
 	    .alpn = "http/1.1", /* a peer that negotiated h2 would hang */
-	    .retry_and_idle_policy = &no_pings,
+	    .retry_and_idle_policy = &ws_no_pings,
 	    .keepalive_timeout = 1,
 	    .user = w,
 	};
@@ -416,6 +256,7 @@ ws_new(struct loop *l, struct tls *t, const struct ws_events *events, void *ctx)
 	w->ctx = ctx;
 	w->handshake_ms = 10000;
 	w->pending_max = 64;
+	w->masks_used = sizeof(w->masks);
 	w->refuse_logged_us = -REFUSE_LOG_INTERVAL_MS * INT64_C(1000);
 	LIST_INIT(&w->conns);
 	w->vhost = vhost_new(w);

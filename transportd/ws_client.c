@@ -25,6 +25,16 @@ note_error(struct ws_conn *c, const char *text, size_t len)
 		snprintf(c->why, sizeof(c->why), "%.*s", (int)(len < 100 ? len : 100), text);
 }
 
+static void
+note_status(struct ws_conn *c, struct lws *wsi)
+{
+	unsigned status = lws_http_client_http_response(wsi);
+
+	if (c->why[0] == '\0' && status != 0)
+		snprintf(c->why, sizeof(c->why), "the peer answered with HTTP %u%s", status,
+		    status == HTTP_STATUS_SERVICE_UNAVAILABLE ? " (not ready)" : "");
+}
+
 int
 ws_client_callback(struct ws_conn *c, struct lws *wsi, enum lws_callback_reasons reason, void *in, size_t len)
 {
@@ -35,12 +45,14 @@ ws_client_callback(struct ws_conn *c, struct lws *wsi, enum lws_callback_reasons
 		note_error(c, "the peer does not speak " WS_SUBPROTOCOL, 64);
 		return -1;
 	case LWS_CALLBACK_CLIENT_ESTABLISHED:
-		c->open = true;
 		ws_tune(lws_get_socket_fd(wsi));
+		if (c->closing || ws_io_begin(c) != 0)
+			return -1;
 		if (c->user != NULL)
 			c->ws->events->opened(c->user);
 		return 0;
 	case LWS_CALLBACK_CLIENT_CONNECTION_ERROR:
+		note_status(c, wsi);
 		note_error(c, in, len);
 		return 0;
 	default:
@@ -64,6 +76,7 @@ connect_to(struct ws_conn *c, const char *ip, uint16_t port)
 	    .alpn = "http/1.1",
 	    .ssl_connection =
 		LCCSCF_USE_SSL | LCCSCF_SKIP_SERVER_CERT_HOSTNAME_CHECK | LCCSCF_HTTP_NO_FOLLOW_REDIRECT,
+	    .retry_and_idle_policy = &ws_no_pings,
 	    .opaque_user_data = c,
 	    .pwsi = &c->wsi,
 	};

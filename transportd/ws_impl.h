@@ -8,9 +8,16 @@
 #include <libwebsockets.h>
 
 #include "common/os/loop.h"
+#include "transportd/core/wsframe.h"
 #include "transportd/ws.h"
 
-enum { WS_MESSAGE_MAX_BYTES = FRAME_MESSAGE_MAX_BYTES };
+enum {
+	WS_MESSAGE_MAX_BYTES = FRAME_MESSAGE_MAX_BYTES,
+	WS_FRAME_MAX_BYTES = WS_MESSAGE_MAX_BYTES + WSFRAME_HEADER_MAX,
+	WS_READ_BYTES = 65536,     /* taken from a session in one turn of the reader */
+	WS_READS_PER_TURN = 4,     /* then the others have a turn */
+	WS_MASK_POOL_BYTES = 4096, /* random bytes drawn at once for masks */
+};
 
 struct ws_conn {
 	struct ws *ws;
@@ -20,17 +27,26 @@ struct ws_conn {
 	bool dialled;
 	bool open;     /* upgraded */
 	bool pending;  /* counts against pending_max */
-	bool closing;  /* a close frame is to be sent */
+	bool closing;  /* the user has let go: only the farewell is left */
 	bool starting; /* libwebsockets is being called to make it: don't free it yet */
 	char address[WS_ADDRESS_SIZE];
 	char why[128]; /* what is known about the end */
 	struct loop_timer *deadline;
-	uint8_t *rx; /* begin of a message that came in pieces */
+	/* From the upgrade on the bytes are read and written by ws_io.c. */
+	struct loop_fd *watch;
+	bool paused;
+	bool blocked;            /* the socket takes no more: tx holds what has to be repeated */
+	bool close_sent;         /* the close frame has left */
+	struct loop_defer write; /* writable() is due */
+	struct loop_defer read;  /* bytes are there that the socket won't announce */
+	uint8_t *in;             /* begin of a frame */
+	size_t in_len;
+	uint8_t *rx; /* begin of a message that comes in several frames */
 	size_t rx_len;
-	uint16_t close_code;
-	char close_reason[64];
-	uint8_t last[LWS_PRE + WS_LAST_BYTES];
-	size_t last_len;
+	uint8_t *tx; /* a frame that the socket did not take */
+	size_t tx_len;
+	uint8_t farewell[WSFRAME_HEADROOM + WS_LAST_BYTES + WSFRAME_HEADROOM + WSFRAME_CONTROL_MAX];
+	size_t farewell_len; /* to be sent, then the end */
 };
 
 LIST_HEAD(ws_conns, ws_conn);
@@ -53,7 +69,10 @@ struct ws {
 	struct ws_listener listeners[WS_LISTEN_MAX];
 	size_t listener_count;
 	int64_t refuse_logged_us;
-	uint8_t tx[LWS_PRE + WS_MESSAGE_MAX_BYTES];
+	uint8_t masks[WS_MASK_POOL_BYTES];
+	size_t masks_used;
+	uint8_t tx[WSFRAME_HEADROOM + WS_MESSAGE_MAX_BYTES];
+	uint8_t rx[WS_FRAME_MAX_BYTES + WS_READ_BYTES];
 };
 
 /* A pending connection with its deadline running; NULL: no memory. */
@@ -63,11 +82,19 @@ void ws_conn_end(struct ws_conn *c);
 /* No blocking writes of small frames, and no megabytes of unsent bytes in the kernel. */
 void ws_tune(int fd);
 
+/* libwebsockets has done the upgrade: from here on it only holds the socket.  ERR_NOMEM. */
+int ws_io_begin(struct ws_conn *c) MUST_USE;
+void ws_io_end(struct ws_conn *c);
+/* Ends the connection in the next turn; the user hears of it unless it has let go. */
+void ws_doom(struct ws_conn *c);
+
 /* Callbacks of libwebsockets that concern only one side. */
 int ws_server_callback(
     struct ws_conn *c, struct lws *wsi, enum lws_callback_reasons reason, void *in, size_t len);
 int ws_client_callback(
     struct ws_conn *c, struct lws *wsi, enum lws_callback_reasons reason, void *in, size_t len);
+/* libwebsockets must not write by itself: what it wrote would land between our records. */
+extern const lws_retry_bo_t ws_no_pings;
 void ws_server_fini(struct ws *w);
 
 #endif

@@ -96,7 +96,8 @@ ws_server_callback(struct ws_conn *c, struct lws *wsi, enum lws_callback_reasons
 	case LWS_CALLBACK_HTTP:
 		return plain_request(c, wsi);
 	case LWS_CALLBACK_ESTABLISHED:
-		c->open = true;
+		if (c->closing || ws_io_begin(c) != 0)
+			return -1;
 		c->user = c->ws->events->accepted(c->ws->ctx, c);
 		return c->user == NULL && !c->closing ? -1 : 0;
 	default:

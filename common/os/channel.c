@@ -185,8 +185,10 @@ fault(const struct channel *ch, const char *what, const struct imsg *m, int err)
 {
 	const struct log_ctx ctx = {.peer = ch->peer};
 	const struct edge *e = ch->conf.edge;
-	const char *name =
-	    m->type < e->msg_count && e->msgs[m->type].name != NULL ? e->msgs[m->type].name : "unknown";
+	const char *name;
+
+	MUST(e != NULL && e->msgs != NULL);
+	name = m->type < e->msg_count && e->msgs[m->type].name != NULL ? e->msgs[m->type].name : "unknown";
 
 	metric_inc(&channel_metrics.faults);
 	log_at(LOG_WARNING, &ctx, "channel %s: message %s (%u) of %zu bytes: %s: %s", e->name, name, m->type,
@@ -199,10 +201,12 @@ message_check(const struct channel *ch, const struct imsg *m)
 {
 	const struct edge *e = ch->conf.edge;
 	enum msg_dir dir = ch->side == CHANNEL_SERVER ? MSG_DIR_DOWN : MSG_DIR_UP;
-	const struct msg_def *def = m->type < e->msg_count ? &e->msgs[m->type] : NULL;
+	const struct msg_def *def;
 
-	if (def == NULL || def->name == NULL)
+	MUST(e != NULL && e->msgs != NULL); /* hello has chosen it */
+	if (m->type >= e->msg_count || e->msgs[m->type].name == NULL)
 		return fault(ch, "not in the edge's table", m, ERR_UNKNOWN);
+	def = &e->msgs[m->type];
 	if (def->dir != dir)
 		return fault(ch, "wrong direction", m, ERR_STATE);
 	if (m->len < def->min_bytes)

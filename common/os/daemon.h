@@ -65,7 +65,8 @@ struct daemon_def {
 	bool tcp_bind, tcp_connect;
 	/* Makes the loop, before open; NULL: libevent.  transportd gives libwebsockets' loop. */
 	struct loop *(*loop_new)(struct daemon *d);
-	/* Before the drop: ports, keys, database sockets.  0 or an error (already logged). */
+	/* Before the drop: ports, keys, database sockets, child processes (which find TERM, INT and HUP
+	 * blocked and PIPE ignored).  0 or an error (already logged). */
 	int (*open)(struct daemon *d);
 	/* In the sandbox, before the loop: channels, timers. */
 	int (*start)(struct daemon *d);

@@ -1,4 +1,6 @@
-/* daemon_impl: the steps of the checklist in daemon.c, each in its file.  For these files alone. */
+/*
+ * daemon_impl: the steps of the checklist in daemon.c, each in its file.  For these files alone.
+ */
 #ifndef COMMON_OS_DAEMON_IMPL_H
 #define COMMON_OS_DAEMON_IMPL_H
 

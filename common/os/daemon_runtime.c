@@ -103,7 +103,7 @@ daemon_runtime_open(struct daemon *d)
 		    sizeof(d->runtime_dir) - 1);
 		return ERR_LIMIT;
 	}
-	strcpy(d->runtime_dir, dir);
+	snprintf(d->runtime_dir, sizeof(d->runtime_dir), "%s", dir);
 	users_find(d);
 	r = directory_make(d);
 	if (r != 0)

@@ -12,6 +12,7 @@
 #include "common/base/err.h"
 #include "common/os/clock.h"
 #include "common/os/log_line.h"
+#include "common/os/metrics.h"
 
 struct log_field {
 	const char *key, *value;
@@ -22,8 +23,12 @@ static struct {
 	char node[64];
 	enum log_level level;
 	bool readable; /* standard error is a terminal */
-	uint64_t lost, lost_told;
+	bool registered;
+	uint64_t lost_told; /* of the lines lost, those that a later line has told of */
 } lg = {.daemon = "mesh", .level = LOG_INFO};
+
+static struct metric lost_lines =
+    METRIC_COUNTER_INIT("mesh_log_lost_lines_total", "Log lines that standard error did not take.", NULL);
 
 static const char *const level_names[LOG_LEVEL_COUNT] = {"error", "warning", "notice", "info", "debug"};
 
@@ -35,6 +40,9 @@ log_init(const char *daemon, const char *node)
 	lg.readable = isatty(STDERR_FILENO) == 1;
 	/* Reads the time zone now: the file can't be opened in the sandbox. */
 	tzset();
+	if (!lg.registered)
+		metrics_add(&lost_lines);
+	lg.registered = true;
 }
 
 void
@@ -70,7 +78,7 @@ log_level_name(enum log_level level)
 uint64_t
 log_lost_count(void)
 {
-	return lg.lost;
+	return (uint64_t)lost_lines.value;
 }
 
 /* A pipe that polls writable takes PIPE_BUF bytes, which is a line's maximum, without blocking; and
@@ -85,14 +93,14 @@ line_write(struct log_line *l)
 	ssize_t n;
 
 	if (poll(&p, 1, 0) != 1 || (p.revents & POLLOUT) == 0) {
-		lg.lost++;
+		metric_inc(&lost_lines);
 		return;
 	}
 	do
 		n = write(STDERR_FILENO, text, l->len);
 	while (n == -1 && errno == EINTR);
 	if (n != (ssize_t)l->len)
-		lg.lost++;
+		metric_inc(&lost_lines);
 }
 
 /* Without strftime(3), which may want to read the time zone again. */
@@ -174,6 +182,21 @@ line_emit(enum log_level level, const struct log_ctx *ctx, const char *text)
 	line_write(&l);
 }
 
+static void
+lost_tell(void)
+{
+	uint64_t lost = log_lost_count();
+	char text[96];
+
+	snprintf(text, sizeof(text), "%llu log lines were lost: standard error is not being read",
+	    (unsigned long long)(lost - lg.lost_told));
+	line_emit(LOG_WARNING, NULL, text);
+	if (log_lost_count() == lost)
+		lg.lost_told = lost;
+	else
+		lost_lines.value = (int64_t)lost; /* this notice itself is not a lost line */
+}
+
 void
 log_at(enum log_level level, const struct log_ctx *ctx, const char *fmt, ...)
 {
@@ -183,17 +206,8 @@ log_at(enum log_level level, const struct log_ctx *ctx, const char *fmt, ...)
 
 	if (!log_enabled(level))
 		return;
-	if (lg.lost > lg.lost_told) {
-		uint64_t before = lg.lost;
-
-		snprintf(text, sizeof(text), "%llu log lines were lost: standard error is not being read",
-		    (unsigned long long)(lg.lost - lg.lost_told));
-		line_emit(LOG_WARNING, NULL, text);
-		if (lg.lost == before)
-			lg.lost_told = before;
-		else
-			lg.lost = before; /* the notice itself is not a lost line */
-	}
+	if (log_lost_count() > lg.lost_told)
+		lost_tell();
 	errno = saved;
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);

@@ -175,6 +175,7 @@ loop_deferred_run(struct loop *l)
 	while (l->defer_first != &mark) {
 		struct loop_defer *d = l->defer_first;
 
+		MUST(d != NULL); /* the mark is still in the list */
 		defer_unlink(l, d);
 		d->fn(d->arg);
 	}

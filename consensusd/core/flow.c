@@ -24,8 +24,8 @@ flow_state_name(enum flow_state state)
 }
 
 void
-flow_init(struct flow *f, uint64_t node, uint64_t processed, const struct flow_conf *conf,
-    struct budget *budget)
+flow_init(
+    struct flow *f, uint64_t node, uint64_t processed, const struct flow_conf *conf, struct budget *budget)
 {
 	*f = (struct flow){
 	    .node = node,

@@ -57,14 +57,14 @@ struct flow {
 	struct flow_entry *ring;
 	size_t cap, head, count, lost_count;
 	size_t inflight_bytes, granted_bytes, cwnd_bytes, ssthresh_bytes;
-	int64_t srtt_us, rttvar_us;    /* srtt 0: none yet */
-	struct mono newest_sent;       /* of what the target is known to have */
-	struct mono recovery;          /* loss of what was sent before is one event */
-	struct mono rto_at, ask_at;    /* next time-out; when to ask (open, close) again */
+	int64_t srtt_us, rttvar_us; /* srtt 0: none yet */
+	struct mono newest_sent;    /* of what the target is known to have */
+	struct mono recovery;       /* loss of what was sent before is one event */
+	struct mono rto_at, ask_at; /* next time-out; when to ask (open, close) again */
 	struct backoff ask;
-	uint32_t timeouts;             /* in a row */
-	uint64_t retransmits;          /* batches sent again */
-	bool reading;                  /* a read from the outbox is on its way */
+	uint32_t timeouts;    /* in a row */
+	uint64_t retransmits; /* batches sent again */
+	bool reading;         /* a read from the outbox is on its way */
 };
 
 struct flow_ack {
@@ -74,8 +74,8 @@ struct flow_ack {
 };
 
 /* A flow that has to ask first; processed is what is known from the last run. */
-void flow_init(struct flow *f, uint64_t node, uint64_t processed, const struct flow_conf *conf,
-    struct budget *budget);
+void flow_init(
+    struct flow *f, uint64_t node, uint64_t processed, const struct flow_conf *conf, struct budget *budget);
 void flow_fini(struct flow *f);
 
 /* The target said where it is (authoritative): data goes on from stored + 1, whatever was in flight.

@@ -15,7 +15,7 @@
 
 struct idcache_entry {
 	struct ulid stream_id, message_id;
-	uint64_t seq; /* 0: free */
+	uint64_t seq;  /* 0: free */
 	uint32_t next; /* in its bucket: index + 1 */
 };
 
@@ -31,10 +31,10 @@ struct idcache {
 void idcache_init(struct idcache *c, uint32_t max, uint64_t seed);
 void idcache_fini(struct idcache *c);
 /* ERR_NOMEM: not remembered.  An id that is there already gets the new seq. */
-int idcache_add(struct idcache *c, const struct ulid *stream_id, const struct ulid *message_id,
-    uint64_t seq) MUST_USE;
-bool idcache_find(const struct idcache *c, const struct ulid *stream_id, const struct ulid *message_id,
-    uint64_t *seq);
+int idcache_add(
+    struct idcache *c, const struct ulid *stream_id, const struct ulid *message_id, uint64_t seq) MUST_USE;
+bool idcache_find(
+    const struct idcache *c, const struct ulid *stream_id, const struct ulid *message_id, uint64_t *seq);
 /* Forgets one id (its message could not be kept). */
 void idcache_del(struct idcache *c, const struct ulid *stream_id, const struct ulid *message_id);
 

@@ -22,8 +22,8 @@ struct node {
 	enum node_status status;
 	bool has_key;
 	bool held;
-	bool fresh;  /* named in the snapshot that is being received */
-	void *flows; /* of the shell: what goes to this node */
+	bool fresh;                  /* named in the snapshot that is being received */
+	void *flows;                 /* of the shell: what goes to this node */
 	uint32_t next_id, next_name; /* hash chains: index + 1 */
 };
 

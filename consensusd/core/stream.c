@@ -123,8 +123,7 @@ id_at(const struct stream *s, uint64_t seq, struct ulid *out)
 	const struct batch *b = tail_get(&s->tail, seq);
 	uint64_t pending_first;
 
-	if (b == NULL && s->sealed != NULL && seq >= s->sealed->first_seq &&
-	    seq <= batch_last_seq(s->sealed))
+	if (b == NULL && s->sealed != NULL && seq >= s->sealed->first_seq && seq <= batch_last_seq(s->sealed))
 		b = s->sealed;
 	if (b != NULL)
 		return id_in_batch(b, seq, out);
@@ -166,8 +165,8 @@ batch_is_full(const struct stream *s, size_t bytes)
 }
 
 int
-stream_publish(struct stream *s, struct pending_pool *pool, struct idcache *ids, const struct publish *p,
-    uint64_t *seq)
+stream_publish(
+    struct stream *s, struct pending_pool *pool, struct idcache *ids, const struct publish *p, uint64_t *seq)
 {
 	int err = identify(s, ids, p, seq);
 
@@ -181,8 +180,7 @@ stream_publish(struct stream *s, struct pending_pool *pool, struct idcache *ids,
 		s->pending = pending_get(pool);
 	if (s->pending == NULL)
 		return ERR_NOMEM;
-	err = pending_add(
-	    s->pending, &p->message_id, p->headers, p->headers_len, p->payload, p->payload_len);
+	err = pending_add(s->pending, &p->message_id, p->headers, p->headers_len, p->payload, p->payload_len);
 	if (err != 0)
 		return err;
 	*seq = s->next_seq++;
@@ -362,8 +360,8 @@ stream_read(struct stream *s, struct flow *f, struct batch *b, struct mono now)
 		f->reading = false;
 		return false;
 	}
-	if (b->first_seq != f->next_seq || batch_last_seq(b) > s->durable_seq ||
-	    !flow_room(f, b->body_len) || flow_push(f, b, now) != 0)
+	if (b->first_seq != f->next_seq || batch_last_seq(b) > s->durable_seq || !flow_room(f, b->body_len) ||
+	    flow_push(f, b, now) != 0)
 		return false;
 	/* Loaded after a restart: the ledger does not know these bytes yet. */
 	if (s->ledger.count == 0 && b->first_seq > s->committed_seq)

@@ -47,10 +47,10 @@ struct stream {
 	const struct stream_conf *conf;
 	struct budget *budget;
 	uint64_t epoch;
-	uint64_t next_seq;      /* of the next message */
-	uint64_t durable_seq;   /* all up to this are in the outbox */
-	uint64_t committed_seq; /* all up to this are processed by all targets */
-	uint64_t close_seq;     /* when closing: the last one */
+	uint64_t next_seq;       /* of the next message */
+	uint64_t durable_seq;    /* all up to this are in the outbox */
+	uint64_t committed_seq;  /* all up to this are processed by all targets */
+	uint64_t close_seq;      /* when closing: the last one */
 	struct pending *pending; /* forming; NULL: nothing */
 	struct batch *sealed;    /* made from pending, the store did not take it yet */
 	struct tail tail;
@@ -70,8 +70,8 @@ void stream_load(struct stream *s, uint64_t last_seq);
 void stream_load_processed(struct stream *s, uint64_t node, uint64_t seq);
 
 struct publish {
-	uint64_t seq;  /* 0: the next one */
-	bool named;    /* message_id was given by the client */
+	uint64_t seq; /* 0: the next one */
+	bool named;   /* message_id was given by the client */
 	struct ulid message_id;
 	const uint8_t *headers;
 	size_t headers_len;

@@ -367,8 +367,7 @@ target_ack_fill(const struct target *t, struct target_ack *out)
 {
 	*out = (struct target_ack){.stored = t->stored_seq, .processed = t->processed_seq};
 	if (!backlog_full(t) && !budget_spent(t->budget))
-		out->window_bytes =
-		    budget_over(t->budget) ? FLOW_CWND_MIN_BYTES : t->conf->window_bytes;
+		out->window_bytes = budget_over(t->budget) ? FLOW_CWND_MIN_BYTES : t->conf->window_bytes;
 	if (t->expected_seq > t->stored_seq + 1)
 		range_add(out, t->stored_seq + 1, t->expected_seq - 1);
 	for (size_t i = 0; i < t->reorder_count; i++)

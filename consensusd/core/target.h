@@ -78,8 +78,7 @@ void target_load(struct target *t, uint64_t stored_seq, uint64_t processed_seq);
  * else NULL.  Duplicates and what can't be taken now are counted and answered by an ack.
  * ERR_FORMAT, ERR_NOMEM.
  */
-int target_fragment(
-    struct target *t, const struct fragment *f, struct mono now, struct batch **out) MUST_USE;
+int target_fragment(struct target *t, const struct fragment *f, struct mono now, struct batch **out) MUST_USE;
 /* A verified batch (reference taken over) finds its place.  ERR_EXISTS: duplicate; ERR_GAP: it overlaps
  * what is there; ERR_FULL, ERR_NOMEM: dropped, the source will send it again. */
 int target_complete(struct target *t, struct batch *b, struct mono now) MUST_USE;

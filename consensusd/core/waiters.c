@@ -16,8 +16,7 @@ node_compare(const struct waiter_node *a, const struct waiter_node *b)
 }
 
 /* Not all that is generated is used. */
-RB_GENERATE_INTERNAL(
-    waiter_tree, waiter_node, entry, node_compare, static __attribute__((__unused__)))
+RB_GENERATE_INTERNAL(waiter_tree, waiter_node, entry, node_compare, static __attribute__((__unused__)))
 
 void
 waiters_init(struct waiters *w)

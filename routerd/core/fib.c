@@ -117,8 +117,8 @@ fib_put(struct fib *f, uint64_t destination, const struct spf_path *path, enum f
 		RB_INSERT(fib_tree, &f->tree, r);
 		f->count++;
 		*change = FIB_ADDED;
-	} else if (same_hops(&r->path, path) && r->path.cost == path->cost) {
-		*change = FIB_SAME;
+	} else if (same_hops(&r->path, path)) {
+		*change = r->path.cost == path->cost ? FIB_SAME : FIB_COST;
 	}
 	r->fresh = true;
 	*out = r;

@@ -33,7 +33,12 @@ struct fib {
 	bool raised;      /* since fib_begin() */
 };
 
-enum fib_change { FIB_SAME, FIB_ADDED, FIB_CHANGED };
+enum fib_change {
+	FIB_SAME,
+	FIB_ADDED,
+	FIB_COST, /* the same hops, at another cost */
+	FIB_CHANGED,
+};
 
 void fib_init(struct fib *f);
 void fib_fini(struct fib *f);

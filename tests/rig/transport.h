@@ -67,7 +67,7 @@ struct rig_node {
 struct rig {
 	struct loop *loop;
 	char dir[96];
-	const char *program;
+	char program[PATH_MAX];
 	struct ulid mesh;
 	EVP_PKEY *ca_key;
 	X509 *ca;
@@ -416,14 +416,27 @@ rig_free_port(void)
 	return ntohs(sa.sin_port);
 }
 
+/* The daemon of the same build: $BUILD/bin/transportd from anywhere below $BUILD/tests. */
+static inline void
+rig_find_program(struct rig *r)
+{
+	char *end;
+	ssize_t n = readlink("/proc/self/exe", r->program, sizeof(r->program) - 1);
+
+	RIG_MUST(n > 0);
+	r->program[n] = '\0';
+	end = strstr(r->program, "/tests/");
+	RIG_MUST(end != NULL);
+	snprintf(end, sizeof(r->program) - (size_t)(end - r->program), "/bin/transportd");
+}
+
 static inline void
 rig_init(struct rig *r)
 {
-	const char *program = getenv("TRANSPORTD");
 	uint8_t random[10];
 
 	memset(r, 0, sizeof(*r));
-	r->program = program != NULL ? program : RIG_PROGRAM;
+	rig_find_program(r);
 	RIG_MUST(crypto_init() == 0);
 	snprintf(r->dir, sizeof(r->dir), "/tmp/mesh-rig.XXXXXX");
 	RIG_MUST(mkdtemp(r->dir) != NULL);
@@ -474,7 +487,7 @@ rig_conf(struct rig_node *n, const char *extra, ...)
 	    "transportd {\n\tuser root\n\tlisten 127.0.0.1:%u\n\ttls-cert tls.crt\n\ttls-key "
 	    "tls.key\n\ttls-ca ca.crt\n",
 	    n->port);
-	fprintf(f, "\tlog-level debug\n\tdial-backoff-min 50ms\n\tdial-backoff-max 500ms\n");
+	fprintf(f, "\tdial-backoff-min 50ms\n\tdial-backoff-max 500ms\n");
 	va_start(ap, extra);
 	vfprintf(f, extra, ap);
 	va_end(ap);

@@ -1,9 +1,9 @@
 /*
  * handshake: what has to happen on a connection before it carries frames, as one table.
  *
- * Both sides send HELLO at once.  When the other's hello was checked, the own proof is signed (by
- * consensusd, later) and sent as AUTH; when the other's AUTH was verified and the own one is sent, the
- * link is up.  The two proofs may come in any order.
+ * The dialler sends HELLO, the listener answers with its own.  When the other's hello was checked, the
+ * own proof is signed (by consensusd, later) and sent as AUTH; when the other's AUTH was verified and
+ * the own one is sent, the link is up.  The two proofs may come in any order.
  */
 #ifndef TRANSPORTD_CORE_HANDSHAKE_H
 #define TRANSPORTD_CORE_HANDSHAKE_H
@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #define HANDSHAKE_STATES(X)                                                                                  \
-	X(WAIT_HELLO, "wait-hello")         /* our hello is sent */                                          \
+	X(WAIT_HELLO, "wait-hello")         /* the dialler's hello is sent */                                \
 	X(SIGNING, "signing")               /* hellos are exchanged; our proof is being signed */            \
 	X(SIGNING_PROVEN, "signing-proven") /* the same, and the other side has proven itself */             \
 	X(WAIT_AUTH, "wait-auth")           /* our proof is sent */                                          \
@@ -38,8 +38,14 @@ enum handshake_event {
 	    HANDSHAKE_EVENT_COUNT
 };
 
-/* What the shell does after a step, in this order. */
-enum handshake_effect { HANDSHAKE_ASK = 1, HANDSHAKE_SEND_AUTH = 2, HANDSHAKE_LINK_UP = 4 };
+/* What the shell does after a step, in this order.  SEND_HELLO is for the listener: the dialler's left
+ * when the connection opened. */
+enum handshake_effect {
+	HANDSHAKE_SEND_HELLO = 1,
+	HANDSHAKE_ASK = 2,
+	HANDSHAKE_SEND_AUTH = 4,
+	HANDSHAKE_LINK_UP = 8,
+};
 
 /* Moves *state; effects as a mask.  An event that has no place in the state gives FAILED. */
 unsigned handshake_step(enum handshake_state *state, enum handshake_event event);

@@ -57,15 +57,14 @@ class Pki:
         run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
             "-days", "2", "-subj", f"/CN={name}", "-keyout", self.key, "-out", self.cert)
 
-    def issue(self, name, san, days=2):
+    def issue(self, name, san):
         key, csr, cert = (self.dir / f"{self.name}-{name}.{e}" for e in ("key", "csr", "pem"))
         ext = self.dir / "ext"
         ext.write_text(f"subjectAltName={san}\n")
         run("openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
             "-subj", f"/CN={name}", "-keyout", key, "-out", csr)
-        dates = ["-days", str(days)]
         run("openssl", "x509", "-req", "-in", csr, "-CA", self.cert, "-CAkey", self.key, "-CAcreateserial",
-            *dates, "-extfile", ext, "-out", cert)
+            "-days", "2", "-extfile", ext, "-out", cert)
         return cert, key
 
 
@@ -111,6 +110,9 @@ class Gateway:
         self.processes = {}
 
     def conf_write(self, extra=None):
+        lines = self.extra if extra is None else extra
+        if "drain-timeout" not in lines:
+            lines += "\n\tdrain-timeout 500ms"
         user = os.environ.get("MESH_TEST_USER", "root" if os.getuid() == 0 else "nobody")
         self.conf.write_text(f"""
 mesh {{
@@ -127,7 +129,7 @@ gatewayd {{
 	client-ca "{self.ca.cert}"
 	token-file "{self.tokens}"
 	log-level debug
-	{self.extra if extra is None else extra}
+	{lines}
 }}
 """)
 
@@ -178,5 +180,6 @@ gatewayd {{
         if kind is None and statuses.get("gatewayd") not in (None, 0):
             raise RuntimeError(f"gatewayd exited with {statuses['gatewayd']}:\n{self.log_text()[-4000:]}")
         if kind is not None and issubclass(kind, Exception):
-            sys.stderr.write(f"--- gatewayd.log (its end) ---\n{self.log_text()[-6000:]}\n")
+            lines = [x for x in self.log_text().splitlines() if "trying again" not in x]
+            sys.stderr.write("\n".join(["--- gatewayd.log (its end) ---", *lines[-30:], ""]))
         shutil.rmtree(self.dir, ignore_errors=True)

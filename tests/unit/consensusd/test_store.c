@@ -124,9 +124,9 @@ is_ready(struct user *u)
 }
 
 static bool
-is_lost(struct user *u)
+is_away(struct user *u)
 {
-	return u->lost > 0;
+	return !store_ready(u->store);
 }
 
 static bool
@@ -738,8 +738,7 @@ check_streams(struct user *u)
 		assert_true(last >= crash.durable_seq[i]);
 		assert_true(last < crash.next_seq[i]);
 		/* No gap, no overlap. */
-		assert_int_equal(
-		    outbox_ask(u, 100 + i, "max(last_seq) - sum(last_seq - first_seq + 1)"), 0);
+		assert_int_equal(outbox_ask(u, 100 + i, "max(last_seq) - sum(last_seq - first_seq + 1)"), 0);
 	}
 }
 
@@ -756,16 +755,17 @@ test_server_killed_in_the_middle(void **state)
 	for (unsigned i = 0; i < CRASH_STREAMS; i++)
 		crash.next_seq[i] = 1;
 	for (int i = 0; i < CRASHES; i++) {
+		wait_until(u, is_ready);
 		wait_until(u, crash_until);
 		if (i % 3 == 2)
 			ask(u, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
 			       " WHERE application_name = 'consensusd'");
 		else
 			pg_server_kill(&server);
-		u->lost = 0;
-		if (i % 3 != 2)
-			wait_until(u, is_lost);
-		assert_true(i % 3 == 2 || store_full(u->store));
+		if (i % 3 != 2) {
+			wait_until(u, is_away);
+			assert_true(store_full(u->store));
+		}
 		if (i % 3 != 2)
 			pg_server_start(&server, NULL);
 		check_streams(u);

@@ -1,5 +1,8 @@
-/* edges: the tables say what the .def lists say, and nothing breaks the rules for all of them. */
+/* edges: the tables say what the .def lists say, the manual says it too, and the rules for all are kept. */
 #include "tests/unit/unit.h"
+
+#include <stdio.h>
+#include <stdlib.h>
 
 #include "common/os/imsg.h"
 #include "proto/edge.h"
@@ -52,12 +55,68 @@ test_samples(void **state)
 	assert_string_equal(edge_resolver.msgs[RS_RESOLVE].name, "RESOLVE");
 }
 
+/* The part of the manual about one edge, or NULL. */
+static char *
+manual_part(char *manual, const struct edge *e)
+{
+	char head[64];
+	char *part, *end;
+
+	snprintf(head, sizeof(head), "\n.Ss %s\n", e->name);
+	part = strstr(manual, head);
+	if (part == NULL)
+		return NULL;
+	part = strdup(part + strlen(head));
+	end = strstr(part, "\n.S");
+	if (end != NULL)
+		*end = '\0';
+	return part;
+}
+
+static void
+check_manual(char *manual, const struct edge *e)
+{
+	char *part = manual_part(manual, e), row[128];
+
+	if (part == NULL)
+		fail_msg("mesh-imsg(7) lacks the edge %s", e->name);
+	for (size_t n = MSG_FIRST; n < e->msg_count; n++) {
+		const struct msg_def *m = &e->msgs[n];
+		int len;
+
+		if (m->name == NULL)
+			continue;
+		len = snprintf(row, sizeof(row), "\n.It Cm %s Pq %zu, %s, %u", m->name, n,
+		    m->dir == MSG_DIR_DOWN ? "down" : "up", m->min_bytes);
+		if (m->min_bytes != m->max_bytes)
+			snprintf(row + len, sizeof(row) - (size_t)len, " to %u\n", m->max_bytes);
+		if (strstr(part, row) == NULL)
+			fail_msg("mesh-imsg(7), edge %s, lacks the row%s", e->name, row);
+	}
+	free(part);
+}
+
+static void
+test_manual(void **state)
+{
+	static char manual[1 << 17];
+	FILE *f = fopen("man/mesh-imsg.7", "r");
+
+	(void)state;
+	assert_non_null(f);
+	assert_true(fread(manual, 1, sizeof(manual) - 1, f) > 0);
+	fclose(f);
+	for (size_t i = 0; i < COUNT(edges); i++)
+		check_manual(manual, edges[i]);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_rules),
 	    cmocka_unit_test(test_samples),
+	    cmocka_unit_test(test_manual),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

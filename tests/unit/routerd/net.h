@@ -385,7 +385,10 @@ net_tell_link(struct net *net, int at, int peer)
 	    .peer = net_id(peer), .since_unix_ms = l->since, .rtt_us = 2 * l->latency_us};
 	struct net_node *n = &net->nodes[at];
 
-	if (n->router != NULL && n->transport)
+	if (n->router == NULL || !n->transport)
+		return;
+	/* transportd is connected anew, and tells its links again. */
+	if (router_link(n->router, &link, net_mono(net)) == ERR_NOMEM)
 		assert_int_equal(router_link(n->router, &link, net_mono(net)), 0);
 }
 

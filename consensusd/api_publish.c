@@ -1,0 +1,474 @@
+/* api: publishing; see api.h. */
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/be.h"
+#include "common/base/crc32c.h"
+#include "common/base/err.h"
+#include "common/os/clock.h"
+#include "consensusd/api_impl.h"
+#include "consensusd/engine.h"
+#include "consensusd/seal.h"
+#include "consensusd/source.h"
+#include "consensusd/stats.h"
+#include "consensusd/wire.h"
+#include "proto/mesh.pb.h"
+#include "proto/messages.h"
+#include "proto/pb.h"
+
+enum {
+	PUBLISH_HEADERS_MAX = 64, /* entries */
+	CHUNK_HEADERS_FIELD = 8,
+	RESULT_MAX_BYTES = 512,
+};
+
+/* One publish while it is looked at. */
+struct request {
+	struct api *api;
+	struct client *client;
+	uint32_t id;
+	bool streaming;
+	struct call *call; /* streaming: the call; unary: made when there is something to wait for */
+	mesh_v1_Chunk chunk;
+	struct pb_slice payload;
+	struct pb_slice entries[PUBLISH_HEADERS_MAX];
+	struct pb_raw_list entry_list;
+	struct source *source;
+	struct publish publish;
+	uint8_t headers[SEAL_HEADERS_MAX_BYTES];
+};
+
+#define refuse(r, code, ...)                                                                                 \
+	do {                                                                                                 \
+		metric_inc(&stats.refused);                                                                  \
+		if ((r)->call != NULL)                                                                       \
+			call_done((r)->call, (code), __VA_ARGS__);                                           \
+		else                                                                                         \
+			call_refuse((r)->client, (r)->id, (code), __VA_ARGS__);                              \
+	} while (0)
+
+/* --- results --- */
+
+static void
+send_result(
+    struct call *c, const struct source *s, uint64_t seq, const struct ulid *message_id, bool committed)
+{
+	uint8_t mem[RESULT_MAX_BYTES], *p = mem;
+	char text[ULID_TEXT_SIZE];
+	struct iovec iov;
+
+	p = wire_number(p, 1, 1);
+	p = wire_number(p, 3, seq);
+	p = wire_bytes(p, 5, s->id_text, ULID_TEXT_SIZE - 1);
+	p = wire_number(p, 6, seq);
+	if (!ulid_is_zero(message_id)) {
+		ulid_format(text, message_id);
+		p = wire_bytes(p, 7, text, ULID_TEXT_SIZE - 1);
+	}
+	for (size_t i = 0; committed && i < s->row.dst_count; i++) {
+		nodeid_format(text, s->row.dst_nodes[i]);
+		p = wire_bytes(p, 8, text, NODEID_TEXT_SIZE - 1);
+	}
+	if (c->kind == CALL_UNARY) {
+		call_reply(c, mem, (size_t)(p - mem));
+		return;
+	}
+	iov = (struct iovec){mem, (size_t)(p - mem)};
+	call_item(c, &iov, 1);
+}
+
+/* A result of a streaming publish was sent: the last one ends the call. */
+static void
+one_less(struct call *c)
+{
+	if (c->kind != CALL_PUBLISH)
+		return;
+	c->waiting--;
+	if (c->half_closed && c->waiting == 0)
+		call_done(c, CODE_OK, "%s", "");
+}
+
+void
+api_publish_committed(struct source *s, const struct waiter *w)
+{
+	struct call *c = call_find(&s->engine->api->calls, w->call);
+
+	if (c == NULL)
+		return; /* it was cancelled; the message was not */
+	if (c->kind == CALL_UNARY) {
+		send_result(c, s, w->seq, &w->message_id, true);
+		return;
+	}
+	send_result(c, s, w->seq, &w->message_id, true);
+	one_less(c);
+}
+
+void
+api_publish_failed(struct source *s, const struct waiter *w, const struct source_flow *f)
+{
+	struct call *c = call_find(&s->engine->api->calls, w->call);
+
+	if (c == NULL)
+		return;
+	metric_inc(&stats.refused);
+	if (f != NULL)
+		call_done(c, CODE_FAILED_PRECONDITION,
+		    "message %llu of stream %s: node %s refuses the stream: %s", (unsigned long long)w->seq,
+		    s->id_text, engine_node_text(s->engine, f->flow->node), f->error);
+	else
+		call_done(c, CODE_FAILED_PRECONDITION,
+		    "message %llu of stream %s: this node has no key of tenant %s any more",
+		    (unsigned long long)w->seq, s->id_text, s->row.tenant_id);
+}
+
+/* --- what a request must be --- */
+
+static bool
+decode(struct request *r, const struct imsg *m)
+{
+	r->entry_list = (struct pb_raw_list){.items = r->entries, .max = PUBLISH_HEADERS_MAX};
+	pb_slice_decode(&r->chunk.payload, &r->payload);
+	pb_raw_list_decode(&r->chunk.headers, &r->entry_list);
+	if (pb_unpack(m->body, m->len, mesh_v1_Chunk_fields, &r->chunk) == 0)
+		return true;
+	refuse(r, CODE_INVALID_ARGUMENT, "malformed Chunk: a text is too long, or more than %d headers",
+	    PUBLISH_HEADERS_MAX);
+	return false;
+}
+
+/* The entries as they are kept with the message: tag, length, entry. */
+static bool
+pack_headers(struct request *r)
+{
+	uint8_t *p = r->headers, *end = r->headers + sizeof(r->headers);
+
+	for (size_t i = 0; i < r->entry_list.count; i++) {
+		const struct pb_slice *x = &r->entries[i];
+
+		if (x->len + WIRE_VARINT_MAX + 1 > (size_t)(end - p)) {
+			refuse(r, CODE_INVALID_ARGUMENT, "headers of more than %d bytes",
+			    SEAL_HEADERS_MAX_BYTES);
+			return false;
+		}
+		p = wire_bytes(p, CHUNK_HEADERS_FIELD, x->data, x->len);
+	}
+	r->publish.headers = r->headers;
+	r->publish.headers_len = (size_t)(p - r->headers);
+	return true;
+}
+
+static bool
+check_payload(struct request *r)
+{
+	const mesh_v1_Chunk *c = &r->chunk;
+	size_t max = r->api->engine->assembly.message_max;
+
+	if (r->payload.len > max) {
+		refuse(r, CODE_INVALID_ARGUMENT, "payload of %zu bytes; the largest is %zu (message-max)",
+		    r->payload.len, max);
+		return false;
+	}
+	if (c->checksum.size != 0 &&
+	    (c->checksum.size != 4 ||
+		be_load32(c->checksum.bytes) != crc32c(0, r->payload.data, r->payload.len))) {
+		refuse(r, CODE_DATA_LOSS, "checksum is not the CRC32C of the payload (4 bytes, big endian)");
+		return false;
+	}
+	r->publish.payload = r->payload.data;
+	r->publish.payload_len = r->payload.len;
+	return true;
+}
+
+static bool
+check_ids(struct request *r)
+{
+	const mesh_v1_Chunk *c = &r->chunk;
+
+	if (c->seq < 0) {
+		refuse(r, CODE_INVALID_ARGUMENT, "seq %lld: seqs begin at 1; 0 is the next one",
+		    (long long)c->seq);
+		return false;
+	}
+	r->publish.seq = (uint64_t)c->seq;
+	r->publish.named = c->message_id[0] != '\0';
+	if (r->publish.named && ulid_parse(c->message_id, &r->publish.message_id) != 0) {
+		refuse(r, CODE_INVALID_ARGUMENT, "message_id '%s' is not a ULID", c->message_id);
+		return false;
+	}
+	return true;
+}
+
+static bool
+find_stream(struct request *r)
+{
+	struct ulid id;
+
+	if (!r->api->engine->loaded) {
+		refuse(r, CODE_UNAVAILABLE, "the database of this node is away");
+		return false;
+	}
+	if (ulid_parse(r->chunk.stream_id, &id) != 0) {
+		refuse(r, CODE_INVALID_ARGUMENT, "stream_id '%s' is not a ULID", r->chunk.stream_id);
+		return false;
+	}
+	r->source = source_find(r->api->engine, &id);
+	if (r->source == NULL) {
+		refuse(r, CODE_NOT_FOUND, "stream %s is not open at this node", r->chunk.stream_id);
+		return false;
+	}
+	if (r->chunk.tenant_id[0] != '\0' && strcmp(r->chunk.tenant_id, r->source->row.tenant_id) != 0) {
+		refuse(r, CODE_PERMISSION_DENIED, "stream %s is not tenant %s's", r->chunk.stream_id,
+		    r->chunk.tenant_id);
+		return false;
+	}
+	return true;
+}
+
+/* A target that refused the stream, or a full outbox: nothing more is taken. */
+static bool
+check_stream(struct request *r)
+{
+	const struct source_flow *f = source_refused_flow(r->source);
+
+	if (f != NULL) {
+		refuse(r, CODE_FAILED_PRECONDITION, "node %s refuses stream %s: %s",
+		    engine_node_text(r->api->engine, f->flow->node), r->source->id_text, f->error);
+		return false;
+	}
+	if (!r->streaming && stream_overfull(r->source->stream)) {
+		refuse(r, CODE_RESOURCE_EXHAUSTED,
+		    "stream %s has more than it may in the outbox (stream-backlog): its targets are behind",
+		    r->source->id_text);
+		return false;
+	}
+	return true;
+}
+
+/* --- publishing --- */
+
+static void
+refuse_publish(struct request *r, int err)
+{
+	const char *why;
+	const struct source *s = r->source;
+
+	switch (err) {
+	case ERR_GAP:
+		refuse(r, CODE_OUT_OF_RANGE, "seq %llu of stream %s: the next one is %llu",
+		    (unsigned long long)r->publish.seq, s->id_text, (unsigned long long)s->stream->next_seq);
+		break;
+	case ERR_EXISTS:
+		refuse(r, CODE_ALREADY_EXISTS,
+		    "stream %s has another message at seq %llu, or this message_id elsewhere", s->id_text,
+		    (unsigned long long)r->publish.seq);
+		break;
+	case ERR_STATE:
+		refuse(r, CODE_FAILED_PRECONDITION, "stream %s is closed", s->id_text);
+		break;
+	case ERR_LIMIT:
+		refuse(r, CODE_INVALID_ARGUMENT, "the message is too large");
+		break;
+	case ERR_NOENT:
+		refuse(r, CODE_FAILED_PRECONDITION, "this node has no key of tenant %s", s->row.tenant_id);
+		break;
+	default:
+		if (!engine_held(r->api->engine, &why))
+			why = err_text(err);
+		refuse(r, CODE_UNAVAILABLE, "stream %s takes no more now: %s; try again", s->id_text, why);
+	}
+}
+
+static void
+hold_if_needed(struct request *r)
+{
+	if (r->streaming && (engine_held(r->api->engine, NULL) || stream_held(r->source->stream, false)))
+		call_hold(r->call, &r->source->row.stream_id);
+}
+
+static void
+publish(struct request *r)
+{
+	struct call *c = r->call;
+	uint64_t seq;
+	int rc;
+
+	if (!r->publish.named)
+		engine_ulid(r->api->engine, &r->publish.message_id);
+	if (c == NULL)
+		c = call_new(&r->api->calls, r->client, r->id, CALL_UNARY);
+	if (c == NULL) {
+		refuse(r, CODE_RESOURCE_EXHAUSTED, "too many calls are open at this node");
+		return;
+	}
+	r->call = c;
+	rc = source_publish(r->source, &r->publish, c->handle, &seq);
+	if (rc < 0) {
+		refuse_publish(r, rc);
+		return;
+	}
+	metric_inc(rc == PUBLISH_NEW ? &stats.published : &stats.repeated);
+	if (rc == PUBLISH_NEW)
+		metric_add(&stats.published_bytes, (int64_t)r->publish.payload_len);
+	c->waiting++;
+	hold_if_needed(r);
+	/* Seen before and done: the same answer.  Its message id is the client's, if it named one. */
+	if (rc == PUBLISH_KNOWN && seq <= r->source->stream->committed_seq) {
+		static const struct ulid none;
+
+		send_result(c, r->source, seq, r->publish.named ? &r->publish.message_id : &none, true);
+		if (r->streaming)
+			one_less(c);
+	}
+}
+
+/* --- chunks --- */
+
+static void
+refuse_chunk(struct request *r, int err)
+{
+	const mesh_v1_Chunk *c = &r->chunk;
+
+	if (err == ERR_GAP)
+		refuse(r, CODE_OUT_OF_RANGE,
+		    "chunk %d of %d is not the next one: send the message again from chunk 0", c->chunk_seq,
+		    c->total_chunks);
+	else if (err == ERR_FULL || err == ERR_NOMEM)
+		refuse(r, CODE_RESOURCE_EXHAUSTED, "too many messages are being sent in chunks");
+	else
+		refuse(r, CODE_INVALID_ARGUMENT,
+		    "chunk %d of %d: larger than a message may be (message-max), or of another total",
+		    c->chunk_seq, c->total_chunks);
+}
+
+static void
+publish_chunk(struct request *r)
+{
+	const mesh_v1_Chunk *c = &r->chunk;
+	const struct assembly_key key = {
+	    .stream_id = r->source->row.stream_id,
+	    .message_id = r->publish.message_id,
+	    .seq = r->publish.seq,
+	    .call = r->streaming ? r->call->handle : 0,
+	};
+	const struct assembly_chunk part = {
+	    .index = (uint32_t)c->chunk_seq,
+	    .total = (uint32_t)c->total_chunks,
+	    .headers = r->publish.headers,
+	    .headers_len = r->publish.headers_len,
+	    .payload = r->publish.payload,
+	    .payload_len = r->publish.payload_len,
+	};
+	static const struct ulid none;
+	struct assembly_item *item;
+	int err;
+
+	if (!r->streaming && key.seq == 0 && !r->publish.named) {
+		refuse(r, CODE_INVALID_ARGUMENT,
+		    "chunks of a unary publish need a seq or a message_id in common");
+		return;
+	}
+	err = assembly_add(&r->api->engine->assembly, &key, &part, clock_mono(), &item);
+	if (err != 0) {
+		refuse_chunk(r, err);
+		return;
+	}
+	if (item == NULL) {
+		/* Taken, not published yet: a unary call is told so, a streaming one goes on. */
+		if (!r->streaming) {
+			struct call *call = call_new(&r->api->calls, r->client, r->id, CALL_UNARY);
+
+			if (call != NULL)
+				send_result(call, r->source, r->publish.seq, &none, false);
+			else
+				refuse(r, CODE_RESOURCE_EXHAUSTED, "too many calls are open at this node");
+		}
+		return;
+	}
+	r->publish.headers = buf_head(&item->headers);
+	r->publish.headers_len = buf_left(&item->headers);
+	r->publish.payload = buf_head(&item->payload);
+	r->publish.payload_len = buf_left(&item->payload);
+	item->key.call = 0; /* if the call ends now, the item is still ours */
+	publish(r);
+	assembly_done(&r->api->engine->assembly, item);
+}
+
+/* The call that a streaming publish belongs to, made with its first item; false: it was refused. */
+static bool
+find_call(struct request *r)
+{
+	r->call = call_of(r->client, r->id);
+	if (r->call == NULL)
+		r->call = call_new(&r->api->calls, r->client, r->id, CALL_PUBLISH);
+	if (r->call == NULL) {
+		refuse(r, CODE_RESOURCE_EXHAUSTED, "too many calls are open at this node");
+		return false;
+	}
+	if (r->call->kind != CALL_PUBLISH || r->call->half_closed) {
+		refuse(r, CODE_INTERNAL, "an item for a call that takes none");
+		return false;
+	}
+	return true;
+}
+
+void
+api_publish(struct api *a, struct client *c, const struct imsg *m, bool streaming)
+{
+	struct request r;
+
+	/* Large, and mostly not looked at: only what is is cleared. */
+	r.api = a;
+	r.client = c;
+	r.id = m->peerid;
+	r.streaming = streaming;
+	r.call = NULL;
+	r.chunk = (mesh_v1_Chunk)mesh_v1_Chunk_init_zero;
+	r.publish = (struct publish){0};
+	if (streaming && !find_call(&r))
+		return;
+	if (!decode(&r, m) || !pack_headers(&r) || !check_payload(&r) || !check_ids(&r) || !find_stream(&r) ||
+	    !check_stream(&r))
+		return;
+	if (r.chunk.chunk_seq < 0 || r.chunk.total_chunks < 0) {
+		refuse(&r, CODE_INVALID_ARGUMENT, "chunk_seq and total_chunks are not negative");
+		return;
+	}
+	if (r.chunk.total_chunks > 1)
+		publish_chunk(&r);
+	else
+		publish(&r);
+}
+
+void
+api_publish_end(struct api *a, struct client *c, uint32_t id)
+{
+	struct call *call = call_of(c, id);
+
+	if (call == NULL) {
+		/* It ended with an error that is on its way, or had no item at all. */
+		call = call_new(&a->calls, c, id, CALL_PUBLISH);
+		if (call == NULL)
+			return;
+	}
+	if (call->kind != CALL_PUBLISH)
+		return;
+	call->half_closed = true;
+	if (call->waiting == 0)
+		call_done(call, CODE_OK, "%s", "");
+}
+
+void
+api_publish_release(struct api *a)
+{
+	struct call *c, *next;
+
+	if (TAILQ_EMPTY(&a->calls.held) || engine_held(a->engine, NULL))
+		return;
+	for (c = TAILQ_FIRST(&a->calls.held); c != NULL; c = next) {
+		const struct source *s = source_find(a->engine, &c->held_stream);
+
+		next = TAILQ_NEXT(c, held_entry);
+		if (s == NULL || !stream_held(s->stream, true))
+			call_release(c);
+	}
+}

@@ -1,0 +1,406 @@
+/* api: opening, closing and listing streams; see api.h. */
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "common/os/clock.h"
+#include "common/os/log.h"
+#include "consensusd/api_impl.h"
+#include "consensusd/engine.h"
+#include "consensusd/sink.h"
+#include "consensusd/source.h"
+#include "proto/mesh.pb.h"
+#include "proto/pb.h"
+
+enum { API_HANDLE_MAX_BYTES = 8192, API_INFO_MAX_BYTES = 16384 };
+
+static const char *
+status_text(struct source *s)
+{
+	return source_refused_flow(s) != NULL ? "refused" : stream_state_name(s->stream->state);
+}
+
+static void
+reply_handle(struct call *call, struct source *s)
+{
+	mesh_v1_StreamHandle h = mesh_v1_StreamHandle_init_zero;
+
+	memcpy(h.stream_id, s->id_text, sizeof(h.stream_id));
+	memcpy(h.tenant_id, s->row.tenant_id, sizeof(h.tenant_id));
+	h.target_nodes_count = (pb_size_t)s->row.dst_count;
+	for (size_t i = 0; i < s->row.dst_count; i++)
+		nodeid_format(h.target_nodes[i], s->row.dst_nodes[i]);
+	snprintf(h.status, sizeof(h.status), "%s", status_text(s));
+	h.created_at = (int64_t)s->row.created_unix_ms;
+	h.next_seq = (int64_t)s->stream->next_seq;
+	h.committed_seq = (int64_t)s->stream->committed_seq;
+	h.producer_epoch = s->row.epoch;
+	api_reply_message(call, mesh_v1_StreamHandle_fields, &h, API_HANDLE_MAX_BYTES);
+}
+
+void
+api_stream_opened(struct source *s, uint64_t handle)
+{
+	struct call *call = call_find(&s->engine->api->calls, handle);
+
+	if (call != NULL)
+		reply_handle(call, s);
+}
+
+void
+api_stream_closing(struct source *s, uint64_t handle)
+{
+	struct call *call = call_find(&s->engine->api->calls, handle);
+
+	if (call != NULL)
+		call_reply(call, NULL, 0);
+}
+
+/* --- opening --- */
+
+static bool
+has_target(const struct store_stream *row, uint64_t node)
+{
+	for (size_t i = 0; i < row->dst_count; i++) {
+		if (row->dst_nodes[i] == node)
+			return true;
+	}
+	return false;
+}
+
+static uint64_t
+resolve(const struct engine *e, const char *text)
+{
+	const struct node *n = nodes_resolve(&e->nodes, text);
+	uint64_t id;
+
+	if (n != NULL)
+		return n->id;
+	if (strcmp(text, e->node_name) == 0 || (nodeid_parse(text, &id) == 0 && id == e->self))
+		return e->self;
+	return 0;
+}
+
+/* Fills in the targets; false: refused. */
+static bool
+find_targets(struct call *call, const struct engine *e, const mesh_v1_OpenClientDataStreamReq *req,
+    struct store_stream *row)
+{
+	if (req->target_nodes_count == 0) {
+		call_done(
+		    call, CODE_INVALID_ARGUMENT, "a stream needs 1 to %d target nodes", STREAM_TARGETS_MAX);
+		return false;
+	}
+	for (pb_size_t i = 0; i < req->target_nodes_count; i++) {
+		uint64_t node = resolve(e, req->target_nodes[i]);
+
+		if (node == 0) {
+			call_done(call, CODE_NOT_FOUND, "node '%s' is not known here", req->target_nodes[i]);
+			return false;
+		}
+		if (!has_target(row, node))
+			row->dst_nodes[row->dst_count++] = node;
+	}
+	return true;
+}
+
+static bool
+same_stream(const struct source *s, const struct store_stream *row)
+{
+	if (strcmp(s->row.tenant_id, row->tenant_id) != 0 || s->row.dst_count != row->dst_count)
+		return false;
+	for (size_t i = 0; i < row->dst_count; i++) {
+		if (!has_target(&s->row, row->dst_nodes[i]))
+			return false;
+	}
+	return true;
+}
+
+static void
+open_again(struct call *call, struct source *s, const struct store_stream *row)
+{
+	if (!same_stream(s, row))
+		call_done(call, CODE_ALREADY_EXISTS, "stream %s exists with another tenant or other targets",
+		    s->id_text);
+	else if (s->stream->state != STREAM_OPENING)
+		reply_handle(call, s);
+	else if (source_wait_open(s, call->handle) != 0)
+		call_done(
+		    call, CODE_UNAVAILABLE, "too many calls wait for stream %s to be opened", s->id_text);
+}
+
+static void
+open_new(struct call *call, struct engine *e, struct store_stream *row)
+{
+	static const struct ulid none;
+	struct source *s;
+	uint64_t seq;
+	const char *why;
+	int err;
+
+	if (idcache_find(&e->closed, &row->stream_id, &none, &seq) || sink_find(e, &row->stream_id) != NULL) {
+		call_done(call, CODE_ALREADY_EXISTS, "a stream of this id was closed, or is another node's");
+		return;
+	}
+	if (engine_stream_count(e) >= e->streams_max) {
+		call_done(call, CODE_RESOURCE_EXHAUSTED,
+		    "this node has %zu streams, as many as it may (streams-max)", engine_stream_count(e));
+		return;
+	}
+	err = source_open(e, row, &s);
+	if (err == ERR_NOENT)
+		call_done(
+		    call, CODE_FAILED_PRECONDITION, "this node has no key of tenant %s", row->tenant_id);
+	else if (err != 0)
+		call_done(call, CODE_UNAVAILABLE, "the stream can't be opened now: %s",
+		    engine_held(e, &why) ? why : err_text(err));
+	else
+		MUST(source_wait_open(s, call->handle) == 0);
+}
+
+static bool
+fill_row(
+    struct call *call, struct engine *e, const mesh_v1_OpenClientDataStreamReq *req, struct store_stream *row)
+{
+	*row = (struct store_stream){
+	    .priority = req->priority,
+	    .created_unix_ms = clock_unix_ms(),
+	    .epoch = 1,
+	};
+	if (!tenant_valid(req->tenant_id)) {
+		call_done(call, CODE_INVALID_ARGUMENT, "tenant_id '%s': 1 to %d of a-z 0-9 . _ -",
+		    req->tenant_id, TENANT_ID_MAX);
+		return false;
+	}
+	memcpy(row->tenant_id, req->tenant_id, sizeof(row->tenant_id));
+	memcpy(row->qos, req->qos, sizeof(row->qos));
+	if (req->stream_id[0] == '\0') {
+		engine_ulid(e, &row->stream_id);
+	} else if (ulid_parse(req->stream_id, &row->stream_id) != 0 || ulid_is_zero(&row->stream_id)) {
+		call_done(call, CODE_INVALID_ARGUMENT, "stream_id '%s' is not a ULID", req->stream_id);
+		return false;
+	}
+	return find_targets(call, e, req, row);
+}
+
+void
+api_stream_open(struct api *a, struct client *c, const struct imsg *m)
+{
+	mesh_v1_OpenClientDataStreamReq req = mesh_v1_OpenClientDataStreamReq_init_zero;
+	struct call *call = api_unary(a, c, m);
+	struct store_stream row;
+	struct source *s;
+
+	if (call == NULL)
+		return;
+	if (pb_unpack(m->body, m->len, mesh_v1_OpenClientDataStreamReq_fields, &req) != 0) {
+		call_done(call, CODE_INVALID_ARGUMENT,
+		    "malformed OpenClientDataStreamReq: a text is too long, or more than %d targets",
+		    STREAM_TARGETS_MAX);
+		return;
+	}
+	if (!a->engine->loaded) {
+		call_done(call, CODE_UNAVAILABLE, "the database of this node is away");
+		return;
+	}
+	if (!fill_row(call, a->engine, &req, &row))
+		return;
+	s = source_find(a->engine, &row.stream_id);
+	if (s != NULL)
+		open_again(call, s, &row);
+	else
+		open_new(call, a->engine, &row);
+}
+
+/* --- closing --- */
+
+static struct source *
+find_to_close(struct call *call, struct engine *e, const mesh_v1_StreamHandle *h)
+{
+	static const struct ulid none;
+	struct source *s;
+	struct ulid id;
+	uint64_t seq;
+
+	if (ulid_parse(h->stream_id, &id) != 0) {
+		call_done(call, CODE_INVALID_ARGUMENT, "stream_id '%s' is not a ULID", h->stream_id);
+		return NULL;
+	}
+	s = source_find(e, &id);
+	if (s == NULL && idcache_find(&e->closed, &id, &none, &seq)) {
+		call_reply(call, NULL, 0); /* closed before: the same answer */
+		return NULL;
+	}
+	if (s == NULL) {
+		call_done(call, CODE_NOT_FOUND, "stream %s is not open at this node", h->stream_id);
+		return NULL;
+	}
+	if (h->tenant_id[0] != '\0' && strcmp(h->tenant_id, s->row.tenant_id) != 0) {
+		call_done(
+		    call, CODE_PERMISSION_DENIED, "stream %s is not tenant %s's", h->stream_id, h->tenant_id);
+		return NULL;
+	}
+	return s;
+}
+
+void
+api_stream_close(struct api *a, struct client *c, const struct imsg *m)
+{
+	mesh_v1_StreamHandle h = mesh_v1_StreamHandle_init_zero;
+	struct call *call = api_unary(a, c, m);
+	struct source *s;
+	int err;
+
+	if (call == NULL)
+		return;
+	if (pb_unpack(m->body, m->len, mesh_v1_StreamHandle_fields, &h) != 0) {
+		call_done(call, CODE_INVALID_ARGUMENT, "malformed StreamHandle");
+		return;
+	}
+	if (!a->engine->loaded) {
+		call_done(call, CODE_UNAVAILABLE, "the database of this node is away");
+		return;
+	}
+	s = find_to_close(call, a->engine, &h);
+	if (s == NULL)
+		return;
+	err = source_close(s, call->handle);
+	if (err != 0)
+		call_done(call, CODE_UNAVAILABLE, "stream %s can't be closed now: %s; try again", s->id_text,
+		    err_text(err));
+}
+
+/* --- listing --- */
+
+static void
+fill_progress(struct engine *e, struct source *s, mesh_v1_StreamInfo *info)
+{
+	(void)e;
+	info->targets_count = (pb_size_t)s->stream->flow_count;
+	for (size_t i = 0; i < s->stream->flow_count; i++) {
+		const struct flow *f = s->flows[i].flow;
+		mesh_v1_TargetProgress *t = &info->targets[i];
+
+		nodeid_format(t->node_id, f->node);
+		t->stored_seq = (int64_t)f->stored;
+		t->processed_seq = (int64_t)f->processed;
+		t->in_flight_bytes = (int64_t)f->inflight_bytes;
+		t->retransmits = (int64_t)f->retransmits;
+		snprintf(t->state, sizeof(t->state), "%s", flow_state_name(f->state));
+		snprintf(t->error, sizeof(t->error), "%s", s->flows[i].error);
+	}
+}
+
+static void
+fill_common(mesh_v1_StreamInfo *info, const struct store_stream *row, const char *id, const char *role)
+{
+	memcpy(info->stream_id, id, sizeof(info->stream_id));
+	memcpy(info->tenant_id, row->tenant_id, sizeof(info->tenant_id));
+	snprintf(info->role, sizeof(info->role), "%s", role);
+	nodeid_format(info->source_node, row->src_node);
+	memcpy(info->qos, row->qos, sizeof(info->qos));
+	info->priority = row->priority;
+	info->created_at = (int64_t)row->created_unix_ms;
+}
+
+static void
+info_of_source(struct source *s, mesh_v1_StreamInfo *info)
+{
+	const struct stream *st = s->stream;
+
+	fill_common(info, &s->row, s->id_text, "source");
+	fill_progress(s->engine, s, info);
+	snprintf(info->status, sizeof(info->status), "%s", status_text(s));
+	info->next_seq = (int64_t)st->next_seq;
+	info->committed_seq = (int64_t)st->committed_seq;
+	info->stored_seq = (int64_t)st->durable_seq;
+	info->backlog_messages = (int64_t)(st->next_seq - 1 - st->committed_seq);
+	info->backlog_bytes = (int64_t)st->ledger.total_bytes;
+}
+
+static void
+info_of_sink(const struct sink *s, mesh_v1_StreamInfo *info)
+{
+	static const char *const names[] = {
+	    [TARGET_OPENING] = "opening",
+	    [TARGET_OPEN] = "open",
+	    [TARGET_CLOSING] = "closing",
+	    [TARGET_CLOSED] = "closed",
+	};
+	const struct target *t = s->target;
+
+	fill_common(info, &s->row, s->id_text, "target");
+	snprintf(info->status, sizeof(info->status), "%s", names[t->state]);
+	info->next_seq = (int64_t)t->expected_seq;
+	info->committed_seq = (int64_t)t->processed_seq;
+	info->stored_seq = (int64_t)t->stored_seq;
+	info->backlog_messages = (int64_t)(t->expected_seq - 1 - t->processed_seq);
+	info->backlog_bytes = (int64_t)t->ledger.total_bytes;
+	info->subscribed = s->subscriber != NULL;
+}
+
+static bool
+wanted(const mesh_v1_ListStreamsReq *req, const struct store_stream *row, const char *id)
+{
+	if (req->tenant_id[0] != '\0' && strcmp(req->tenant_id, row->tenant_id) != 0)
+		return false;
+	for (pb_size_t i = 0; i < req->stream_ids_count; i++) {
+		if (strcasecmp(req->stream_ids[i], id) == 0)
+			return true;
+	}
+	return req->stream_ids_count == 0;
+}
+
+static void
+send_info(struct call *call, const mesh_v1_StreamInfo *info)
+{
+	uint8_t mem[API_INFO_MAX_BYTES];
+	struct buf out;
+	struct iovec iov;
+
+	buf_init_fixed(&out, mem, sizeof(mem));
+	if (pb_pack(&out, mesh_v1_StreamInfo_fields, info) != 0)
+		return;
+	iov = (struct iovec){mem, buf_left(&out)};
+	call_item(call, &iov, 1);
+}
+
+static void
+list(struct call *call, struct engine *e, const mesh_v1_ListStreamsReq *req)
+{
+	struct source *s, *s_next;
+	struct sink *k, *k_next;
+
+	HASH_ITER (hh, e->sources, s, s_next) {
+		mesh_v1_StreamInfo info = mesh_v1_StreamInfo_init_zero;
+
+		if (!wanted(req, &s->row, s->id_text))
+			continue;
+		info_of_source(s, &info);
+		send_info(call, &info);
+	}
+	HASH_ITER (hh, e->sinks, k, k_next) {
+		mesh_v1_StreamInfo info = mesh_v1_StreamInfo_init_zero;
+
+		if (!wanted(req, &k->row, k->id_text))
+			continue;
+		info_of_sink(k, &info);
+		send_info(call, &info);
+	}
+	call_done(call, CODE_OK, "%s", "");
+}
+
+void
+api_stream_list(struct api *a, struct client *c, const struct imsg *m)
+{
+	mesh_v1_ListStreamsReq req = mesh_v1_ListStreamsReq_init_zero;
+	struct call *call = api_unary(a, c, m);
+
+	if (call == NULL)
+		return;
+	if (pb_unpack(m->body, m->len, mesh_v1_ListStreamsReq_fields, &req) != 0)
+		call_done(call, CODE_INVALID_ARGUMENT, "malformed ListStreamsReq");
+	else
+		list(call, a->engine, &req);
+}

@@ -1,0 +1,243 @@
+/* subscriber: delivery; see subscriber.h. */
+#include <string.h>
+
+#include "common/base/err.h"
+#include "common/base/mem.h"
+#include "common/os/channel.h"
+#include "common/os/log.h"
+#include "consensusd/call.h"
+#include "consensusd/limits.h"
+#include "consensusd/seal.h"
+#include "consensusd/sink.h"
+#include "consensusd/stats.h"
+#include "consensusd/subscriber_impl.h"
+#include "consensusd/wire.h"
+
+enum {
+	CHUNK_HEADERS_TAG = 8 << 3 | 2,
+	DATA_HEADERS_TAG = 5 << 3 | 2, /* of ClientData */
+	/* All fields of ClientData but headers and payload. */
+	ITEM_HEAD_BYTES = 256,
+	DELIVER_SHARE_COUNT = 128, /* messages of one stream before the next stream's turn */
+};
+
+void
+subscriber_ready(struct subscriber *s)
+{
+	if (!s->ready) {
+		TAILQ_INSERT_TAIL(&s->all->ready, s, ready_entry);
+		s->ready = true;
+	}
+	engine_wake(s->all->engine);
+}
+
+/* --- credit --- */
+
+static bool
+has_credit(const struct subscriber *s)
+{
+	if (s->manual)
+		return s->credit_count > 0 && s->credit_bytes > 0;
+	return s->unacked_count < SUBSCRIBER_WINDOW_COUNT && s->unacked_bytes < SUBSCRIBER_WINDOW_BYTES;
+}
+
+static void
+use_credit(struct subscriber *s, struct sink *k, const struct batch_record *rec)
+{
+	if (s->manual) {
+		if (s->credit_count != INT64_MAX)
+			s->credit_count--;
+		if (s->credit_bytes != INT64_MAX)
+			s->credit_bytes -= rec->sealed_len;
+		return;
+	}
+	k->sizes[rec->seq % SUBSCRIBER_SIZES] = rec->sealed_len;
+	s->unacked_count++;
+	s->unacked_bytes += rec->sealed_len;
+}
+
+void
+subscriber_credit(struct sink *k, uint64_t seq)
+{
+	struct subscriber *s = k->subscriber;
+
+	if (s == NULL || s->manual)
+		return;
+	if (seq >= k->target->cursor.next_seq)
+		seq = k->target->cursor.next_seq - 1;
+	while (k->credited_seq < seq) {
+		k->credited_seq++;
+		s->unacked_count--;
+		s->unacked_bytes -= k->sizes[k->credited_seq % SUBSCRIBER_SIZES];
+	}
+	subscriber_ready(s);
+}
+
+/* --- one message --- */
+
+/* Headers were kept as those of a Chunk; in ClientData the same entries have another number.  False if
+ * the source made them wrong. */
+static bool
+retag(uint8_t *headers, size_t len)
+{
+	const uint8_t *p = headers, *end = headers + len;
+	size_t n;
+
+	while (p < end) {
+		uint8_t *tag = headers + (p - headers);
+
+		if (*p++ != CHUNK_HEADERS_TAG || wire_length(&p, end, &n) != 0 || n > (size_t)(end - p))
+			return false;
+		*tag = DATA_HEADERS_TAG;
+		p += n;
+	}
+	return true;
+}
+
+static size_t
+put_head(
+    uint8_t *mem, const struct sink *k, const struct batch_record *rec, size_t payload_len, uint8_t **tail)
+{
+	uint8_t *p = mem;
+	char text[ULID_TEXT_SIZE];
+	struct ulid id;
+
+	memcpy(id.b, rec->message_id, ULID_BYTES);
+	p = wire_bytes(p, 1, k->id_text, ULID_TEXT_SIZE - 1);
+	p = wire_number(p, 2, rec->seq);
+	p = wire_bytes(p, 3, k->row.tenant_id, strlen(k->row.tenant_id));
+	/* The message id was made when the message was published. */
+	p = wire_number(p, 6, ulid_unix_ms(&id));
+	ulid_format(text, &id);
+	p = wire_bytes(p, 7, text, ULID_TEXT_SIZE - 1);
+	nodeid_format(text, k->row.src_node);
+	p = wire_bytes(p, 8, text, NODEID_TEXT_SIZE - 1);
+	*tail = p;
+	p = wire_head(p, 4, payload_len);
+	return (size_t)(p - *tail);
+}
+
+static int
+plain_room(struct subscribers *all, size_t bytes)
+{
+	uint8_t *p;
+
+	if (bytes <= all->plain_bytes)
+		return 0;
+	p = mem_reallocarray(all->plain, bytes, 1);
+	if (p == NULL)
+		return ERR_NOMEM;
+	all->plain = p;
+	all->plain_bytes = bytes;
+	return 0;
+}
+
+/* Opens and sends one message.  An error ends the subscription. */
+static int
+deliver_one(struct subscriber *s, struct sink *k, const struct batch_record *rec)
+{
+	const uint8_t *headers, *payload;
+	size_t headers_len, payload_len, tail_len;
+	uint8_t mem[ITEM_HEAD_BYTES], *tail;
+	int err = plain_room(s->all, rec->sealed_len);
+
+	if (err == 0)
+		err = seal_open(k->engine->keyring, k->row.tenant_id, k->target->cursor.batch, rec,
+		    s->all->plain, &headers, &headers_len, &payload, &payload_len);
+	if (err == 0 && !retag(s->all->plain + (headers - s->all->plain), headers_len))
+		err = ERR_FORMAT;
+	if (err != 0)
+		return err;
+	tail_len = put_head(mem, k, rec, payload_len, &tail);
+	const struct iovec iov[] = {
+	    {mem, (size_t)(tail - mem)},
+	    {(void *)(uintptr_t)headers, headers_len},
+	    {tail, tail_len},
+	    {(void *)(uintptr_t)payload, payload_len},
+	};
+	call_item(s->call, iov, sizeof(iov) / sizeof(iov[0]));
+	use_credit(s, k, rec);
+	metric_inc(&stats.delivered);
+	return 0;
+}
+
+static void
+end_unopened(struct subscriber *s, const struct sink *k, uint64_t seq, int err)
+{
+	const struct log_ctx ctx = {.stream_id = k->id_text};
+
+	metric_inc(&stats.unopened);
+	log_at(LOG_ERROR, &ctx,
+	    "message %llu from %s can't be opened: %s; is the tenant's old key still in the keyring?",
+	    (unsigned long long)seq, engine_node_text(k->engine, k->row.src_node), err_text(err));
+	call_done(s->call, err == ERR_NOENT ? CODE_FAILED_PRECONDITION : CODE_DATA_LOSS,
+	    "message %llu of stream %s can't be opened at this node: %s", (unsigned long long)seq, k->id_text,
+	    err_text(err));
+}
+
+/* Messages of one stream; returns how many, or -1 when the subscription has ended. */
+static int
+deliver_sink(struct subscriber *s, struct sink *k, int share)
+{
+	struct channel *ch = s->call->client->channel;
+	struct batch_record rec;
+	int n = 0, err;
+
+	while (n < share && has_credit(s) && !channel_full(ch)) {
+		switch (target_deliver(k->target, &rec)) {
+		case CURSOR_IDLE:
+			return n;
+		case CURSOR_READ:
+			sink_read(k);
+			return n;
+		case CURSOR_RECORD:
+			err = deliver_one(s, k, &rec);
+			if (err != 0) {
+				end_unopened(s, k, rec.seq, err);
+				return -1;
+			}
+			n++;
+		}
+	}
+	return n;
+}
+
+/* One round over the streams of a subscriber. */
+static int
+deliver(struct subscriber *s, int quota)
+{
+	struct sink *k, *next;
+	int total = 0;
+
+	for (k = TAILQ_FIRST(&s->sinks); k != NULL && total < quota; k = next) {
+		int share = quota - total < DELIVER_SHARE_COUNT ? quota - total : DELIVER_SHARE_COUNT, n;
+
+		next = TAILQ_NEXT(k, subscribed);
+		n = deliver_sink(s, k, share);
+		if (n < 0)
+			return -1;
+		total += n;
+	}
+	return total;
+}
+
+bool
+subscribers_turn(struct subscribers *all)
+{
+	int left = ENGINE_TURN_DELIVER_COUNT, n;
+	struct subscriber *s;
+
+	while (left > 0 && (s = TAILQ_FIRST(&all->ready)) != NULL) {
+		n = deliver(s, left);
+		if (n < 0)
+			continue; /* it is gone, from the list too */
+		left -= n;
+		TAILQ_REMOVE(&all->ready, s, ready_entry);
+		s->ready = false;
+		if (n > 0) {
+			TAILQ_INSERT_TAIL(&all->ready, s, ready_entry);
+			s->ready = true;
+		}
+	}
+	return left == 0;
+}

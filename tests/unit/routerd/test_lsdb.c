@@ -1,0 +1,297 @@
+/* The link-state database. */
+#include "tests/unit/routerd/make.h"
+
+#include "common/base/err.h"
+#include "common/base/mem.h"
+
+enum { SECOND = 1000000, MAX_AGE = 200 * SECOND };
+
+static struct lsdb db;
+static struct lsa lsa;
+static unsigned ended;
+
+static int
+setup(void **state)
+{
+	(void)state;
+	ended = 0;
+	lsdb_init(&db, 10, MAX_AGE);
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	lsdb_fini(&db);
+	return 0;
+}
+
+static struct lsdb_entry *
+put(uint64_t node, uint64_t incarnation, uint64_t seq, int64_t born, int64_t now)
+{
+	make_lsa(&lsa, node, incarnation, seq);
+	return make_entry(&db, &lsa, born, now);
+}
+
+static enum lsdb_verdict
+judge(uint64_t node, uint64_t incarnation, uint64_t seq, int64_t born, int64_t now)
+{
+	const struct lsa_id id = {node, incarnation, seq};
+
+	return lsdb_judge(&db, &id, (struct mono){born}, (struct mono){now});
+}
+
+static void
+on_end(void *arg, struct lsdb_entry *e)
+{
+	(void)arg;
+	(void)e;
+	ended++;
+}
+
+static void
+expire(int64_t now)
+{
+	lsdb_expire(&db, (struct mono){now}, on_end, NULL);
+}
+
+static void
+test_newer_is_incarnation_then_seq(void **state)
+{
+	(void)state;
+	assert_int_equal(judge(5, 2, 7, 0, 0), LSDB_NEWER);
+	put(5, 2, 7, 0, 0);
+	assert_int_equal(judge(5, 2, 7, 0, 0), LSDB_SAME);
+	assert_int_equal(judge(5, 2, 6, 0, 0), LSDB_STALE);
+	assert_int_equal(judge(5, 1, 99, 0, 0), LSDB_STALE);
+	assert_int_equal(judge(5, 2, 8, 0, 0), LSDB_NEWER);
+	assert_int_equal(judge(5, 3, 1, 0, 0), LSDB_NEWER);
+}
+
+static void
+test_order_and_lookup(void **state)
+{
+	struct lsdb_entry *e;
+	uint64_t before = 0;
+
+	(void)state;
+	for (uint64_t n = 0; n < 10; n++)
+		put(1 + n * 7 % 10, 1, 1, 0, 0);
+	assert_int_equal(db.count, 10);
+	for (e = lsdb_from(&db, 0); e != NULL; e = lsdb_next(&db, e)) {
+		assert_true(e->id.node > before);
+		before = e->id.node;
+	}
+	assert_true(lsdb_from(&db, 4)->id.node == 4);
+	assert_null(lsdb_from(&db, 11));
+	assert_null(lsdb_get(&db, 11));
+}
+
+static void
+test_adjacency_lookup(void **state)
+{
+	struct lsdb_entry *e;
+
+	(void)state;
+	make_lsa(&lsa, 1, 1, 1);
+	for (uint64_t n = 2; n < 40; n += 2)
+		make_adj(&lsa, n, (uint32_t)n);
+	e = make_entry(&db, &lsa, 0, 0);
+	for (uint64_t n = 0; n < 45; n++) {
+		const struct lsa_adj *a = lsdb_adj(e, n);
+
+		assert_int_equal(a != NULL, n >= 2 && n < 40 && n % 2 == 0);
+		if (a != NULL)
+			assert_int_equal(a->latency_us, n);
+	}
+}
+
+static void
+test_topology_changes(void **state)
+{
+	static uint8_t raw[LSA_MAX_BYTES];
+	struct lsdb_entry *e;
+	bool topology;
+
+	(void)state;
+	make_lsa(&lsa, 1, 1, 1);
+	make_adj(&lsa, 2, 100);
+	assert_int_equal(
+	    lsdb_put(&db, &lsa, raw, make_raw(&lsa, raw), MONO_ZERO, MONO_ZERO, &e, &topology), 0);
+	assert_true(topology);
+	lsa.id.seq = 2;
+	assert_int_equal(
+	    lsdb_put(&db, &lsa, raw, make_raw(&lsa, raw), MONO_ZERO, MONO_ZERO, &e, &topology), 0);
+	assert_false(topology);
+	lsa.id.seq = 3;
+	lsa.adj[0].latency_us = 101;
+	assert_int_equal(
+	    lsdb_put(&db, &lsa, raw, make_raw(&lsa, raw), MONO_ZERO, MONO_ZERO, &e, &topology), 0);
+	assert_true(topology);
+	lsa.id.seq = 4;
+	lsa.flags = LSA_FLAG_LEFT;
+	assert_int_equal(
+	    lsdb_put(&db, &lsa, raw, make_raw(&lsa, raw), MONO_ZERO, MONO_ZERO, &e, &topology), 0);
+	assert_true(topology);
+}
+
+static void
+test_full(void **state)
+{
+	(void)state;
+	for (uint64_t n = 1; n <= 10; n++)
+		put(n, 1, 1, 0, 0);
+	assert_int_equal(judge(11, 1, 1, 0, 0), LSDB_FULL);
+	assert_int_equal(judge(10, 1, 2, 0, 0), LSDB_NEWER);
+	/* This node has its place always. */
+	db.self = 11;
+	assert_int_equal(judge(11, 1, 1, 0, 0), LSDB_NEWER);
+	put(11, 1, 1, 0, 0);
+	assert_int_equal(db.count, 11);
+}
+
+static void
+test_age_and_tombstones(void **state)
+{
+	(void)state;
+	put(1, 1, 5, 0, 0);
+	put(2, 1, 5, -50 * (int64_t)SECOND, 0); /* was 50 s old when it came */
+	expire(MAX_AGE - 50 * (int64_t)SECOND - 1);
+	assert_int_equal(db.count, 2);
+	assert_int_equal(db.expiry.us, MAX_AGE - 50 * (int64_t)SECOND);
+	expire(MAX_AGE - 50 * (int64_t)SECOND);
+	assert_int_equal(db.count, 1);
+	assert_int_equal(ended, 1);
+	assert_int_equal(db.tombstones, 1);
+	assert_null(lsdb_get(&db, 2));
+	/* Old copies stay out, news come in. */
+	assert_int_equal(judge(2, 1, 5, 160 * (int64_t)SECOND, 160 * (int64_t)SECOND), LSDB_STALE);
+	assert_int_equal(judge(2, 1, 6, 160 * (int64_t)SECOND, 160 * (int64_t)SECOND), LSDB_NEWER);
+	put(2, 1, 6, 160 * (int64_t)SECOND, 160 * (int64_t)SECOND);
+	assert_int_equal(db.tombstones, 0);
+	assert_int_equal(db.count, 2);
+	/* In the end nothing is left. */
+	expire(1000 * (int64_t)SECOND);
+	assert_int_equal(db.count + db.tombstones, 0);
+	assert_int_equal(db.bytes, 0);
+	assert_true(db.sum == 0);
+	assert_true(mono_is_never(db.expiry));
+}
+
+static void
+test_tombstones_make_room(void **state)
+{
+	(void)state;
+	for (uint64_t n = 1; n <= 10; n++)
+		put(n, 1, 1, n <= 5 ? -150 * (int64_t)SECOND : 0, 0);
+	expire(60 * SECOND);
+	assert_int_equal(db.count, 5);
+	assert_int_equal(db.tombstones, 5);
+	put(11, 1, 1, 60 * SECOND, 60 * SECOND);
+	assert_int_equal(db.count, 6);
+	assert_int_equal(db.tombstones, 0);
+}
+
+static void
+test_own_lsa_does_not_age(void **state)
+{
+	(void)state;
+	db.self = 1;
+	put(1, 1, 1, 0, 0);
+	expire(1000 * (int64_t)SECOND);
+	assert_int_equal(db.count, 1);
+	assert_true(mono_is_never(db.expiry));
+}
+
+static void
+test_too_old_to_take(void **state)
+{
+	(void)state;
+	assert_int_equal(judge(1, 1, 1, 0, MAX_AGE - 1), LSDB_NEWER);
+	assert_int_equal(judge(1, 1, 1, 0, MAX_AGE), LSDB_EXPIRED);
+}
+
+static void
+test_rate_per_origin(void **state)
+{
+	(void)state;
+	for (uint64_t seq = 1; seq <= ORIGIN_BURST; seq++) {
+		assert_int_equal(judge(1, 1, seq, 0, 0), LSDB_NEWER);
+		put(1, 1, seq, 0, 0);
+	}
+	assert_int_equal(judge(1, 1, 9, 0, 0), LSDB_LIMITED);
+	assert_int_equal(judge(1, 1, 9, 0, ORIGIN_INTERVAL_US - 1), LSDB_LIMITED);
+	assert_int_equal(judge(1, 1, 9, 0, ORIGIN_INTERVAL_US), LSDB_NEWER);
+	put(1, 1, 9, 0, ORIGIN_INTERVAL_US);
+	assert_int_equal(judge(1, 1, 10, 0, ORIGIN_INTERVAL_US), LSDB_LIMITED);
+	/* Another origin is not concerned. */
+	assert_int_equal(judge(2, 1, 1, 0, ORIGIN_INTERVAL_US), LSDB_NEWER);
+}
+
+static void
+test_sum_depends_on_content_only(void **state)
+{
+	struct lsdb other;
+
+	(void)state;
+	lsdb_init(&other, 10, MAX_AGE);
+	for (uint64_t n = 1; n <= 9; n++)
+		put(n, 1, n, 0, 0);
+	put(3, 2, 1, 0, 0);
+	for (uint64_t n = 9; n >= 1; n--) {
+		make_lsa(&lsa, n, n == 3 ? 2 : 1, n == 3 ? 1 : n);
+		make_entry(&other, &lsa, -5, 0);
+	}
+	assert_true(db.sum == other.sum);
+	make_lsa(&lsa, 4, 1, 5);
+	make_entry(&other, &lsa, 0, 0);
+	assert_true(db.sum != other.sum);
+	lsdb_fini(&other);
+}
+
+static void
+test_memory_out_changes_nothing(void **state)
+{
+	static uint8_t raw[LSA_MAX_BYTES];
+	struct lsdb_entry *e;
+	bool topology;
+	size_t len;
+
+	(void)state;
+	put(1, 1, 1, 0, 0);
+	for (unsigned long k = 1; k <= 3; k++) {
+		uint64_t sum = db.sum;
+
+		make_lsa(&lsa, k == 3 ? 2 : 1, 1, 2);
+		make_adj(&lsa, 9, 1);
+		len = make_raw(&lsa, raw);
+		mem_fail_at(k);
+		assert_int_equal(
+		    lsdb_put(&db, &lsa, raw, len, MONO_ZERO, MONO_ZERO, &e, &topology), ERR_NOMEM);
+		mem_fail_at(0);
+		assert_true(db.sum == sum && db.count == 1);
+		assert_true(lsdb_get(&db, 1)->id.seq == 1);
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup_teardown(test_newer_is_incarnation_then_seq, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_order_and_lookup, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_adjacency_lookup, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_topology_changes, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_full, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_age_and_tombstones, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_tombstones_make_room, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_own_lsa_does_not_age, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_too_old_to_take, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_rate_per_origin, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_sum_depends_on_content_only, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_memory_out_changes_nothing, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
