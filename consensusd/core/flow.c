@@ -377,6 +377,13 @@ flow_push(struct flow *f, struct batch *b, struct mono now)
 	return 0;
 }
 
+void
+flow_later(struct flow *f, struct mono now)
+{
+	if (mono_is_never(f->rto_at))
+		f->rto_at = mono_add_ms(now, f->conf->rto_min_ms);
+}
+
 struct batch *
 flow_resend(struct flow *f, struct mono now)
 {

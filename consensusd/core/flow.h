@@ -96,6 +96,8 @@ int flow_acked(struct flow *f, const struct flow_ack *a, struct mono now) MUST_U
 bool flow_room(const struct flow *f, size_t bytes);
 /* Puts b, which begins at next_seq, in flight; references it.  ERR_NOMEM. */
 int flow_push(struct flow *f, struct batch *b, struct mono now) MUST_USE;
+/* Has the flow looked at again later (there was no memory), if nothing else does that. */
+void flow_later(struct flow *f, struct mono now);
 /* The next batch to be sent again, borrowed, counted as sent now; NULL if none. */
 struct batch *flow_resend(struct flow *f, struct mono now);
 /* Whether it is time to ask (open or close); if so, the next time is set. */

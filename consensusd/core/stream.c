@@ -317,8 +317,12 @@ poll_data(struct stream *s, struct flow *f, struct mono now, struct stream_order
 	if (b != NULL && b->first_seq != f->next_seq)
 		return STREAM_BROKEN;
 	if (b != NULL) {
-		if (!flow_room(f, b->body_len) || flow_push(f, b, now) != 0)
+		if (!flow_room(f, b->body_len))
 			return STREAM_IDLE;
+		if (flow_push(f, b, now) != 0) {
+			flow_later(f, now);
+			return STREAM_IDLE;
+		}
 		out->batch = b;
 		return STREAM_SEND;
 	}

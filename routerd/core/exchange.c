@@ -3,10 +3,14 @@
 #include "common/base/err.h"
 #include "routerd/core/router_impl.h"
 
+/* The neighbour shall have this node's LSA. */
 static void
-memory_out(struct router *r, int err)
+push(struct router *r, struct neighbour *n, uint64_t node, struct mono now)
 {
-	r->counters.memory_out += err != 0;
+	if (flood_push(&n->flood, node, now) == 0)
+		return;
+	r->counters.memory_out++;
+	n->resend_at = mono_min(n->resend_at, mono_add_us(now, RETRY_US));
 }
 
 void
@@ -16,7 +20,18 @@ exchange_flood(struct router *r, uint64_t node, uint64_t but, struct mono now)
 
 	for (n = neighbour_first(&r->neighbours); n != NULL; n = neighbour_next(&r->neighbours, n))
 		if (n->id != but)
-			memory_out(r, flood_push(&n->flood, node, now));
+			push(r, n, node, now);
+}
+
+/* After memory was out: all that the neighbour may lack. */
+static void
+resend(struct router *r, struct neighbour *n, struct mono now)
+{
+	if (mono_before(now, n->resend_at))
+		return;
+	n->resend_at = MONO_NEVER;
+	for (struct lsdb_entry *e = lsdb_from(&r->db, 0); e != NULL; e = lsdb_next(&r->db, e))
+		push(r, n, e->id.node, now);
 }
 
 static void
@@ -107,7 +122,7 @@ take_stale(struct router *r, struct neighbour *from, struct mono now)
 	r->counters.lsa_stale++;
 	if (lsdb_get(&r->db, r->lsa.id.node) == NULL)
 		return true;
-	memory_out(r, flood_push(&from->flood, r->lsa.id.node, now));
+	push(r, from, r->lsa.id.node, now);
 	return false;
 }
 
@@ -159,8 +174,9 @@ on_update(struct router *r, struct neighbour *n, const struct linkstate_msg *m, 
 	if ((err = lsa_decode(m->data, m->len, &r->lsa)) != 0)
 		return err;
 	id = r->lsa.id;
-	if (judge(r, n, m, born, now))
-		memory_out(r, flood_ack(&n->flood, &id, now));
+	/* An acknowledgement that does not fit is made when the LSA comes again. */
+	if (judge(r, n, m, born, now) && flood_ack(&n->flood, &id, now) == ERR_NOMEM)
+		r->counters.memory_out++;
 	/* Whoever sends an LSA has it: that is an acknowledgement too. */
 	flood_has(&n->flood, &r->db, &id);
 	return 0;
@@ -184,7 +200,7 @@ on_request(struct router *r, struct neighbour *n, const struct linkstate_msg *m,
 {
 	for (size_t i = 0; i < m->count; i++)
 		if (lsdb_get(&r->db, linkstate_node(m, i)) != NULL)
-			memory_out(r, flood_push(&n->flood, linkstate_node(m, i), now));
+			push(r, n, linkstate_node(m, i), now);
 }
 
 static int
@@ -279,6 +295,7 @@ write_neighbour(struct router *r, struct neighbour *n, struct mono now)
 	struct flood_written written;
 	enum sync_result result;
 
+	resend(r, n, now);
 	r->writing_to = n->id;
 	r->counters.digests_sent += n->sync.answer;
 	result = sync_write(
@@ -306,6 +323,6 @@ exchange_next(struct router *r)
 	struct neighbour *n;
 
 	for (n = neighbour_first(&r->neighbours); n != NULL; n = neighbour_next(&r->neighbours, n))
-		next = mono_min(next, mono_min(sync_next(&n->sync), n->flood.due));
+		next = mono_min(next, mono_min(n->resend_at, mono_min(sync_next(&n->sync), n->flood.due)));
 	return next;
 }

@@ -37,7 +37,7 @@ struct flood {
 
 void flood_init(struct flood *f);
 void flood_fini(struct flood *f);
-/* The neighbour shall have this node's LSA, now.  ERR_NOMEM (the periodic comparison repairs it). */
+/* The neighbour shall have this node's LSA, now.  ERR_NOMEM. */
 int flood_push(struct flood *f, uint64_t node, struct mono now) MUST_USE;
 /* The neighbour has this LSA: no need to send it, nor an older one. */
 void flood_has(struct flood *f, struct lsdb *db, const struct lsa_id *id);

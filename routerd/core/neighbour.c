@@ -45,6 +45,7 @@ neighbour_add(struct neighbour_table *t, uint64_t id)
 	if (n == NULL)
 		return NULL;
 	n->id = id;
+	n->resend_at = MONO_NEVER;
 	sync_init(&n->sync);
 	flood_init(&n->flood);
 	RB_INSERT(neighbour_tree, &t->tree, n);

@@ -27,6 +27,7 @@ struct neighbour {
 	bool seen;                /* in the snapshot of links that is being received */
 	uint32_t forged;          /* bad signatures in the window */
 	struct mono forged_until; /* end of the window */
+	struct mono resend_at;    /* it gets the whole database: what it was to get could not be noted */
 	struct sync sync;
 	struct flood flood;
 };

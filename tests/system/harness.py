@@ -1,5 +1,6 @@
 """What system tests are made of: meshes of real daemons, waiting with deadlines, looks into databases."""
 import contextlib
+import json
 import os
 import shutil
 import sys
@@ -55,20 +56,38 @@ def mesh(count=3, shape="line", **options):
 def _failed(directory):
     """The mesh that did not come up, for its logs."""
     with contextlib.suppress(Exception):
-        import json
         with open(f"{directory}/m/mesh.json.failed", encoding="utf-8") as f:
             return Mesh(json.load(f))
     return None
 
 
+def readable(line):
+    """A daemon's JSON line for people; None for the least important ones."""
+    try:
+        o = json.loads(line)
+        if o["level"] in ("info", "debug"):
+            return None
+        return f"{o['ts'][11:23]} {o['level']:<7} {o['msg']}" + (f" peer={o['peer']}" if "peer" in o else "")
+    except (ValueError, KeyError):
+        return line.rstrip()
+
+
 def show_logs(m):
+    """The end of what each process has said; the whole is kept in build/system-logs."""
     if m is None:
         return
+    keep = f"{TOP}/build/system-logs/{os.path.basename(os.path.dirname(m.dir))}"
     for n in m.nodes:
-        for d in nodes.DAEMONS + ("postgres",):
-            tail = nodes.log_tail(n, d, 15)
-            if tail:
-                print(f"--- {n['name']} {d}\n{tail}", end="", file=sys.stderr, flush=True)
+        os.makedirs(f"{keep}/{n['name']}", exist_ok=True)
+        for part, path in n["logs"].items():
+            if not os.path.exists(path):
+                continue
+            shutil.copy(path, f"{keep}/{n['name']}")
+            with open(path, encoding="utf-8", errors="replace") as f:
+                lines = [text for line in f if (text := readable(line))]
+            print("".join(f"    {n['name']} {part:<10} {text}\n" for text in lines[-6:]), end="",
+                  file=sys.stderr)
+    print(f"    whole logs: {keep}", file=sys.stderr, flush=True)
 
 
 def check_alive(m):

@@ -249,6 +249,8 @@ test_fragments_are_checked(void **state)
 
 	(void)state;
 	assert_int_equal(pass(&good, payload, sizeof(payload), NULL), 0);
+	good.destination = 0;
+	assert_int_equal(pass(&good, payload, sizeof(payload), NULL), ERR_RANGE);
 	REFUSED(h.tenant_id[0] = '\0');
 	REFUSED(h.seq = 0);
 	REFUSED(h.seq = INT64_MAX);
@@ -267,7 +269,6 @@ test_fragments_are_checked(void **state)
 	REFUSED(h.total_chunks = 0);
 	REFUSED(h.total_chunks = 2);
 	REFUSED(h.chunk_seq = 1);
-
 	REFUSED(h.ranges_count = 2; h.ranges[0] = h.ranges[1] = 1);
 }
 
