@@ -93,10 +93,13 @@ $(BUILD)/$(1): $(BUILD)/$(1).o $(fuzz_main) $(foreach p,$(2),$(BUILD)/lib$(p).a)
 endef
 $(foreach f,$(FUZZ_TARGETS:.c=),$(eval $(call fuzztarget,$(f),$(call fuzz_programs,$(f).c))))
 
-# --- benchmarks that are one C file: tests/bench/x.c ---
+# --- benchmarks that are one C file: tests/bench/x.c links the programs whose headers it includes ---
 BENCH_BINS = $(patsubst %.c,$(BUILD)/%,$(BENCHES))
-$(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(LIBS_a)
-	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIB_os_a) $(LIBS_common) $(LIB_TLS) $(LIB_PG) -lm
+define benchprogram
+$(BUILD)/$(1): $(BUILD)/$(1).o $(foreach p,$(2),$(BUILD)/lib$(p).a) $(LIBS_a)
+	@$(CC) $(LDFLAGS_ALL) -o $$@ $$^ $(LIB_os_a) $(sort $(foreach p,$(2),$(LIBS_$(p))) $(LIBS_common)) $(LIB_TLS) $(LIB_PG) -lm
+endef
+$(foreach f,$(BENCHES:.c=),$(eval $(call benchprogram,$(f),$(call fuzz_programs,$(f).c))))
 
 # --- stand-ins for daemons that system tests run against: tests/system/grpc/x.c ---
 $(BUILD)/tests/system/%: $(BUILD)/tests/system/%.o $(LIBS_a)

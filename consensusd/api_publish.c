@@ -235,6 +235,12 @@ check_stream(struct request *r)
 		    engine_node_text(r->api->engine, f->flow->node), r->source->id_text, f->error);
 		return false;
 	}
+	if (r->publish.named && r->publish.seq == 0 && !source_knows_ids(r->source)) {
+		refuse(r, CODE_UNAVAILABLE,
+		    "stream %s: this node has just started and is reading which messages it has; try again",
+		    r->source->id_text);
+		return false;
+	}
 	if (!r->streaming && stream_overfull(r->source->stream)) {
 		refuse(r, CODE_RESOURCE_EXHAUSTED,
 		    "stream %s has more than it may in the outbox (stream-backlog): its targets are behind",

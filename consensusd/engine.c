@@ -268,6 +268,7 @@ on_ready(void *ctx)
 {
 	struct engine *e = ctx;
 	bool first = !e->loaded;
+	struct source *s, *next;
 
 	e->loaded = true;
 	metric_set(&stats.store_ready, 1);
@@ -276,6 +277,8 @@ on_ready(void *ctx)
 		transport_identify(e->transport);
 		router_loaded(e->router);
 	}
+	HASH_ITER (hh, e->sources, s, next)
+		source_read_ids(s);
 	api_health_changed(e->api);
 	engine_transport_up(e);
 }

@@ -12,12 +12,23 @@ enum {
 	ENGINE_TURN_DELIVER_COUNT = 2048,
 	ENGINE_TURN_RECEIVE_BYTES = 4 * 1024 * 1024, /* of frames from this node to itself */
 
+	/* A batch this large is not held back while the store works. */
+	GIVE_EARLY_COUNT = 64,
+	GIVE_EARLY_BYTES = 64 * 1024,
+
+	/* Message ids read from the outbox after a restart, per stream, and bytes of batches at once. */
+	SOURCE_IDS_COUNT = 65536,
+	SOURCE_IDS_BYTES = 4 * 1024 * 1024,
+
 	/* Calls of API clients that are open at once, all connections: refuse. */
 	CALLS_MAX = 65536,
 	/* Subscriptions at once: refuse. */
 	SUBSCRIBERS_MAX = 4096,
 	/* Calls that wait for one stream to be opened or closed: refuse. */
 	SOURCE_CALLS_MAX = 16,
+
+	/* Answers of a target that can't be true before it is taken for broken: an old one may come late. */
+	SOURCE_DOUBTS_MAX = 5,
 
 	/* Credit of a subscriber that sends no window updates: messages and bytes that it has not
 	 * acknowledged. */

@@ -24,7 +24,8 @@ struct source_flow {
 	bool queued;
 	struct source_flow *next_on_node, *prev_on_node;
 	uint64_t recorded_put; /* processed, as given to the store */
-	char error[128];       /* why it was refused; "" */
+	unsigned doubts;       /* answers in a row that can't be true */
+	char error[160];       /* why it was refused; "" */
 };
 
 struct source {
@@ -34,6 +35,10 @@ struct source {
 	char id_text[ULID_TEXT_SIZE];
 	uint64_t open_calls[SOURCE_CALLS_MAX], close_calls[SOURCE_CALLS_MAX];
 	size_t open_call_count, close_call_count;
+	/* After a restart: message ids are read from the outbox up to ids_last; ids_next is what is missing,
+	 * ids_read where the read that is under way began. */
+	uint64_t ids_last, ids_next, ids_read;
+	bool ids_reading;
 	uint64_t cleared_seq; /* outbox, as given to the store */
 	struct timed clear;
 	TAILQ_ENTRY(source) dirty_entry;
@@ -51,6 +56,10 @@ int source_open(struct engine *e, struct store_stream *row, struct source **out)
 /* A row that was loaded; then its offsets. */
 int source_load(struct engine *e, const struct store_stream *row) MUST_USE;
 void source_load_offset(struct source *s, uint64_t node, uint64_t seq);
+/* After loading, when the store is ready: reads the ids of messages that may be published again. */
+void source_read_ids(struct source *s);
+/* False until that is done: a message id may have been seen. */
+bool source_knows_ids(const struct source *s);
 /* Calls to be answered when the row is durable (open), or when closing is; ERR_FULL. */
 int source_wait_open(struct source *s, uint64_t call) MUST_USE;
 int source_close(struct source *s, uint64_t call) MUST_USE;

@@ -104,25 +104,49 @@ source_flow_broken(struct source_flow *f, const char *why)
 	refuse(f, why);
 }
 
+/* Takes what the target says where it is. */
+static void
+acked(struct source_flow *f, const mesh_e2e_Header *h)
+{
+	struct flow_ack a = ack_of(h);
+	uint64_t before = f->flow->processed;
+
+	if (flow_acked(f->flow, &a, f->source->stream->durable_seq, clock_mono()) != 0) {
+		metric_inc(&stats.bad_frames);
+		return;
+	}
+	if (f->flow->processed > before) {
+		commit(f->source);
+		source_progressed(f->source);
+	}
+	source_flow_ready(f);
+}
+
 void
 source_on_ack(struct engine *e, const mesh_e2e_Header *h, const struct frame *f)
 {
 	struct source_flow *sf = flow_of(e, h, f);
-	struct flow_ack a = ack_of(h);
-	uint64_t before;
 
-	if (sf == NULL)
+	if (sf != NULL)
+		acked(sf, h);
+}
+
+/* An answer that can't be true may be an old one; if all of them are like that, something is wrong. */
+static void
+doubt(struct source_flow *f, const struct flow_ack *a)
+{
+	const struct stream *st = f->source->stream;
+	char why[160];
+
+	metric_inc(&stats.bad_frames);
+	if (++f->doubts < SOURCE_DOUBTS_MAX)
 		return;
-	before = sf->flow->processed;
-	if (flow_acked(sf->flow, &a, clock_mono()) != 0) {
-		metric_inc(&stats.bad_frames);
-		return;
-	}
-	if (sf->flow->processed > before) {
-		commit(sf->source);
-		source_progressed(sf->source);
-	}
-	source_flow_ready(sf);
+	f->doubts = 0;
+	snprintf(why, sizeof(why),
+	    "it has %llu and has processed %llu, here it is %llu and %llu: was a database restored?",
+	    (unsigned long long)a->stored, (unsigned long long)a->processed,
+	    (unsigned long long)st->durable_seq, (unsigned long long)f->flow->processed);
+	refuse(f, why);
 }
 
 void
@@ -130,23 +154,19 @@ source_on_opened(struct engine *e, const mesh_e2e_Header *h, const struct frame 
 {
 	struct source_flow *sf = flow_of(e, h, f);
 	struct flow_ack a = ack_of(h);
-	const struct stream *st;
 
-	if (sf == NULL || sf->flow->state == FLOW_OPEN || sf->flow->state == FLOW_CLOSED)
+	if (sf == NULL || sf->flow->state == FLOW_CLOSED)
 		return;
-	st = sf->source->stream;
-	if (flow_opened(sf->flow, &a, st->durable_seq, clock_mono()) != 0) {
-		char why[128];
-
-		snprintf(why, sizeof(why),
-		    "it is at %llu (stored) and %llu (processed), we are at %llu and %llu: "
-		    "was a database restored from a backup?",
-		    (unsigned long long)a.stored, (unsigned long long)a.processed,
-		    (unsigned long long)st->durable_seq, (unsigned long long)sf->flow->processed);
-		source_flow_broken(sf, why);
+	if (sf->flow->state == FLOW_OPEN) {
+		acked(sf, h);
+		return;
+	}
+	if (flow_opened(sf->flow, &a, sf->source->stream->durable_seq, clock_mono()) != 0) {
+		doubt(sf, &a);
 		return;
 	}
 	sf->error[0] = '\0';
+	sf->doubts = 0;
 	commit(sf->source);
 	source_progressed(sf->source);
 	source_flow_ready(sf);

@@ -77,8 +77,8 @@ struct store_callbacks {
 struct store_conf {
 	const char *conninfo;
 	const char *user; /* whom to connect as where conninfo has no user; NULL: libpq's choice */
-	int sql_dir_fd; /* migrations, opened before the sandbox; -1: check only */
-	bool migrate;   /* apply, or only check */
+	int sql_dir_fd;   /* migrations, opened before the sandbox; -1: check only */
+	bool migrate;     /* apply, or only check */
 	size_t memory_max;
 	uint64_t node_id; /* the database belongs to this node; refuses another's */
 };

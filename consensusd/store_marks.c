@@ -104,3 +104,14 @@ store_marks_add(struct store_marks *m, const struct ulid *stream, uint64_t node_
 		mark->last_seq = last_seq;
 	return 0;
 }
+
+const struct store_mark *
+store_marks_get(const struct store_marks *m, const struct ulid *stream, uint64_t node_id)
+{
+	size_t slot;
+
+	if (m->count == 0)
+		return NULL;
+	slot = slot_find(m, stream, node_id);
+	return m->index[slot] != 0 ? &m->items[m->index[slot] - 1] : NULL;
+}

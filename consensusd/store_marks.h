@@ -32,5 +32,8 @@ void store_marks_fini(struct store_marks *m);
 /* Adds first..last to the mark of (stream, node): the range grows to cover both.  ERR_NOMEM. */
 int store_marks_add(struct store_marks *m, const struct ulid *stream, uint64_t node_id, uint64_t src_node,
     uint64_t first_seq, uint64_t last_seq) MUST_USE;
+/* NULL: there is none.  Borrowed until the next add. */
+const struct store_mark *store_marks_get(
+    const struct store_marks *m, const struct ulid *stream, uint64_t node_id);
 
 #endif

@@ -329,6 +329,8 @@ init(struct store *s, struct loop *l, const struct store_conf *conf)
 	crypto_random(&s->seed, sizeof(s->seed));
 	rng_seed(&s->rng, s->seed);
 	crypto_random(&s->seed, sizeof(s->seed));
+	for (int box = 0; box < STORE_BOXES; box++)
+		store_marks_init(&s->floors[box], s->seed);
 	s->timer = loop_timer_new(l, on_timer, s);
 	s->writer = store_conn_new(l, conf->conninfo, conf->user, &cb);
 	return s->timer != NULL && s->writer != NULL ? 0 : ERR_NOMEM;
@@ -380,6 +382,8 @@ store_free(struct store *s)
 		TAILQ_REMOVE(&s->flushes, f, next);
 		store_flush_free(f);
 	}
+	for (int box = 0; box < STORE_BOXES; box++)
+		store_marks_fini(&s->floors[box]);
 	store_migrations_fini(&s->migrations);
 	buf_fini(&s->scratch);
 	if (s->conninfo != NULL)
@@ -496,6 +500,32 @@ store_put_processed(struct store *s, const struct ulid *stream, uint64_t src_nod
 	return flush_took(s, f, before, store_flush_add_processed(f, &m));
 }
 
+/*
+ * Below this no batch of the stream begins any more.  It keeps a clearing from walking over the index
+ * entries of all that was cleared since the last vacuum.
+ */
+static uint64_t
+floor_get(const struct store *s, enum store_box box, const struct ulid *stream)
+{
+	const struct store_mark *m = store_marks_get(&s->floors[box], stream, 0);
+
+	/* A batch that was cleared in part still begins below the mark. */
+	return m != NULL && m->last_seq > BATCH_MESSAGES_MAX ? m->last_seq - BATCH_MESSAGES_MAX : 0;
+}
+
+static void
+floor_raise(struct store *s, enum store_box box, const struct ulid *stream, uint64_t upto_seq)
+{
+	struct store_marks *m = &s->floors[box];
+
+	if (m->count == STORE_FLOORS_MAX) {
+		store_marks_fini(m);
+		store_marks_init(m, s->seed);
+	}
+	/* Without memory the next clearing is slower. */
+	(void)!store_marks_add(m, stream, 0, 0, upto_seq, upto_seq);
+}
+
 static int64_t
 put_clear(struct store *s, enum store_box box, const struct ulid *stream, uint64_t upto_seq)
 {
@@ -508,7 +538,10 @@ put_clear(struct store *s, enum store_box box, const struct ulid *stream, uint64
 	before = f->bytes;
 	if (upto_seq > INT64_MAX)
 		upto_seq = INT64_MAX;
-	return flush_took(s, f, before, store_flush_add_cleared(f, box, stream, upto_seq));
+	err = store_flush_add_cleared(f, box, stream, floor_get(s, box, stream), upto_seq);
+	if (err == 0)
+		floor_raise(s, box, stream, upto_seq);
+	return flush_took(s, f, before, err);
 }
 
 int64_t

@@ -31,6 +31,7 @@ enum {
 	STORE_WHY_BYTES = 384,
 	STORE_INSTANCE_SIZE = 37, /* a uuid as text */
 	STORE_LOAD_PAGE_ROWS = 500,
+	STORE_FLOORS_MAX = 65536, /* streams; when full they are forgotten, which costs time only */
 };
 
 enum store_state { STORE_DOWN, STORE_SETUP, STORE_UP, STORE_RETRY, STORE_DEAD };
@@ -77,7 +78,8 @@ struct store {
 	uint64_t last_number;         /* of the newest flush */
 	uint64_t last_sent;           /* the highest that ever left */
 	uint64_t confirmed;
-	size_t bytes; /* of all flushes */
+	size_t bytes;                           /* of all flushes */
+	struct store_marks floors[STORE_BOXES]; /* up to where streams were cleared */
 	uint64_t seed;
 	struct buf scratch;
 	struct loop_defer kick; /* sends what was put in this turn */

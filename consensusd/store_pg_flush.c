@@ -129,10 +129,10 @@ store_flush_add_processed(struct store_flush *f, const struct store_mark *m)
 }
 
 int
-store_flush_add_cleared(
-    struct store_flush *f, enum store_box box, const struct ulid *stream, uint64_t upto_seq)
+store_flush_add_cleared(struct store_flush *f, enum store_box box, const struct ulid *stream,
+    uint64_t from_seq, uint64_t upto_seq)
 {
-	struct store_mark m = {.stream_id = *stream, .first_seq = upto_seq, .last_seq = upto_seq};
+	struct store_mark m = {.stream_id = *stream, .first_seq = from_seq, .last_seq = upto_seq};
 
 	return add_mark(f, &f->cleared[box], &m);
 }
@@ -152,8 +152,9 @@ enum statement {
 };
 
 #define CLEAR(box)                                                                                           \
-	"DELETE FROM " box " AS b USING unnest($1::uuid[], $2::bigint[]) AS c(stream_id, upto)"              \
-	" WHERE b.stream_id = c.stream_id AND b.first_seq <= c.upto AND b.last_seq <= c.upto"
+	"DELETE FROM " box " AS b USING unnest($1::uuid[], $2::bigint[], $3::bigint[])"                      \
+	" AS c(stream_id, since, upto) WHERE b.stream_id = c.stream_id"                                      \
+	" AND b.first_seq > c.since AND b.first_seq <= c.upto AND b.last_seq <= c.upto"
 
 static const struct {
 	const char *name, *sql;
@@ -440,7 +441,7 @@ store_flush_send(const struct store_flush *f, struct pg_conn *pg, struct buf *sc
     uint64_t incarnation)
 {
 	static const enum column progress[] = {COL_STREAM, COL_NODE, COL_SRC, COL_FIRST, COL_LAST};
-	static const enum column clear[] = {COL_STREAM, COL_LAST};
+	static const enum column clear[] = {COL_STREAM, COL_FIRST, COL_LAST};
 	int err = send_marker(f, pg, instance, incarnation);
 
 	if (err == 0)
@@ -450,9 +451,9 @@ store_flush_send(const struct store_flush *f, struct pg_conn *pg, struct buf *sc
 	if (err == 0)
 		err = send_marks(&f->processed, STMT_PROGRESS, progress, 5, pg, scratch);
 	if (err == 0)
-		err = send_marks(&f->cleared[STORE_OUTBOX], STMT_CLEAR_OUTBOX, clear, 2, pg, scratch);
+		err = send_marks(&f->cleared[STORE_OUTBOX], STMT_CLEAR_OUTBOX, clear, 3, pg, scratch);
 	if (err == 0)
-		err = send_marks(&f->cleared[STORE_INBOX], STMT_CLEAR_INBOX, clear, 2, pg, scratch);
+		err = send_marks(&f->cleared[STORE_INBOX], STMT_CLEAR_INBOX, clear, 3, pg, scratch);
 	if (err != 0)
 		return err;
 	return PQpipelineSync(pg) != 0 ? 0 : ERR_CLOSED;

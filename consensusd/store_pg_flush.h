@@ -67,8 +67,9 @@ int store_flush_add_node(struct store_flush *f, const struct flush_node *row) MU
 int store_flush_add_batch(
     struct store_flush *f, enum store_box box, struct batch *b, uint64_t src_node) MUST_USE;
 int store_flush_add_processed(struct store_flush *f, const struct store_mark *m) MUST_USE;
-int store_flush_add_cleared(
-    struct store_flush *f, enum store_box box, const struct ulid *stream, uint64_t upto_seq) MUST_USE;
+/* No batch begins at or below from_seq any more: the search starts there. */
+int store_flush_add_cleared(struct store_flush *f, enum store_box box, const struct ulid *stream,
+    uint64_t from_seq, uint64_t upto_seq) MUST_USE;
 
 /* Queues what prepares the statements, with a Sync.  ERR_CLOSED: libpq doesn't take it. */
 int store_flush_prepare(struct pg_conn *pg) MUST_USE;

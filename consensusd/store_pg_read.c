@@ -57,7 +57,8 @@ struct store_reader {
 	"SELECT first_seq, last_seq, epoch, key_id, nonce, signature, message_ids, payloads FROM ("          \
 	"SELECT b.*, sum(body_bytes) OVER (ORDER BY first_seq) AS upto FROM ("                               \
 	"SELECT * FROM " box " WHERE stream_id = $1::uuid AND first_seq >= coalesce(("                       \
-	"SELECT max(first_seq) FROM " box " WHERE stream_id = $1::uuid AND first_seq <= $2::bigint),"        \
+	"SELECT max(first_seq) FROM " box " WHERE stream_id = $1::uuid AND first_seq <= $2::bigint"          \
+	" AND first_seq > $2::bigint - 4096),"                                                               \
 	" $2::bigint) ORDER BY first_seq LIMIT 1025) AS b WHERE last_seq >= $2::bigint) AS c"                \
 	" WHERE upto <= $3::bigint OR upto = body_bytes ORDER BY first_seq LIMIT 1024"
 

@@ -235,7 +235,7 @@ on_retry(void *arg)
 static bool
 accept_one(struct listener *l)
 {
-	struct sockaddr_storage sa;
+	struct sockaddr_storage sa = {0};
 	socklen_t len = sizeof(sa);
 	struct principal who = {0};
 	char peer[ADDRESS_SIZE];

@@ -60,6 +60,16 @@ parts_new(struct gateway *gw)
 	return 0;
 }
 
+static char *
+text_dup(const char *text, size_t len)
+{
+	char *copy = mem_calloc(len + 1, 1);
+
+	if (copy != NULL)
+		memcpy(copy, text, len);
+	return copy;
+}
+
 /* Files that a reload reads again; by their directories, because a new file takes the place of the old and
  * Landlock's rule is about the old one. */
 static int
@@ -70,17 +80,16 @@ paths_allow(struct gateway *gw)
 
 	for (size_t i = 0; i < GATEWAY_FILES; i++) {
 		const char *path = conf_str(d->conf, "gatewayd", keys[i]);
-		char *slash;
+		const char *slash;
 
 		if (path == NULL)
 			continue;
-		if ((gw->dirs[i] = mem_strdup(path)) == NULL)
+		/* The configuration's paths are absolute. */
+		slash = strrchr(path, '/');
+		MUST(slash != NULL);
+		gw->dirs[i] = slash == path ? text_dup("/", 1) : text_dup(path, (size_t)(slash - path));
+		if (gw->dirs[i] == NULL)
 			return ERR_NOMEM;
-		slash = strrchr(gw->dirs[i], '/');
-		if (slash == NULL || slash == gw->dirs[i])
-			strcpy(gw->dirs[i], slash == NULL ? "." : "/");
-		else
-			*slash = '\0';
 		if (sandbox_allow_path(&d->sandbox, gw->dirs[i], SANDBOX_READ) != 0)
 			return ERR_FULL;
 	}

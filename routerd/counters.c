@@ -1,12 +1,55 @@
+#include <stddef.h>
+
 #include "common/base/buf.h"
 #include "common/os/metrics.h"
 #include "routerd/routerd.h"
 
 /* The core counts for itself; its counters become metrics when they are asked for. */
-#define X(name, help)                                                                                        \
-	static struct metric name = METRIC_COUNTER_INIT("mesh_router_" #name "_total", help, NULL);
-ROUTER_COUNTERS(X)
-#undef X
+#define ROW(field, name, help)                                                                               \
+	{                                                                                                    \
+		METRIC_COUNTER_INIT(name, help, NULL), offsetof(struct router_counters, field)               \
+	}
+static struct {
+	struct metric metric;
+	size_t at; /* in struct router_counters */
+} counters[] = {
+    ROW(lsa_received, "mesh_router_lsa_received_total", "LSAs that neighbours sent"),
+    ROW(lsa_accepted, "mesh_router_lsa_accepted_total", "LSAs that were newer and valid"),
+    ROW(lsa_duplicate, "mesh_router_lsa_duplicate_total", "LSAs that were here already"),
+    ROW(lsa_stale, "mesh_router_lsa_stale_total", "LSAs older than the one here"),
+    ROW(lsa_expired, "mesh_router_lsa_expired_total", "LSAs beyond their maximum age"),
+    ROW(lsa_forged, "mesh_router_lsa_forged_total", "LSAs with a bad signature or key"),
+    ROW(lsa_limited, "mesh_router_lsa_limited_total", "LSAs dropped because their origin sends too many"),
+    ROW(lsa_refused, "mesh_router_lsa_refused_total",
+	"LSAs of new nodes refused because the database is full"),
+    ROW(lsa_quarantined, "mesh_router_lsa_quarantined_total",
+	"LSAs ignored because their neighbour sent forged ones"),
+    ROW(lsa_aged_out, "mesh_router_lsa_aged_out_total", "LSAs removed because they were not refreshed"),
+    ROW(lsa_originated, "mesh_router_lsa_originated_total", "LSAs of this node made and signed"),
+    ROW(lsa_reissued, "mesh_router_lsa_reissued_total", "newer LSAs of this node from before a restart"),
+    ROW(lsa_sent, "mesh_router_lsa_sent_total", "LSAs sent to neighbours"),
+    ROW(lsa_resent, "mesh_router_lsa_resent_total", "LSAs sent again for lack of an acknowledgement"),
+    ROW(adjacencies_left_out, "mesh_router_adjacencies_left_out_total",
+	"adjacencies that did not fit the LSA of this node"),
+    ROW(signatures_refused, "mesh_router_signatures_refused_total",
+	"signatures that were refused or not valid"),
+    ROW(payloads_received, "mesh_router_payloads_received_total", "link-state payloads received"),
+    ROW(payloads_sent, "mesh_router_payloads_sent_total", "link-state payloads sent"),
+    ROW(payloads_malformed, "mesh_router_payloads_malformed_total",
+	"link-state payloads that could not be read to the end"),
+    ROW(payloads_unexpected, "mesh_router_payloads_unexpected_total",
+	"link-state payloads from nodes that are no neighbours"),
+    ROW(digests_sent, "mesh_router_digests_sent_total", "digests of the database sent"),
+    ROW(sync_given_up, "mesh_router_sync_given_up_total", "LSAs that a neighbour announced and did not send"),
+    ROW(spf_runs, "mesh_router_spf_runs_total", "path computations"),
+    ROW(routes_changed, "mesh_router_routes_changed_total", "routes added, changed or removed"),
+    ROW(fib_whole, "mesh_router_fib_whole_total", "times the whole FIB was installed"),
+    ROW(memory_out, "mesh_router_memory_out_total", "things put off because memory was out"),
+};
+#undef ROW
+
+enum { COUNTERS = sizeof(counters) / sizeof(counters[0]) };
+_Static_assert(sizeof(struct router_counters) == COUNTERS * sizeof(uint64_t), "each counter is a metric");
 
 static struct metric nodes = METRIC_GAUGE_INIT("mesh_router_nodes", "nodes in the link-state database", NULL);
 static struct metric nodes_alive = METRIC_GAUGE_INIT(
@@ -20,12 +63,17 @@ static struct metric lsdb_bytes =
 static struct metric fib_version =
     METRIC_GAUGE_INIT("mesh_router_fib_version", "version of the forwarding table", NULL);
 
+static uint64_t
+counter_value(const struct router_counters *c, size_t at)
+{
+	return *(const uint64_t *)(const void *)((const char *)c + at);
+}
+
 void
 counters_init(void)
 {
-#define X(name, help) metrics_add(&name);
-	ROUTER_COUNTERS(X)
-#undef X
+	for (size_t i = 0; i < COUNTERS; i++)
+		metrics_add(&counters[i].metric);
 	metrics_add(&nodes);
 	metrics_add(&nodes_alive);
 	metrics_add(&links);
@@ -41,9 +89,8 @@ counters_print(struct routerd *d, struct buf *out)
 	const struct router_counters *c = router_counters(d->router);
 	struct router_summary sum;
 
-#define X(name, help) metric_set(&name, (int64_t)c->name);
-	ROUTER_COUNTERS(X)
-#undef X
+	for (size_t i = 0; i < COUNTERS; i++)
+		metric_set(&counters[i].metric, (int64_t)counter_value(c, counters[i].at));
 	router_show(d->router, &sum);
 	metric_set(&nodes, (int64_t)sum.nodes);
 	metric_set(&nodes_alive, (int64_t)sum.nodes_alive);

@@ -615,7 +615,7 @@ main(int argc, char **argv)
 	    .dead = TAILQ_HEAD_INITIALIZER(p.dead),
 	    .bury = {.fn = on_bury, .arg = &p}};
 
-	if (argc != 2) {
+	if (argc != 2 || argv[1][0] == '-') {
 		fprintf(stderr, "usage: meshproxy CONTROL_SOCKET\n");
 		return 2;
 	}

@@ -23,7 +23,7 @@
 #include "transportd/ws.h"
 #include "transportd/ws_loop.h"
 
-enum { OTHER_FDS = 256, STOP_MS = 300, TLS_FILES = 3 };
+enum { OTHER_FDS = 256, STOP_MS = 300, STOP_TICK_MS = 5, TLS_FILES = 3 };
 
 static const char *const tls_keys[TLS_FILES] = {"tls-cert", "tls-key", "tls-ca"};
 
@@ -185,9 +185,14 @@ on_reload(struct daemon *d, const struct conf *fresh)
 }
 
 static void
-on_stopped(void *arg)
+on_stop_tick(void *arg)
 {
-	loop_stop(arg);
+	struct transport *t = arg;
+
+	if (ws_idle(t->ws) || clock_unix_ms() > t->stop_unix_ms)
+		loop_stop(t->loop);
+	else
+		loop_timer_arm_ms(t->stop_timer, STOP_TICK_MS);
 }
 
 /* Peers are told, so that they look for other ways at once. */
@@ -195,15 +200,16 @@ static void
 on_stop(struct daemon *d)
 {
 	struct transport *t = d->ctx;
-	struct loop_timer *timer = loop_timer_new(t->loop, on_stopped, t->loop);
 
 	t->stopping = true;
-	link_close_all(t, GOAWAY_SHUTDOWN);
-	if (timer == NULL)
+	t->stop_unix_ms = clock_unix_ms() + STOP_MS;
+	ws_stop_listening(t->ws);
+	conn_fail_all(t, GOAWAY_SHUTDOWN);
+	t->stop_timer = loop_timer_new(t->loop, on_stop_tick, t);
+	if (t->stop_timer == NULL)
 		loop_stop(t->loop);
 	else
-		loop_timer_arm_ms(timer, STOP_MS);
-	t->stop_timer = timer;
+		loop_timer_arm_ms(t->stop_timer, 1);
 }
 
 static void

@@ -159,6 +159,7 @@ resolver_child_main(int fd, const char *user)
 	sigset_t none;
 
 	(void)prctl(PR_SET_NAME, "resolver");
+	log_set_level(LOG_WARNING); /* the parent tells what matters */
 	(void)prctl(PR_SET_PDEATHSIG, SIGTERM);
 	sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);

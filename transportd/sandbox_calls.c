@@ -18,6 +18,7 @@ const struct sandbox_call transportd_calls[] = {
     SANDBOX_CALL_IF("fcntl", 1, INT_BITS, F_GETFL, "sockets become non-blocking"),
     SANDBOX_CALL_IF("fcntl", 1, INT_BITS, F_SETFL, "sockets become non-blocking"),
     SANDBOX_CALL_IF("fcntl", 1, INT_BITS, F_SETFD, "close on exec"),
+    SANDBOX_CALL("lseek", "stdio, when certificates are read again on SIGHUP"),
     SANDBOX_CALL("shutdown", "the end of a connection"),
     SANDBOX_PROBE("getpeername", "libwebsockets' own logging"),
     {.name = NULL},

@@ -71,6 +71,7 @@ struct transport {
 	uint64_t started_unix_ms;
 	bool stopping;
 	struct loop_timer *stop_timer;
+	uint64_t stop_unix_ms; /* then it stops, whoever has not closed yet */
 };
 
 void settings_read(struct settings *s, const struct conf *c);

@@ -275,6 +275,12 @@ ws_set_limits(struct ws *w, unsigned pending_max, int64_t handshake_ms)
 	w->handshake_ms = handshake_ms;
 }
 
+bool
+ws_idle(const struct ws *w)
+{
+	return LIST_EMPTY(&w->conns);
+}
+
 void
 ws_free(struct ws *w)
 {
@@ -282,7 +288,7 @@ ws_free(struct ws *w)
 
 	if (w == NULL)
 		return;
-	ws_server_fini(w);
+	ws_stop_listening(w);
 	LIST_FOREACH (c, &w->conns, entry)
 		c->user = NULL;
 	/* Ends all connections of the host, each with WSI_DESTROY. */

@@ -51,6 +51,9 @@ void ws_set_limits(struct ws *w, unsigned pending_max, int64_t handshake_ms);
 
 /* Listens on "host:port", "[v6]:port" or "*:port".  ERR_IO (logged). */
 int ws_listen(struct ws *w, const char *address) MUST_USE;
+/* Accepts no more; and whether any connection is left. */
+void ws_stop_listening(struct ws *w);
+bool ws_idle(const struct ws *w);
 /* Dials ip (numeric) port; closed() tells if it fails.  NULL if it can't even begin. */
 struct ws_conn *ws_dial(struct ws *w, const char *ip, uint16_t port, void *user) MUST_USE;
 

@@ -95,6 +95,5 @@ int ws_client_callback(
     struct ws_conn *c, struct lws *wsi, enum lws_callback_reasons reason, void *in, size_t len);
 /* libwebsockets must not write by itself: what it wrote would land between our records. */
 extern const lws_retry_bo_t ws_no_pings;
-void ws_server_fini(struct ws *w);
 
 #endif

@@ -256,7 +256,7 @@ ws_listen(struct ws *w, const char *address)
 }
 
 void
-ws_server_fini(struct ws *w)
+ws_stop_listening(struct ws *w)
 {
 	for (size_t i = 0; i < w->listener_count; i++) {
 		loop_fd_del(w->listeners[i].watch);

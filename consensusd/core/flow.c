@@ -33,7 +33,6 @@ flow_init(
 	    .conf = conf,
 	    .budget = budget,
 	    .next_seq = processed + 1,
-	    .sent_seq = processed,
 	    .stored = processed,
 	    .processed = processed,
 	    .recorded_seq = processed,
@@ -279,6 +278,32 @@ grant(struct flow *f, size_t bytes, struct mono now)
 		f->rto_at = mono_add_ms(now, f->conf->rto_max_ms);
 }
 
+/* Something was heard of the target: no need to ask for a while. */
+static void
+progressed(struct flow *f, struct mono now)
+{
+	f->poll_us = rto_us(f);
+	f->poll_at = mono_add_us(now, f->poll_us);
+}
+
+static bool
+may_poll(const struct flow *f)
+{
+	return f->state == FLOW_OPEN && f->count == 0 && f->processed < f->stored;
+}
+
+bool
+flow_poll(struct flow *f, struct mono now, struct rng *rng)
+{
+	if (!may_poll(f) || mono_before(now, f->poll_at))
+		return false;
+	f->poll_us *= 2;
+	if (f->poll_us > FLOW_POLL_MAX_MS * INT64_C(1000))
+		f->poll_us = FLOW_POLL_MAX_MS * INT64_C(1000);
+	f->poll_at = mono_add_us(now, rng_jitter(rng, f->poll_us, 25));
+	return true;
+}
+
 int
 flow_opened(struct flow *f, const struct flow_ack *a, uint64_t newest_seq, struct mono now)
 {
@@ -287,12 +312,11 @@ flow_opened(struct flow *f, const struct flow_ack *a, uint64_t newest_seq, struc
 	f->stored = a->stored;
 	f->processed = a->processed;
 	drop_all(f);
-	if (f->sent_seq < f->stored)
-		f->sent_seq = f->stored;
 	f->state = FLOW_OPEN;
 	f->ask_at = MONO_ZERO;
 	f->ask.max_ms = f->conf->rto_max_ms;
 	backoff_reset(&f->ask);
+	progressed(f, now);
 	grant(f, a->window_bytes, now);
 	return 0;
 }
@@ -310,13 +334,12 @@ take_stored(struct flow *f, const struct flow_ack *a, struct mono now)
 }
 
 int
-flow_acked(struct flow *f, const struct flow_ack *a, struct mono now)
+flow_acked(struct flow *f, const struct flow_ack *a, uint64_t newest_seq, struct mono now)
 {
-	if (a->processed > a->stored)
+	if (a->processed > a->stored || a->stored > newest_seq)
 		return ERR_RANGE;
-	/* Before the answer to our question nothing is known about what was sent: wait for it. */
-	if (a->stored > f->sent_seq)
-		return f->state == FLOW_OPEN ? ERR_RANGE : 0;
+	if (a->processed > f->processed || a->stored > f->stored)
+		progressed(f, now);
 	if (a->processed > f->processed)
 		f->processed = a->processed;
 	if (a->stored < f->stored || f->state != FLOW_OPEN)
@@ -370,8 +393,6 @@ flow_push(struct flow *f, struct batch *b, struct mono now)
 	f->inflight_bytes += b->body_len;
 	budget_add(f->budget, b->body_len);
 	f->next_seq = batch_last_seq(b) + 1;
-	if (f->sent_seq < f->next_seq - 1)
-		f->sent_seq = f->next_seq - 1;
 	if (mono_is_never(f->rto_at))
 		arm(f);
 	return 0;
@@ -438,7 +459,7 @@ flow_deadline(const struct flow *f)
 {
 	switch (f->state) {
 	case FLOW_OPEN:
-		return f->rto_at;
+		return may_poll(f) ? mono_min(f->rto_at, f->poll_at) : f->rto_at;
 	case FLOW_CLOSED:
 		return MONO_NEVER;
 	default:

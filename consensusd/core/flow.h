@@ -50,7 +50,6 @@ struct flow {
 	const struct flow_conf *conf;
 	struct budget *budget;
 	uint64_t next_seq;          /* first seq to be put in flight next */
-	uint64_t sent_seq;          /* the highest that ever was */
 	uint64_t stored, processed; /* all up to these are durable, processed at the target */
 	uint64_t recorded_seq;      /* of processed, what is durable at the source (order.h) */
 	void *owner;                /* the shell's */
@@ -62,6 +61,8 @@ struct flow {
 	struct mono recovery;       /* loss of what was sent before is one event */
 	struct mono rto_at, ask_at; /* next time-out; when to ask (open, close) again */
 	struct backoff ask;
+	struct mono poll_at;           /* when to ask whether more was processed: acks get lost */
+	int64_t poll_us;               /* and how long to wait for that the next time */
 	uint32_t timeouts;    /* in a row */
 	uint64_t retransmits; /* batches sent again */
 	bool reading;         /* a read from the outbox is on its way */
@@ -89,8 +90,9 @@ void flow_refused(struct flow *f, struct mono now, struct rng *rng);
 /* Ask at once instead of waiting for the timer: the target came back. */
 void flow_hurry(struct flow *f, struct mono now);
 
-/* An ack; an old one changes nothing.  ERR_RANGE if it acknowledges what was never sent. */
-int flow_acked(struct flow *f, const struct flow_ack *a, struct mono now) MUST_USE;
+/* An ack; an old one changes nothing.  ERR_RANGE if it acknowledges more than newest_seq, the last seq
+ * that exists (what was sent is not enough: that was another life of this process, perhaps). */
+int flow_acked(struct flow *f, const struct flow_ack *a, uint64_t newest_seq, struct mono now) MUST_USE;
 
 /* Whether bytes more may be put in flight now. */
 bool flow_room(const struct flow *f, size_t bytes);
@@ -102,9 +104,11 @@ void flow_later(struct flow *f, struct mono now);
 struct batch *flow_resend(struct flow *f, struct mono now);
 /* Whether it is time to ask (open or close); if so, the next time is set. */
 bool flow_ask(struct flow *f, struct mono now, struct rng *rng);
+/* Whether it is time to ask a target that has everything whether it has processed more. */
+bool flow_poll(struct flow *f, struct mono now, struct rng *rng);
 /* Marks what timed out as lost, or goes to OPENING after too many in a row. */
 void flow_timeout(struct flow *f, struct mono now, struct rng *rng);
-/* When flow_timeout() or flow_ask() want to be called; MONO_NEVER if not. */
+/* When flow_timeout(), flow_ask() or flow_poll() want to be called; MONO_NEVER if not. */
 struct mono flow_deadline(const struct flow *f);
 
 /* "open".  Static. */

@@ -23,6 +23,9 @@ enum {
 	FLOW_TIMEOUTS_MAX = 3,
 	/* Reordering on the way that is not taken for loss, at least. */
 	FLOW_REORDER_MIN_US = 5000,
+	/* How often a target that has everything and has not processed it is asked, at least: its ack may
+	 * have been lost. */
+	FLOW_POLL_MAX_MS = 30000,
 	/* How often a target that refused is asked again, at most. */
 	FLOW_REFUSED_MAX_MS = 30000,
 

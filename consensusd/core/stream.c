@@ -307,12 +307,13 @@ at_end(const struct stream *s, const struct flow *f)
 
 /* New data: from the tail, or else from the outbox. */
 static enum stream_want
-poll_data(struct stream *s, struct flow *f, struct mono now, struct stream_order *out)
+poll_data(
+    struct stream *s, struct flow *f, struct mono now, struct rng *rng, struct stream_order *out)
 {
 	struct batch *b;
 
 	if (f->next_seq > s->durable_seq)
-		return STREAM_IDLE;
+		return flow_poll(f, now, rng) ? STREAM_ASK : STREAM_IDLE;
 	b = tail_get(&s->tail, f->next_seq);
 	if (b != NULL && b->first_seq != f->next_seq)
 		return STREAM_BROKEN;
@@ -354,7 +355,7 @@ stream_poll(struct stream *s, struct flow *f, struct mono now, struct rng *rng, 
 		out->batch = b;
 		return STREAM_SEND;
 	}
-	return poll_data(s, f, now, out);
+	return poll_data(s, f, now, rng, out);
 }
 
 bool

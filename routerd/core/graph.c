@@ -6,9 +6,9 @@
 #include "routerd/core/lsdb.h"
 
 void
-graph_init(struct graph *g)
+graph_init(struct graph *g, uint64_t seed)
 {
-	*g = (struct graph){.root = GRAPH_NONE};
+	*g = (struct graph){.root = GRAPH_NONE, .seed = seed};
 }
 
 void
@@ -17,7 +17,9 @@ graph_fini(struct graph *g)
 	mem_free(g->ids);
 	mem_free(g->first);
 	mem_free(g->edges);
-	graph_init(g);
+	mem_free(g->entries);
+	mem_free(g->slots);
+	graph_init(g, g->seed);
 }
 
 /* Who of the database takes part: tombstones aside, all but those that left. */
@@ -45,135 +47,123 @@ sizes_get(struct lsdb *db, uint64_t self, size_t own_edges)
 	return s;
 }
 
-static int
-grow_vertices(struct graph *g, size_t count)
+static size_t
+slots_for(size_t vertices)
 {
-	uint64_t *ids;
-	uint32_t *first;
+	size_t count = 16;
 
-	if (count <= g->vertex_cap)
+	while (count < 2 * vertices)
+		count *= 2;
+	return count;
+}
+
+/* The graph is built anew: what it held need not be kept.  Some more than is asked for, as meshes grow. */
+static int
+make_room(struct graph *g, size_t vertices, size_t edges)
+{
+	if (vertices <= g->vertex_cap && edges <= g->edge_cap)
 		return 0;
-	if ((ids = mem_reallocarray(g->ids, count, sizeof(*ids))) == NULL)
+	graph_fini(g);
+	vertices += vertices / 4 + 1;
+	edges += edges / 4 + 1;
+	g->slot_count = slots_for(vertices);
+	g->ids = mem_calloc(vertices, sizeof(*g->ids));
+	g->first = mem_calloc(vertices + 1, sizeof(*g->first));
+	g->edges = mem_calloc(edges, sizeof(*g->edges));
+	g->entries = mem_calloc(vertices, sizeof(*g->entries));
+	g->slots = mem_calloc(g->slot_count, sizeof(*g->slots));
+	if (g->ids == NULL || g->first == NULL || g->edges == NULL || g->entries == NULL ||
+	    g->slots == NULL) {
+		graph_fini(g);
 		return ERR_NOMEM;
-	g->ids = ids;
-	if ((first = mem_reallocarray(g->first, count + 1, sizeof(*first))) == NULL)
-		return ERR_NOMEM;
-	g->first = first;
-	g->vertex_cap = count;
+	}
+	g->vertex_cap = vertices;
+	g->edge_cap = edges;
 	return 0;
 }
 
-static int
-grow_edges(struct graph *g, size_t count)
+/* The slot that holds a node's vertex, or the empty one where it belongs (linear probing). */
+static uint32_t *
+slot_of(const struct graph *g, uint64_t node)
 {
-	struct graph_edge *edges;
+	uint64_t h = (node ^ g->seed) * 0x9e3779b97f4a7c15u;
+	size_t i = (h ^ h >> 32) & (g->slot_count - 1);
 
-	if (count <= g->edge_cap)
-		return 0;
-	if ((edges = mem_reallocarray(g->edges, count, sizeof(*edges))) == NULL)
-		return ERR_NOMEM;
-	g->edges = edges;
-	g->edge_cap = count;
-	return 0;
+	while (g->slots[i] != GRAPH_NONE && g->ids[g->slots[i]] != node)
+		i = (i + 1) & (g->slot_count - 1);
+	return &g->slots[i];
 }
 
 static void
-list_vertices(struct graph *g, struct lsdb *db, uint64_t self)
+add_vertex(struct graph *g, uint64_t node, const struct lsdb_entry *e)
 {
-	bool placed = false;
+	uint32_t v = (uint32_t)g->vertex_count++;
 
+	g->ids[v] = node;
+	g->entries[v] = e;
+	*slot_of(g, node) = v;
+}
+
+/* self stands for this node: its own LSA may be older than what is known here. */
+static void
+list_vertices(struct graph *g, struct lsdb *db, const struct lsdb_entry *self)
+{
 	for (struct lsdb_entry *e = lsdb_from(db, 0); e != NULL; e = lsdb_next(db, e)) {
-		if (!takes_part(e, self))
+		if (!takes_part(e, self->id.node))
 			continue;
-		if (!placed && self < e->id.node) {
+		if (g->root == GRAPH_NONE && self->id.node < e->id.node) {
 			g->root = (uint32_t)g->vertex_count;
-			g->ids[g->vertex_count++] = self;
-			placed = true;
+			add_vertex(g, self->id.node, self);
 		}
-		g->ids[g->vertex_count++] = e->id.node;
+		add_vertex(g, e->id.node, e);
 	}
-	if (!placed) {
+	if (g->root == GRAPH_NONE) {
 		g->root = (uint32_t)g->vertex_count;
-		g->ids[g->vertex_count++] = self;
+		add_vertex(g, self->id.node, self);
 	}
 }
 
 uint32_t
 graph_find(const struct graph *g, uint64_t node)
 {
-	size_t lo = 0, hi = g->vertex_count;
-
-	while (lo < hi) {
-		size_t mid = lo + (hi - lo) / 2;
-
-		if (g->ids[mid] == node)
-			return (uint32_t)mid;
-		if (g->ids[mid] < node)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return GRAPH_NONE;
-}
-
-struct own {
-	uint64_t self;
-	const struct lsa_adj *adj;
-	size_t adj_count;
-};
-
-static bool
-own_lists(const struct own *own, uint64_t neighbour)
-{
-	const struct lsdb_entry view = {
-	    .adj = (struct lsa_adj *)(uintptr_t)own->adj, .adj_count = (uint16_t)own->adj_count};
-
-	return lsdb_adj(&view, neighbour) != NULL;
-}
-
-/* The two-way check: does node list from? */
-static bool
-lists_back(struct lsdb *db, const struct own *own, uint64_t node, uint64_t from)
-{
-	const struct lsdb_entry *e;
-
-	if (node == own->self)
-		return own_lists(own, from);
-	e = lsdb_get(db, node);
-	return e != NULL && lsdb_adj(e, from) != NULL;
+	return g->slot_count != 0 ? *slot_of(g, node) : GRAPH_NONE;
 }
 
 static void
-add_edges(struct graph *g, struct lsdb *db, const struct own *own, uint64_t from, const struct lsa_adj *adj,
-    size_t count)
+add_edges(struct graph *g, size_t from)
 {
-	for (size_t i = 0; i < count; i++) {
-		uint32_t to = graph_find(g, adj[i].neighbour);
+	const struct lsdb_entry *e = g->entries[from];
 
-		if (to != GRAPH_NONE && lists_back(db, own, adj[i].neighbour, from))
-			g->edges[g->edge_count++] = (struct graph_edge){to, cost_link(&adj[i])};
+	g->first[from] = (uint32_t)g->edge_count;
+	for (size_t i = 0; i < e->adj_count; i++) {
+		uint32_t to = graph_find(g, e->adj[i].neighbour);
+
+		/* The two-way check: does it list us? */
+		if (to != GRAPH_NONE && lsdb_adj(g->entries[to], e->id.node) != NULL)
+			g->edges[g->edge_count++] = (struct graph_edge){to, cost_link(&e->adj[i])};
 	}
 }
 
 int
 graph_build(struct graph *g, struct lsdb *db, uint64_t self, const struct lsa_adj *adj, size_t adj_count)
 {
-	struct own own = {self, adj, adj_count};
+	const struct lsdb_entry own = {
+	    .id.node = self,
+	    .adj = (struct lsa_adj *)(uintptr_t)adj,
+	    .adj_count = (uint16_t)adj_count,
+	};
 	struct sizes s = sizes_get(db, self, adj_count);
-	const struct lsdb_entry *e;
 
+	MUST(adj_count <= LSA_ADJ_MAX);
 	g->vertex_count = g->edge_count = 0;
 	g->root = GRAPH_NONE;
-	if (grow_vertices(g, s.vertices) != 0 || grow_edges(g, s.edges) != 0)
+	if (make_room(g, s.vertices, s.edges) != 0)
 		return ERR_NOMEM;
-	list_vertices(g, db, self);
-	for (size_t v = 0; v < g->vertex_count; v++) {
-		g->first[v] = (uint32_t)g->edge_count;
-		if (g->ids[v] == self)
-			add_edges(g, db, &own, self, adj, adj_count);
-		else if ((e = lsdb_get(db, g->ids[v])) != NULL)
-			add_edges(g, db, &own, g->ids[v], e->adj, e->adj_count);
-	}
+	for (size_t i = 0; i < g->slot_count; i++)
+		g->slots[i] = GRAPH_NONE;
+	list_vertices(g, db, &own);
+	for (size_t v = 0; v < g->vertex_count; v++)
+		add_edges(g, v);
 	g->first[g->vertex_count] = (uint32_t)g->edge_count;
 	return 0;
 }

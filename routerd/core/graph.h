@@ -15,6 +15,7 @@
 #include "common/base/must.h"
 
 struct lsdb;
+struct lsdb_entry;
 struct lsa_adj;
 
 enum { GRAPH_NONE = UINT32_MAX };
@@ -30,9 +31,13 @@ struct graph {
 	uint64_t *ids;   /* ascending */
 	uint32_t *first; /* edges of v: first[v] to first[v + 1] - 1, ascending by to */
 	struct graph_edge *edges;
+	const struct lsdb_entry **entries; /* while it is built */
+	uint32_t *slots; /* hash table of vertices; twice as many as there are vertices, or more */
+	size_t slot_count;
+	uint64_t seed; /* of the hash: who chooses node ids can't make them collide */
 };
 
-void graph_init(struct graph *g);
+void graph_init(struct graph *g, uint64_t seed);
 void graph_fini(struct graph *g);
 
 /* Builds the graph anew: self with its adjacencies (ascending) and the database.  ERR_NOMEM: the graph

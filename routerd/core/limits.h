@@ -43,9 +43,10 @@ enum {
 	FORGED_MAX = 8,
 	FORGED_WINDOW_US = 60 * 1000 * 1000,
 
-	/* The whole FIB is sent when all neighbours' databases are here, at the latest after this: a
-	 * restarted routerd must not replace a good FIB by an empty one. */
-	FIB_WAIT_US = 2 * 1000 * 1000,
+	/* The whole FIB is sent, and the own LSA made, when all neighbours' databases are here, at the
+	 * latest after this: a restarted routerd must not replace a good FIB by an empty one, nor tell
+	 * everybody that most links of this node are gone. */
+	SETTLE_US = 2 * 1000 * 1000,
 	SPF_BACKOFF_MAX_US = 250 * 1000, /* path computations that follow each other closely */
 	RETRY_US = 100 * 1000,           /* after memory or the channel was out */
 

@@ -1,5 +1,5 @@
 /*
- * linkstate: the payload of a LINK_STATE frame, between two neighbours (mesh-wire(7)).
+ * linkstate: the payload of a LINK_STATE frame, between two neighbours (mesh-linkstate(7)).
  *
  *	u8 version, then messages {u8 kind, u16 length, body}:
  *	UPDATE   u32 age ms, LSA             an LSA, and how long ago its origin made it

@@ -1,5 +1,5 @@
 /*
- * lsa: what one node says about itself and its links, signed by it (mesh-wire(7)).
+ * lsa: what one node says about itself and its links, signed by it (mesh-linkstate(7)).
  *
  *	u8 version, u64 node, public key 32, u64 incarnation, u64 seq, u8 flags, str8 name, str8 region,
  *	str8 software version, u16 count, count x {u64 neighbour, u32 latency us, u32 bandwidth kbit/s,

@@ -243,7 +243,7 @@ paths_transport_up(struct router *r, struct mono now)
 {
 	r->fib_state = FIB_WAIT;
 	r->fib_from = now;
-	r->fib_by = mono_add_us(now, FIB_WAIT_US);
+	r->fib_by = r->settle_by = mono_add_us(now, SETTLE_US);
 	paths_want(r, now, true);
 }
 

@@ -52,8 +52,8 @@ router_new(const struct router_conf *conf, const struct router_ops *ops, void *a
 	origin_init(&r->origin);
 	lsdb_init(&r->db, conf->nodes_max, conf->lsa_max_age_us);
 	neighbour_table_init(&r->neighbours);
-	graph_init(&r->graph);
-	graph_init(&r->graph_before);
+	graph_init(&r->graph, rng_u64(&r->rng));
+	graph_init(&r->graph_before, rng_u64(&r->rng));
 	spf_init(&r->spf);
 	fib_init(&r->fib);
 	linkstate_writer_init(&r->writer, emit, r);
@@ -112,7 +112,7 @@ router_identity(struct router *r, const struct router_identity *id, struct mono 
 	origin_identity(&r->origin, id->node, id->incarnation);
 	if (!r->identified) {
 		r->identified = true;
-		r->fib_by = mono_add_us(now, FIB_WAIT_US);
+		r->fib_by = r->settle_by = mono_add_us(now, SETTLE_US);
 		start_all(r, now);
 		paths_want(r, now, false);
 	}
@@ -279,6 +279,7 @@ router_transport_down(struct router *r, struct mono now)
 
 	while ((n = neighbour_first(&r->neighbours)) != NULL)
 		drop(r, n, now);
+	r->settle_by = mono_add_us(now, SETTLE_US);
 	paths_transport_down(r);
 }
 
@@ -293,13 +294,24 @@ aged_out(void *arg, struct lsdb_entry *e)
 	paths_ended(r, e);
 }
 
+/* When the own LSA is to be made: not while the links that are told, and their neighbours, are half known. */
+static struct mono
+originate_at(const struct router *r)
+{
+	struct mono due = origin_due(&r->origin);
+
+	if (r->fib_state != FIB_LIVE && mono_before(due, r->settle_by))
+		due = r->settle_by;
+	return due;
+}
+
 static void
 originate_if_due(struct router *r, struct mono now)
 {
 	/* A signature that does not come: the question or the answer was lost with a connection. */
 	if (r->origin.in_flight && mono_diff_us(now, r->origin.made) >= SIGN_TIMEOUT_US)
 		origin_failed(&r->origin, now);
-	if (r->signer && !mono_before(now, origin_due(&r->origin)))
+	if (r->signer && !mono_before(now, originate_at(r)))
 		originate(r, now);
 }
 
@@ -311,8 +323,8 @@ router_step(struct router *r, struct mono now)
 	lsdb_expire(&r->db, now, aged_out, r);
 	if (r->counters.lsa_aged_out != aged)
 		paths_want(r, now, false);
-	originate_if_due(r, now);
 	paths_step(r, now);
+	originate_if_due(r, now);
 	exchange_check(r, now);
 	exchange_step(r, now);
 }
@@ -325,7 +337,7 @@ router_next(struct router *r)
 	if (r->origin.in_flight)
 		next = mono_min(next, mono_add_us(r->origin.made, SIGN_TIMEOUT_US));
 	else if (r->signer)
-		next = mono_min(next, origin_due(&r->origin));
+		next = mono_min(next, originate_at(r));
 	return mono_min(next, exchange_next(r));
 }
 

@@ -81,39 +81,33 @@ struct router_ops {
 	void (*event)(void *arg, enum router_event ev, uint64_t a, uint64_t b);
 };
 
-/* name, what it counts */
-#define ROUTER_COUNTERS(X)                                                                                   \
-	X(lsa_received, "LSAs that neighbours sent")                                                         \
-	X(lsa_accepted, "LSAs that were newer and valid")                                                    \
-	X(lsa_duplicate, "LSAs that were here already")                                                      \
-	X(lsa_stale, "LSAs older than the one here")                                                         \
-	X(lsa_expired, "LSAs beyond their maximum age")                                                      \
-	X(lsa_forged, "LSAs with a bad signature or key")                                                    \
-	X(lsa_limited, "LSAs dropped because their origin sends too many")                                   \
-	X(lsa_refused, "LSAs of new nodes refused because the database is full")                             \
-	X(lsa_quarantined, "LSAs ignored because their neighbour sent forged ones")                          \
-	X(lsa_aged_out, "LSAs removed because they were not refreshed")                                      \
-	X(lsa_originated, "LSAs of this node made and signed")                                               \
-	X(lsa_reissued, "newer LSAs of this node from before a restart")                                     \
-	X(lsa_sent, "LSAs sent to neighbours")                                                               \
-	X(lsa_resent, "LSAs sent again for lack of an acknowledgement")                                      \
-	X(adjacencies_left_out, "adjacencies that did not fit the LSA of this node")                         \
-	X(signatures_refused, "signatures that were refused or not valid")                                   \
-	X(payloads_received, "link-state payloads received")                                                 \
-	X(payloads_sent, "link-state payloads sent")                                                         \
-	X(payloads_malformed, "link-state payloads that could not be read to the end")                       \
-	X(payloads_unexpected, "link-state payloads from nodes that are no neighbours")                      \
-	X(digests_sent, "digests of the database sent")                                                      \
-	X(sync_given_up, "LSAs that a neighbour announced and did not send")                                 \
-	X(spf_runs, "path computations")                                                                     \
-	X(routes_changed, "routes added, changed or removed")                                                \
-	X(fib_whole, "times the whole FIB was installed")                                                    \
-	X(memory_out, "things put off because memory was out")
-
 struct router_counters {
-#define X(name, help) uint64_t name;
-	ROUTER_COUNTERS(X)
-#undef X
+	uint64_t lsa_received;         /* LSAs that neighbours sent */
+	uint64_t lsa_accepted;         /* LSAs that were newer and valid */
+	uint64_t lsa_duplicate;        /* LSAs that were here already */
+	uint64_t lsa_stale;            /* LSAs older than the one here */
+	uint64_t lsa_expired;          /* LSAs beyond their maximum age */
+	uint64_t lsa_forged;           /* LSAs with a bad signature or key */
+	uint64_t lsa_limited;          /* LSAs dropped because their origin sends too many */
+	uint64_t lsa_refused;          /* LSAs of new nodes refused because the database is full */
+	uint64_t lsa_quarantined;      /* LSAs ignored because their neighbour sent forged ones */
+	uint64_t lsa_aged_out;         /* LSAs removed because they were not refreshed */
+	uint64_t lsa_originated;       /* LSAs of this node made and signed */
+	uint64_t lsa_reissued;         /* newer LSAs of this node from before a restart */
+	uint64_t lsa_sent;             /* LSAs sent to neighbours */
+	uint64_t lsa_resent;           /* LSAs sent again for lack of an acknowledgement */
+	uint64_t adjacencies_left_out; /* adjacencies that did not fit the LSA of this node */
+	uint64_t signatures_refused;   /* signatures that were refused or not valid */
+	uint64_t payloads_received;    /* link-state payloads received */
+	uint64_t payloads_sent;        /* link-state payloads sent */
+	uint64_t payloads_malformed;   /* link-state payloads that could not be read to the end */
+	uint64_t payloads_unexpected;  /* link-state payloads from nodes that are no neighbours */
+	uint64_t digests_sent;         /* digests of the database sent */
+	uint64_t sync_given_up;        /* LSAs that a neighbour announced and did not send */
+	uint64_t spf_runs;             /* path computations */
+	uint64_t routes_changed;       /* routes added, changed or removed */
+	uint64_t fib_whole;            /* times the whole FIB was installed */
+	uint64_t memory_out;           /* things put off because memory was out */
 };
 
 /* ops is borrowed for the life of the router.  NULL when memory is out. */

@@ -28,6 +28,7 @@ struct router {
 	struct router_counters counters;
 
 	bool identified, signer;
+	struct mono settle_by; /* what changes before the links are all here is advertised then */
 	struct router_identity self;
 	struct origin origin;
 	struct lsdb db;

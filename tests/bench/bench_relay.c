@@ -1,117 +1,294 @@
 /*
- * bench_relay: real transportd processes in a line a - b - c and directly a - b.
+ * bench_relay: how fast a link is, and what a relay costs.  Real transportd processes in their sandbox,
+ * in a line a - b - c (a and c dial b); the stand-ins of consensusd and routerd, all in this process,
+ * feed and consume the frames through the channels of the daemons.
  *
- *	relay_throughput       Gbit/s of payload of large frames from a to c
- *	relay_small_frames     1/s of 200-byte payloads from a to c
- *	link_throughput_*      Gbit/s from a to b, which a or b dialled
- *	link_small_frames      1/s from a to b
- *	relay_added_rtt_p50    us that the relay adds to a frame going there and back
+ * usage: bench_relay [-v] [-s SECONDS] [NAME ...]
+ *
+ *	link_throughput_dialler_sends   Gbit/s of payload, largest frames, from a to b
+ *	link_throughput_listener_sends  the same from b to a
+ *	link_small_frames               frames of SMALL_BYTES of payload per second, from a to b
+ *	relay_throughput                Gbit/s of payload, largest frames, from a over b to c
+ *	relay_small_frames              frames of SMALL_BYTES of payload per second, from a over b to c
+ *	relay_added_rtt_p50             us, see below
+ *	limit_tls_raw, limit_aes_gcm    what the machine allows (tests/bench/limits.h)
+ *
+ * Throughput: at most WINDOW_BYTES of frames are on their way, as a receiver's window would have it, so
+ * that no queue overflows; a frame that is lost, or a queue that asks to hold, fails the benchmark.  What
+ * the receiving stand-in got is counted.  Each figure is the median of ROUNDS rounds of SECONDS/ROUNDS
+ * (default 3 s in all), and before each round limit_tls_raw is measured: NAME_ratio is the median of the
+ * rounds' quotients, which says more than the figure does on a machine that others use, too.
+ * NAME_cpu is CPU time, user and system: of the sending and the receiving daemon together for a link, of
+ * b alone for a relay; per GB of payload, or per frame.  It hardly depends on what else runs.
+ *
+ * Round trips: every PING_PACE_MS a frame of PING_BYTES of payload goes from a to b and back to a, or from
+ * a over b to c and back over b to a, in turn; the stand-in at the far end answers at once.  Both take the
+ * same four crossings of a Unix socket and the same work at a and at the far end; the longer way has two
+ * passes through the relay b more (in at one link, out at the other: there and back).  With D and R the
+ * medians of PINGS round trips each, direct and relayed: relay_added_rtt_p50 = (R - D) / 2, what one pass
+ * through a relay adds.  relay_round_trip_direct_p50 = D, relay_round_trip_p50 = R, and
+ * relay_round_trip_added_p50 = R - D, what the relay adds to a round trip, there and back together: the
+ * figure to compare with round trips through other programs.
  */
-#include "tests/rig/transport.h"
+#include "tests/bench/limits.h"
+#include "tests/bench/relay_mesh.h"
 
-enum { SECONDS_US = 3000000, PIECE_BYTES = 131072, SMALL_BYTES = 200, PINGS = 2000 };
-
-struct flow {
-	struct rig_node *from;
-	uint64_t to;
-	size_t payload;
-	struct loop_timer *timer;
-	bool stopped;
+enum {
+	SMALL_BYTES = 200,
+	PING_BYTES = 64,
+	PING_PACE_MS = 1,
+	PINGS = 1500,
+	PINGS_WARM = 100,
+	RELAY_PASSES = 2, /* that the longer round trip has more */
+	ROUNDS = 3,
+	WARM_MS = 200,
+	DRAIN_MS = 10000,
+	ROUTE_TRIES = 50,
+	ROUTE_TRY_MS = 100,
+	LIMIT_MS = 300, /* of limit_tls_raw before each round */
+	LIMITS_MAX = 64,
+	PIECE_BYTES = 65536,        /* frames given to transportd in one message */
+	WINDOW_BYTES = 1024 * 1024, /* below half of link-queue's default, where the source is held */
 };
 
-static void
-flow_pump(void *arg)
-{
-	static uint8_t payload[FRAME_PAYLOAD_MAX_BYTES];
-	struct flow *f = arg;
-	struct buf out;
+static struct {
+	struct relay_mesh mesh;
+	struct rig_node *a, *b, *c;
+	double seconds;
+	bool verbose;
+	double limits[LIMITS_MAX];
+	size_t limit_count;
+	bool *probe; /* set when a frame arrives */
+} bench;
 
-	buf_init(&out, 2 * PIECE_BYTES);
-	while (!f->stopped && f->from->holds == f->from->releases &&
-	       channel_queued_bytes(f->from->consensus) < 1024 * 1024) {
-		buf_reset(&out);
-		while (buf_left(&out) < PIECE_BYTES)
-			RIG_MUST(rig_data(&out, f->from, f->to, payload, f->payload) == 0);
-		RIG_MUST(
-		    channel_send(f->from->consensus, CT_FRAMES_OUT, 0, buf_head(&out), buf_left(&out)) == 0);
+static int
+compare(const void *a, const void *b)
+{
+	const double *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+static double
+median(double *v, size_t n)
+{
+	qsort(v, n, sizeof(v[0]), compare);
+	return n % 2 == 1 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
+}
+
+static void
+print(const char *name, const char *suffix, double value, const char *unit)
+{
+	printf("bench %s%s %.*f %s\n", name, suffix, value < 100 ? 2 : 0, value, unit);
+	fflush(stdout);
+}
+
+/* --- throughput --- */
+
+/* The flow that runs: one at a time. */
+static struct {
+	struct rig_node *from, *to;
+	struct buf piece;
+	uint64_t piece_frames, window_frames;
+	uint64_t sent, before; /* frames sent, and what the receiver had before */
+	bool stopped;
+} flow;
+
+static uint64_t
+flow_arrived(void)
+{
+	return flow.to->frames - flow.before;
+}
+
+static void
+flow_pump(void)
+{
+	while (!flow.stopped && flow.sent + flow.piece_frames <= flow_arrived() + flow.window_frames) {
+		RIG_MUST(channel_send(flow.from->consensus, CT_FRAMES_OUT, 0, buf_head(&flow.piece),
+			     buf_left(&flow.piece)) == 0);
+		flow.sent += flow.piece_frames;
 	}
-	buf_fini(&out);
-	if (!f->stopped)
-		loop_timer_arm_ms(f->timer, 1);
+}
+
+static void
+flow_arrival(struct rig_node *n, const struct frame *f)
+{
+	(void)n;
+	(void)f;
+	/* Once a piece, not once a frame: the queue to transportd wakes it for each message. */
+	if (flow.sent + flow.piece_frames <= flow_arrived() + flow.window_frames)
+		flow_pump();
+}
+
+static void
+flow_begin(struct rig_node *from, struct rig_node *to, size_t payload_len)
+{
+	static const uint8_t payload[FRAME_PAYLOAD_MAX_BYTES];
+	size_t frame_bytes;
+
+	memset(&flow, 0, sizeof(flow));
+	flow.from = from;
+	flow.to = to;
+	flow.before = to->frames;
+	buf_init(&flow.piece, PIECE_BYTES);
+	do {
+		RIG_MUST(rig_data(&flow.piece, from, to->id, payload, payload_len) == 0);
+		frame_bytes = buf_left(&flow.piece) / ++flow.piece_frames;
+	} while (buf_left(&flow.piece) + frame_bytes <= PIECE_BYTES);
+	flow.window_frames = WINDOW_BYTES / frame_bytes;
+	to->on_frame = flow_arrival;
+	flow_pump();
 }
 
 static bool
-linked_to(void *arg)
+flow_drained(void *arg)
 {
-	struct rig_node **pair = arg;
-
-	return rig_has_link(pair[0], pair[1]->id) && rig_has_link(pair[1], pair[0]->id);
+	(void)arg;
+	return flow_arrived() == flow.sent;
 }
 
 static void
-wait_link(struct rig *r, struct rig_node *a, struct rig_node *b)
+flow_end(const char *name)
 {
-	struct rig_node *pair[2] = {a, b};
-
-	RIG_MUST(rig_wait(r, linked_to, pair, RIG_WAIT_MS));
+	flow.stopped = true;
+	if (!rig_wait(&bench.mesh.rig, flow_drained, NULL, DRAIN_MS)) {
+		fprintf(stderr, "bench_relay: %s: %llu of %llu frames were lost\n", name,
+		    (unsigned long long)(flow.sent - flow_arrived()), (unsigned long long)flow.sent);
+		abort();
+	}
+	if (flow.from->holds != 0) {
+		fprintf(stderr, "bench_relay: %s: transportd asked to hold: the window is too large\n", name);
+		abort();
+	}
+	flow.to->on_frame = NULL;
+	buf_fini(&flow.piece);
 }
 
-/* Runs the flow; what the receiver got per second, in frames and bytes. */
-static void
-measure(
-    struct rig *r, struct rig_node *from, struct rig_node *to, size_t payload, double *frames, double *bytes)
-{
-	struct flow f = {.from = from, .to = to->id, .payload = payload};
-	uint64_t frames0, bytes0;
-	int64_t t0;
+struct sample {
+	double seconds;
+	double frames, bytes;      /* of payload */
+	double cpu[RIG_NODES_MAX]; /* of each daemon, in the order of the line */
+	double cpu_bench;          /* of this process */
+};
 
-	f.timer = loop_timer_new(r->loop, flow_pump, &f);
-	loop_timer_arm_ms(f.timer, 0);
-	(void)rig_wait(r, rig_never, NULL, 500);
-	frames0 = to->frames;
-	bytes0 = to->frame_bytes;
-	t0 = clock_mono().us;
-	(void)rig_wait(r, rig_never, NULL, SECONDS_US / 1000);
-	*frames = (double)(to->frames - frames0) * 1e6 / (double)(clock_mono().us - t0);
-	*bytes = (double)(to->frame_bytes - bytes0) * 1e6 / (double)(clock_mono().us - t0);
-	f.stopped = true;
-	loop_timer_free(f.timer);
-	(void)rig_wait(r, rig_never, NULL, 300);
+static struct sample
+sample_now(void)
+{
+	struct sample s = {.seconds = limits_seconds(),
+	    .frames = (double)flow.to->frames,
+	    .bytes = (double)flow.to->frame_bytes,
+	    .cpu_bench = relay_mesh_cpu(0)};
+
+	for (size_t i = 0; i < bench.mesh.rig.count; i++)
+		s.cpu[i] = relay_mesh_cpu(bench.mesh.rig.nodes[i].pid);
+	return s;
+}
+
+/* What happened from since to s. */
+static struct sample
+sample_diff(struct sample s, const struct sample *since)
+{
+	s.seconds -= since->seconds;
+	s.frames -= since->frames;
+	s.bytes -= since->bytes;
+	s.cpu_bench -= since->cpu_bench;
+	for (size_t i = 0; i < RIG_NODES_MAX; i++)
+		s.cpu[i] -= since->cpu[i];
+	return s;
+}
+
+/* One round: the flow for a while. */
+static struct sample
+flow_round(const char *name, struct rig_node *from, struct rig_node *to, size_t payload_len)
+{
+	struct sample before, after;
+
+	flow_begin(from, to, payload_len);
+	(void)rig_wait(&bench.mesh.rig, rig_never, NULL, WARM_MS);
+	before = sample_now();
+	(void)rig_wait(&bench.mesh.rig, rig_never, NULL, (int64_t)(bench.seconds * 1000 / ROUNDS));
+	after = sample_now();
+	flow_end(name);
+	return sample_diff(after, &before);
+}
+
+static double
+limit_round(void)
+{
+	double v = limit_tls_raw(LIMIT_MS / 1000.0) / 1e9;
+
+	if (bench.limit_count < LIMITS_MAX)
+		bench.limits[bench.limit_count++] = v;
+	return v;
+}
+
+struct figure {
+	const char *name;
+	char from, to; /* names of nodes */
+	size_t payload_len;
+};
+
+static const struct figure figures[] = {
+    {"link_throughput_dialler_sends", 'a', 'b', FRAME_PAYLOAD_MAX_BYTES},
+    {"link_throughput_listener_sends", 'b', 'a', FRAME_PAYLOAD_MAX_BYTES},
+    {"link_small_frames", 'a', 'b', SMALL_BYTES},
+    {"relay_throughput", 'a', 'c', FRAME_PAYLOAD_MAX_BYTES},
+    {"relay_small_frames", 'a', 'c', SMALL_BYTES},
+};
+
+static struct rig_node *
+node_of(char name)
+{
+	return name == 'a' ? bench.a : name == 'b' ? bench.b : bench.c;
 }
 
 static void
-report_big(const char *name, struct rig *r, struct rig_node *from, struct rig_node *to)
+figure_verbose(const struct figure *f, const struct sample *s, double per, const char *unit, double limit)
 {
-	double frames, bytes;
-
-	measure(r, from, to, FRAME_PAYLOAD_MAX_BYTES, &frames, &bytes);
-	printf("bench %s %.2f Gbit/s\n", name, bytes * 8 / 1e9);
-	fflush(stdout);
+	printf("# %s: limit %.2f Gbit/s, %.2f Gbit/s, %.0f frames/s; CPU", f->name, limit,
+	    s->bytes * 8 / s->seconds / 1e9, s->frames / s->seconds);
+	for (size_t i = 0; i < bench.mesh.rig.count; i++)
+		printf(" %s %.2f", bench.mesh.rig.nodes[i].name, s->cpu[i] / per);
+	printf(" stand-ins %.2f %s\n", s->cpu_bench / per, unit);
 }
 
 static void
-report_small(const char *name, struct rig *r, struct rig_node *from, struct rig_node *to)
+figure_measure(const struct figure *f)
 {
-	double frames, bytes;
+	bool small = f->payload_len == SMALL_BYTES, relay = f->to == 'c';
+	const char *unit = small ? "us/frame" : "s/GB";
+	double values[ROUNDS], ratios[ROUNDS], cpus[ROUNDS];
 
-	measure(r, from, to, SMALL_BYTES, &frames, &bytes);
-	printf("bench %s %.0f 1/s\n", name, frames);
-	fflush(stdout);
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		double limit = limit_round();
+		struct sample s = flow_round(f->name, node_of(f->from), node_of(f->to), f->payload_len);
+		double rate = s.bytes * 8 / s.seconds / 1e9, per = small ? s.frames / 1e6 : s.bytes / 1e9;
+
+		values[i] = small ? s.frames / s.seconds : rate;
+		ratios[i] = rate / limit;
+		cpus[i] = (relay ? s.cpu[1] : s.cpu[0] + s.cpu[1]) / per;
+		if (bench.verbose)
+			figure_verbose(f, &s, per, unit, limit);
+	}
+	print(f->name, "", median(values, ROUNDS), small ? "1/s" : "Gbit/s");
+	print(f->name, "_ratio", median(ratios, ROUNDS), "of_limit_tls_raw");
+	print(f->name, "_cpu", median(cpus, ROUNDS), unit);
 }
 
 /* --- round trips --- */
 
 static struct {
-	struct rig_node *from, *to;
-	int64_t sent_us, samples[PINGS];
-	size_t count;
+	struct loop_timer *pace;
+	bool relayed; /* the one that is on its way */
+	double sent_us, samples[2][PINGS_WARM + PINGS];
+	size_t count[2];
 } ping;
 
 static void
-send_one(struct rig_node *from, uint64_t to)
+ping_send(struct rig_node *from, uint64_t to)
 {
-	static uint8_t payload[64];
-	uint8_t mem[FRAME_HDR_BYTES + 8 + 64];
+	static const uint8_t payload[PING_BYTES];
+	uint8_t mem[FRAME_HDR_BYTES + 8 + PING_BYTES];
 	struct buf out;
 
 	buf_init_fixed(&out, mem, sizeof(mem));
@@ -120,82 +297,158 @@ send_one(struct rig_node *from, uint64_t to)
 }
 
 static void
-send_back(struct rig_node *n, const struct frame *f)
+ping_due(void *arg)
 {
-	send_one(n, f->src);
+	(void)arg;
+	ping.relayed = !ping.relayed;
+	ping.sent_us = (double)clock_mono().us;
+	ping_send(bench.a, ping.relayed ? bench.c->id : bench.b->id);
 }
 
 static void
-came_back(struct rig_node *n, const struct frame *f)
+ping_answer(struct rig_node *n, const struct frame *f)
 {
+	ping_send(n, f->src);
+}
+
+static void
+ping_back(struct rig_node *n, const struct frame *f)
+{
+	size_t *count = &ping.count[ping.relayed];
+
 	(void)f;
-	ping.samples[ping.count++] = clock_mono().us - ping.sent_us;
-	if (ping.count == PINGS) {
+	ping.samples[ping.relayed][(*count)++] = (double)clock_mono().us - ping.sent_us;
+	if (*count == PINGS_WARM + PINGS && ping.count[!ping.relayed] == *count)
 		loop_stop(n->rig->loop);
-		return;
+	else
+		loop_timer_arm_ms(ping.pace, PING_PACE_MS);
+}
+
+static void
+round_trips(void)
+{
+	double direct, relayed;
+
+	memset(&ping, 0, sizeof(ping));
+	ping.relayed = true; /* so that the first one is direct */
+	ping.pace = loop_timer_new(bench.mesh.rig.loop, ping_due, NULL);
+	RIG_MUST(ping.pace != NULL);
+	bench.a->on_frame = ping_back;
+	bench.b->on_frame = bench.c->on_frame = ping_answer;
+	loop_timer_arm_ms(ping.pace, PING_PACE_MS);
+	RIG_MUST(loop_run(bench.mesh.rig.loop) == 0);
+	loop_timer_free(ping.pace);
+	bench.a->on_frame = bench.b->on_frame = bench.c->on_frame = NULL;
+	direct = median(ping.samples[0] + PINGS_WARM, PINGS);
+	relayed = median(ping.samples[1] + PINGS_WARM, PINGS);
+	print("relay_added_rtt_p50", "", (relayed - direct) / RELAY_PASSES, "us");
+	print("relay_round_trip", "_direct_p50", direct, "us");
+	print("relay_round_trip", "_p50", relayed, "us");
+	print("relay_round_trip", "_added_p50", relayed - direct, "us");
+}
+
+/* --- all of it --- */
+
+static void
+probe_answered(struct rig_node *n, const struct frame *f)
+{
+	(void)n;
+	if (f->type == FRAME_DATA)
+		*bench.probe = true;
+}
+
+static bool
+probe_done(void *arg)
+{
+	return *(bool *)arg;
+}
+
+/* Routes are installed on a channel of their own, which nothing puts in order with the frames. */
+static void
+wait_route(struct rig_node *from, struct rig_node *to)
+{
+	bool arrived = false;
+
+	bench.probe = &arrived;
+	to->on_frame = probe_answered;
+	for (unsigned i = 0; i < ROUTE_TRIES && !arrived; i++) {
+		ping_send(from, to->id);
+		(void)rig_wait(&bench.mesh.rig, probe_done, &arrived, ROUTE_TRY_MS);
 	}
-	ping.sent_us = clock_mono().us;
-	send_one(n, ping.to->id);
+	RIG_MUST(arrived);
+	to->on_frame = NULL;
+}
+
+static void
+line_up(void)
+{
+	struct relay_mesh *m = &bench.mesh;
+	struct rig_node *a, *b, *c;
+
+	relay_mesh_init(m);
+	a = bench.a = relay_mesh_add(m, "a");
+	b = bench.b = relay_mesh_add(m, "b");
+	c = bench.c = relay_mesh_add(m, "c");
+	relay_mesh_conf(m, a, b);
+	relay_mesh_conf(m, b, NULL);
+	relay_mesh_conf(m, c, b);
+	relay_mesh_start(m, b);
+	relay_mesh_start(m, a);
+	relay_mesh_start(m, c);
+	relay_mesh_wait_link(m, a, b);
+	relay_mesh_wait_link(m, c, b);
+	rig_route(a, b->id, (uint64_t[]){b->id}, 1);
+	rig_route(a, c->id, (uint64_t[]){b->id, c->id}, 2);
+	rig_route(b, a->id, (uint64_t[]){a->id}, 1);
+	rig_route(c, a->id, (uint64_t[]){b->id, a->id}, 2);
+	wait_route(a, b);
+	wait_route(b, a);
+	wait_route(a, c);
+	wait_route(c, a);
+}
+
+/* No names: all of them. */
+static bool
+wanted(const char *name, char **names)
+{
+	if (*names == NULL)
+		return true;
+	for (; *names != NULL; names++)
+		if (strcmp(name, *names) == 0)
+			return true;
+	return false;
 }
 
 static int
-compare(const void *a, const void *b)
+usage(void)
 {
-	const int64_t *x = a, *y = b;
-
-	return (*x > *y) - (*x < *y);
-}
-
-static double
-rtt_p50(struct rig *r, struct rig_node *from, struct rig_node *to)
-{
-	memset(&ping, 0, sizeof(ping));
-	ping.from = from;
-	ping.to = to;
-	from->on_frame = came_back;
-	to->on_frame = send_back;
-	ping.sent_us = clock_mono().us;
-	send_one(from, to->id);
-	RIG_MUST(loop_run(r->loop) == 0);
-	from->on_frame = to->on_frame = NULL;
-	qsort(ping.samples, PINGS, sizeof(ping.samples[0]), compare);
-	return (double)ping.samples[PINGS / 2];
+	fprintf(stderr, "usage: bench_relay [-v] [-s SECONDS] [NAME ...]\n");
+	return 2;
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
-	struct rig_node *a, *b, *c;
-	struct rig r;
-	double direct, relayed;
+	int opt;
 
-	rig_init(&r);
-	a = rig_add(&r, "a");
-	b = rig_add(&r, "b");
-	c = rig_add(&r, "c");
-	rig_conf(a, "\tlog-level warning\n\tpeer b { address 127.0.0.1:%u }", b->port);
-	rig_conf(b, "\tlog-level warning\n");
-	rig_conf(c, "\tlog-level warning\n\tpeer b { address 127.0.0.1:%u }", b->port);
-	rig_start(b);
-	rig_start(a);
-	rig_start(c);
-	wait_link(&r, a, b);
-	wait_link(&r, c, b);
-	rig_route(a, c->id, (uint64_t[]){b->id, c->id}, 2);
-	rig_route(c, a->id, (uint64_t[]){b->id, a->id}, 2);
-	rig_route(a, b->id, (uint64_t[]){b->id}, 1);
-	rig_route(b, a->id, (uint64_t[]){a->id}, 1);
-	rig_route(b, c->id, (uint64_t[]){c->id}, 1);
-
-	report_big("link_throughput_dialer_sends", &r, a, b);
-	report_big("link_throughput_listener_sends", &r, b, a);
-	report_small("link_small_frames", &r, a, b);
-	report_big("relay_throughput", &r, a, c);
-	report_small("relay_small_frames", &r, a, c);
-	direct = rtt_p50(&r, a, b);
-	relayed = rtt_p50(&r, a, c);
-	printf("bench relay_rtt_p50 %.0f us\n", relayed);
-	printf("bench relay_added_rtt_p50 %.0f us\n", relayed - direct);
-	rig_fini(&r);
+	bench.seconds = 3;
+	while ((opt = getopt(argc, argv, "vs:")) != -1) {
+		if (opt == 'v')
+			bench.verbose = true;
+		else if (opt != 's' || !((bench.seconds = strtod(optarg, NULL)) > 0))
+			return usage();
+	}
+	argv += optind;
+	line_up();
+	for (size_t i = 0; i < sizeof(figures) / sizeof(figures[0]); i++)
+		if (wanted(figures[i].name, argv))
+			figure_measure(&figures[i]);
+	if (wanted("relay_added_rtt_p50", argv))
+		round_trips();
+	if (bench.limit_count == 0)
+		(void)limit_round();
+	print("limit_tls_raw", "", median(bench.limits, bench.limit_count), "Gbit/s");
+	print("limit_aes_gcm", "", limit_aes_gcm(LIMIT_MS / 1000.0) / 1e9, "Gbit/s");
+	relay_mesh_stop(&bench.mesh);
 	return 0;
 }

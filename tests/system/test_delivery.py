@@ -1,4 +1,7 @@
 """Messages from node to node over relays: content, order, several targets, sizes, headers, tenants."""
+import contextlib
+import threading
+
 import grpc
 
 import mesh_pb2 as pb
@@ -196,13 +199,27 @@ def test_close(m):
         f.finish()
 
 
+def collect(call, into):
+    with contextlib.suppress(grpc.RpcError):
+        for item in call:
+            into.append(item)
+
+
 def test_events_and_lists(m):
     a = m.node("a")
     with Api(a) as api:
-        events = api.WatchMeshEvents(pb.Filter(type="stream_opened"), timeout=30)
-        events.initial_metadata()
-        stream = open_stream(a, "acme", ["c"]).stream_id
-        assert next(events).event_type == "stream_opened"
+        events, seen = api.WatchMeshEvents(pb.Filter(type="stream_opened"), timeout=60), []
+        threading.Thread(target=collect, args=(events, seen), daemon=True).start()
+        opened = []
+
+        def told():
+            """The watch has no answer before its first event: streams are opened until it is there."""
+            opened.append(open_stream(a, "acme", ["c"]).stream_id)
+            return seen
+
+        wait_until("the event of an opened stream", told)
+        assert seen[0].event_type == "stream_opened"
+        stream = opened[0]
         infos = api.ListStreams(pb.ListStreamsReq(stream_ids=[stream]), timeout=10).streams
         assert [(i.stream_id, i.role, i.tenant_id) for i in infos] == [(stream, "source", "acme")]
         status = api.GetMeshStatus(pb.Empty(), timeout=10)

@@ -36,21 +36,6 @@ def default_user():
     raise DevmeshError(f"none of the users {', '.join(USERS)} exists, and servers must not run as root")
 
 
-def can_use(path, user):
-    """Whether user (a pwd entry or None) may read everything on the way to path."""
-    if user is None:
-        return os.access(path, os.R_OK | os.X_OK)
-    while True:
-        st = os.stat(path)
-        bits = st.st_mode >> 6 if st.st_uid == user.pw_uid else \
-            st.st_mode >> 3 if st.st_gid == user.pw_gid else st.st_mode
-        if bits & 5 != 5:
-            return False
-        if path == "/":
-            return True
-        path = os.path.dirname(path)
-
-
 class Mesh:
     def __init__(self, state, say=None):
         self.state = state
@@ -161,23 +146,21 @@ class Mesh:
         self.save()
 
     def _choose_programs(self, build):
-        """The build directory, or copies in DIR/bin when the unprivileged user can't get at it."""
-        s, user = self.state, nodes.mesh_user(self.state)
+        """Copies in DIR: the user of the servers may not get at the build, and a make may change it."""
+        s = self.state
         build = os.path.abspath(build or os.environ.get("MESH_BUILD") or f"{ROOT}/build/gcc")
         programs = [*s["daemons"], "meshctl", "meshproxy"]
         missing = [p for p in programs if not os.path.exists(f"{build}/bin/{p}")]
         if missing:
             raise DevmeshError(f"{build}/bin has no {', '.join(missing)}: run make first")
         s["sanitized"] = "address" in os.path.basename(build)
-        s["bin"], s["sql"] = f"{build}/bin", f"{ROOT}/etc/sql"
-        if not (can_use(s["bin"], user) and can_use(s["sql"], user)):
-            s["bin"], s["sql"] = f"{self.dir}/bin", f"{self.dir}/sql"
-            for path in (s["bin"], s["sql"]):
-                nodes.make_dir(s, path)
-            for p in programs:
-                self._lend(f"{build}/bin/{p}", f"{s['bin']}/{p}", 0o755)
-            for name in os.listdir(f"{ROOT}/etc/sql"):
-                self._lend(f"{ROOT}/etc/sql/{name}", f"{s['sql']}/{name}", 0o644)
+        s["bin"], s["sql"] = f"{self.dir}/bin", f"{self.dir}/sql"
+        for path in (s["bin"], s["sql"]):
+            nodes.make_dir(s, path)
+        for p in programs:
+            self._lend(f"{build}/bin/{p}", f"{s['bin']}/{p}", 0o755)
+        for name in os.listdir(f"{ROOT}/etc/sql"):
+            self._lend(f"{ROOT}/etc/sql/{name}", f"{s['sql']}/{name}", 0o644)
 
     @staticmethod
     def _lend(source, copy, mode):

@@ -10,7 +10,6 @@
  *	crash    publish: the process ends
  *	count    subscribe: node_ids[0] says how many items are sent; they wait for nothing
  *	big      subscribe: the same, each with a payload of 256 KiB
- *	full     subscribe: as big, and each 100 items the connection's queue may drain
  * Everything else succeeds at once.  What was received is counted in the metrics.
  */
 #include <stdio.h>
@@ -310,8 +309,10 @@ main(int argc, char **argv)
 	    .on_down = on_down};
 	int fd;
 
-	if (argc != 2)
+	if (argc != 2 || argv[1][0] == '-') {
+		fprintf(stderr, "usage: fake_consensusd SOCKET\n");
 		return 2;
+	}
 	log_init("fake_consensusd", NULL);
 	fake.loop = loop_event_new();
 	fd = channel_listen_fd(argv[1]);

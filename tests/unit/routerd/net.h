@@ -488,10 +488,11 @@ net_step(struct net *net)
 
 		if (r == NULL)
 			continue;
-		if (router_next(r).us <= net->now)
+		/* What a step finishes may make more due at once; a core that is never done would spin. */
+		for (int steps = 0; router_next(r).us <= net->now; steps++) {
+			assert_true(steps < 4);
 			router_step(r, net_mono(net));
-		/* A core that is never done would spin. */
-		assert_true(router_next(r).us > net->now);
+		}
 		if (router_next(r).us < next)
 			next = router_next(r).us;
 	}
@@ -598,23 +599,39 @@ net_check(struct net *net)
 	}
 }
 
-/* All nodes that can reach each other have the same database. */
+/* What a has b has too, but for what ends within the next second: clocks of ages differ a little. */
+static inline void
+net_check_subset(struct net *net, int a, int b)
+{
+	struct lsdb *db = router_lsdb(net->nodes[a].router);
+	struct lsdb_entry *e;
+
+	for (e = lsdb_from(db, 0); e != NULL; e = lsdb_next(db, e)) {
+		const struct lsdb_entry *other = lsdb_get(router_lsdb(net->nodes[b].router), e->id.node);
+
+		if (lsdb_age_ms(e, net_mono(net)) + 1000 >= net->conf.lsa_max_age_us / 1000)
+			continue;
+		assert_non_null(other);
+		assert_int_equal(lsa_compare(&e->id, &other->id), 0);
+		assert_int_equal(e->raw_len, other->raw_len);
+		assert_memory_equal(e->raw, other->raw, e->raw_len);
+	}
+}
+
+/* All nodes that can reach each other have the same database, when nothing is on its way. */
 static inline void
 net_check_equal(struct net *net)
 {
 	static uint64_t d[NET_NODES_MAX][NET_NODES_MAX];
 
+	while (net->queued != 0)
+		net_run(net, 1000);
 	net_costs(net, d);
 	for (int a = 0; a < net->count; a++)
-		for (int b = 0; b < a; b++) {
-			if (net->nodes[a].router == NULL || net->nodes[b].router == NULL ||
-			    d[a][b] == UINT64_MAX)
-				continue;
-			assert_int_equal(router_lsdb(net->nodes[a].router)->count,
-			    router_lsdb(net->nodes[b].router)->count);
-			assert_true(
-			    router_lsdb(net->nodes[a].router)->sum == router_lsdb(net->nodes[b].router)->sum);
-		}
+		for (int b = 0; b < net->count; b++)
+			if (a != b && net->nodes[a].router != NULL && net->nodes[b].router != NULL &&
+			    d[a][b] != UINT64_MAX)
+				net_check_subset(net, a, b);
 }
 
 #endif

@@ -207,6 +207,31 @@ test_routerd_restarts_with_nothing(void **state)
 	assert_int_equal(net.events[ROUTER_NODE_DOWN], 0);
 }
 
+/* Nobody hears of a link that is gone only because routerd asks its neighbours one after the other, or
+ * because it knows who it is before it knows its links. */
+static void
+test_restart_takes_no_link_down(void **state)
+{
+	(void)state;
+	net_init(&net, 5, 1);
+	for (int i = 1; i < 5; i++)
+		net_connect(&net, 0, i, 100 + (uint32_t)i * 20000);
+	net_start_all(&net);
+	net_run(&net, 10 * NET_SECOND);
+	net_check(&net);
+	net_kill(&net, 0);
+	net_run(&net, NET_SECOND);
+	net.nodes[0].router = router_new(&net.conf, &net_ops, &net.nodes[0], 1);
+	net_signer_up(&net, 0);
+	net_run(&net, 300 * 1000);
+	net_transport_up(&net, 0);
+	net_run(&net, 2 * NET_SECOND);
+	net_check(&net);
+	net_check_equal(&net);
+	assert_int_equal(net.events[ROUTER_LINK_DOWN], 0);
+	assert_int_equal(net.events[ROUTER_NODE_DOWN], 0);
+}
+
 static void
 test_restart_with_a_lower_incarnation(void **state)
 {
@@ -655,6 +680,7 @@ main(void)
 	    cmocka_unit_test_teardown(test_partition_beyond_max_age, teardown),
 	    cmocka_unit_test_teardown(test_quiet_network_stays_quiet, teardown),
 	    cmocka_unit_test_teardown(test_routerd_restarts_with_nothing, teardown),
+	    cmocka_unit_test_teardown(test_restart_takes_no_link_down, teardown),
 	    cmocka_unit_test_teardown(test_restart_with_a_lower_incarnation, teardown),
 	    cmocka_unit_test_teardown(test_whole_fib_waits_for_neighbours, teardown),
 	    cmocka_unit_test_teardown(test_transport_restart_gets_the_whole_fib, teardown),

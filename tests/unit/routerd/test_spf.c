@@ -20,8 +20,8 @@ setup(void **state)
 {
 	(void)state;
 	lsdb_init(&db, 20000, ALL);
-	graph_init(&graph);
-	graph_init(&before);
+	graph_init(&graph, 42);
+	graph_init(&before, 43);
 	spf_init(&spf);
 	return 0;
 }
@@ -297,7 +297,7 @@ test_memory_out(void **state)
 	load(2);
 	make_lsa(&lsa, 1, 1, 1);
 	make_adj(&lsa, 2, 100);
-	for (unsigned long k = 1; k <= 3; k++) {
+	for (unsigned long k = 1; k <= 5; k++) {
 		graph_fini(&graph);
 		mem_fail_at(k);
 		assert_int_equal(graph_build(&graph, &db, 1, lsa.adj, 1), ERR_NOMEM);

@@ -39,112 +39,245 @@ two_nodes_link(void **state)
 	rig_fini(&r);
 }
 
-/* --- a line: a - b - c --- */
+static bool
+not_linked(void *arg)
+{
+	struct rig_node **pair = arg;
 
-struct line {
+	return !rig_has_link(pair[0], pair[1]->id);
+}
+
+/* a dials b; extra goes into both configurations. */
+static void
+pair_up(struct rig *r, const char *extra)
+{
+	struct rig_node *a, *b;
+
+	rig_init(r);
+	a = rig_add(r, "a");
+	b = rig_add(r, "b");
+	rig_conf(a, "%s\tpeer b { address 127.0.0.1:%u }", extra, b->port);
+	rig_conf(b, "%s", extra);
+	rig_start(a);
+	rig_start(b);
+	wait_link(r, a, b);
+}
+
+static void
+both_dial_and_settle(void **state)
+{
+	struct rig_node *a, *b;
 	struct rig r;
-	struct rig_node *a, *b, *c;
-};
 
-static void
-line_routes(struct line *l)
-{
-	const uint64_t a_to_c[] = {l->b->id, l->c->id}, c_to_a[] = {l->b->id, l->a->id};
-
-	rig_route(l->a, l->c->id, a_to_c, 2);
-	rig_route(l->a, l->b->id, a_to_c, 1);
-	rig_route(l->c, l->a->id, c_to_a, 2);
-	rig_route(l->b, l->a->id, c_to_a + 1, 1);
-	rig_route(l->b, l->c->id, a_to_c + 1, 1);
+	(void)state;
+	for (int round = 0; round < 5; round++) {
+		rig_init(&r);
+		a = rig_add(&r, "a");
+		b = rig_add(&r, "b");
+		rig_conf(a, "\tpeer b { address 127.0.0.1:%u }", b->port);
+		rig_conf(b, "\tpeer a { address 127.0.0.1:%u }", a->port);
+		rig_start(a);
+		rig_start(b);
+		wait_link(&r, a, b);
+		/* Long enough for several heartbeats of a wrong decision: the link must not flap. */
+		(void)rig_wait(&r, rig_never, NULL, 400);
+		assert_int_equal(a->link_ups, 1);
+		assert_int_equal(b->link_ups, 1);
+		assert_int_equal(a->link_downs + b->link_downs, 0);
+		/* One side dialled it, and both agree which. */
+		assert_int_equal(a->last_link.dialled, !b->last_link.dialled);
+		rig_fini(&r);
+	}
 }
 
 static void
-line_up(struct line *l)
+a_killed_neighbour_comes_back(void **state)
 {
-	rig_init(&l->r);
-	l->a = rig_add(&l->r, "a");
-	l->b = rig_add(&l->r, "b");
-	l->c = rig_add(&l->r, "c");
-	rig_conf(l->a, "\tpeer b { address 127.0.0.1:%u }", l->b->port);
-	rig_conf(l->b, "");
-	rig_conf(l->c, "\tpeer b { address 127.0.0.1:%u }", l->b->port);
-	rig_start(l->b);
-	rig_start(l->a);
-	rig_start(l->c);
-	wait_link(&l->r, l->a, l->b);
-	wait_link(&l->r, l->c, l->b);
-	line_routes(l);
+	struct rig r;
+	struct rig_node *pair[2];
+
+	(void)state;
+	pair_up(&r, "");
+	pair[0] = &r.nodes[0];
+	pair[1] = &r.nodes[1];
+	for (int i = 0; i < 3; i++) {
+		rig_kill(pair[1], SIGKILL);
+		assert_true(rig_wait(&r, not_linked, pair, RIG_WAIT_MS));
+		rig_spawn(pair[1]);
+		wait_link(&r, pair[0], pair[1]);
+	}
+	rig_fini(&r);
 }
 
 static void
-line_down(struct line *l)
+a_silent_neighbour_is_dead(void **state)
 {
-	assert_true(rig_alive(l->a));
-	assert_true(rig_alive(l->b));
-	assert_true(rig_alive(l->c));
-	rig_fini(&l->r);
+	struct rig r;
+	struct rig_node *pair[2];
+	int64_t t0;
+
+	(void)state;
+	pair_up(&r, "\theartbeat-interval 100ms\n\theartbeat-misses 3\n");
+	pair[0] = &r.nodes[0];
+	pair[1] = &r.nodes[1];
+	/* Heartbeats keep it up. */
+	(void)rig_wait(&r, rig_never, NULL, 700);
+	assert_int_equal(pair[0]->link_downs, 0);
+	t0 = clock_mono().us;
+	kill(pair[1]->pid, SIGSTOP);
+	assert_true(rig_wait(&r, not_linked, pair, RIG_WAIT_MS));
+	assert_in_range(clock_mono().us - t0, 100000, 2000000);
+	kill(pair[1]->pid, SIGCONT);
+	wait_link(&r, pair[0], pair[1]);
+	rig_fini(&r);
 }
 
 static void
-send_data(struct rig_node *from, uint64_t dst, const void *payload, size_t len)
+the_wrong_node_is_refused(void **state)
 {
-	struct buf out;
+	struct rig_node *a, *b;
+	char id[NODEID_TEXT_SIZE];
+	struct rig r;
 
-	buf_init(&out, FRAME_MAX_BYTES);
-	assert_int_equal(rig_data(&out, from, dst, payload, len), 0);
-	assert_int_equal(channel_send(from->consensus, CT_FRAMES_OUT, 0, buf_head(&out), buf_left(&out)), 0);
-	buf_fini(&out);
+	(void)state;
+	rig_init(&r);
+	a = rig_add(&r, "a");
+	b = rig_add(&r, "b");
+	nodeid_format(id, a->id ^ 1);
+	rig_conf(a, "\tpeer b { address 127.0.0.1:%u; node-id %s }", b->port, id);
+	rig_conf(b, "");
+	rig_start(a);
+	rig_start(b);
+	(void)rig_wait(&r, rig_never, NULL, 500);
+	assert_int_equal(a->link_ups + b->link_ups, 0);
+	/* The operator corrects it. */
+	nodeid_format(id, b->id);
+	rig_conf(a, "\tpeer b { address 127.0.0.1:%u; node-id %s }", b->port, id);
+	kill(a->pid, SIGHUP);
+	wait_link(&r, a, b);
+	rig_fini(&r);
 }
 
-static struct {
-	unsigned count;
-	struct frame last;
-	uint8_t payload[FRAME_PAYLOAD_MAX_BYTES];
-} got;
+static void
+reload_adds_and_removes_peers(void **state)
+{
+	struct rig_node *pair[2];
+	struct rig r;
+
+	(void)state;
+	rig_init(&r);
+	pair[0] = rig_add(&r, "a");
+	pair[1] = rig_add(&r, "b");
+	rig_conf(pair[0], "");
+	rig_conf(pair[1], "");
+	rig_start(pair[0]);
+	rig_start(pair[1]);
+	(void)rig_wait(&r, rig_never, NULL, 300);
+	assert_int_equal(pair[0]->link_ups, 0);
+	rig_conf(pair[0], "\tpeer b { address 127.0.0.1:%u }", pair[1]->port);
+	kill(pair[0]->pid, SIGHUP);
+	wait_link(&r, pair[0], pair[1]);
+	/* A new certificate, and a peer less. */
+	rig_issue(pair[0], pair[0]->id, NULL, NULL, 86400);
+	rig_conf(pair[0], "");
+	kill(pair[0]->pid, SIGHUP);
+	assert_true(rig_wait(&r, not_linked, pair, RIG_WAIT_MS));
+	rig_conf(pair[0], "\tpeer b { address 127.0.0.1:%u }", pair[1]->port);
+	kill(pair[0]->pid, SIGHUP);
+	wait_link(&r, pair[0], pair[1]);
+	rig_fini(&r);
+}
 
 static void
-keep_frame(struct rig_node *n, const struct frame *f)
+names_are_resolved(void **state)
 {
-	(void)n;
-	got.count++;
-	got.last = *f;
-	memcpy(got.payload, f->payload, f->payload_len);
+	struct rig_node *a, *b;
+	struct rig r;
+
+	(void)state;
+	rig_init(&r);
+	a = rig_add(&r, "a");
+	b = rig_add(&r, "b");
+	/* A dead address and a name that does not exist are passed over. */
+	rig_conf(a, "\tpeer b { address 127.0.0.1:1 no-such-host.invalid:7 localhost:%u }", b->port);
+	rig_conf(b, "");
+	rig_start(a);
+	rig_start(b);
+	wait_link(&r, a, b);
+	rig_fini(&r);
 }
 
 static bool
-got_one(void *arg)
+consensus_gone(void *arg)
 {
-	return got.count >= *(unsigned *)arg;
+	return !((struct rig_node *)arg)->consensus_up;
 }
 
 static void
-wait_frames(struct rig *r, unsigned count)
+consensusd_may_be_away(void **state)
 {
-	assert_true(rig_wait(r, got_one, &count, RIG_WAIT_MS));
-}
-
-static void
-a_frame_crosses_a_relay(void **state)
-{
-	uint8_t payload[FRAME_PAYLOAD_MAX_BYTES];
-	struct line l;
+	struct rig_node *pair[2];
+	struct rig r;
 
 	(void)state;
-	memset(&got, 0, sizeof(got));
-	line_up(&l);
-	l.c->on_frame = keep_frame;
-	memset(payload, 0x5a, sizeof(payload));
-	send_data(l.a, l.c->id, payload, sizeof(payload));
-	wait_frames(&l.r, 1);
-	assert_int_equal(got.last.type, FRAME_DATA);
-	assert_int_equal(got.last.src, l.a->id);
-	assert_int_equal(got.last.visit_count, 0);
-	assert_int_equal(got.last.hop_count, 1);
-	assert_int_equal(got.last.ttl, FRAME_TTL_DEFAULT - 1);
-	assert_int_equal(got.last.path_id, 7);
-	assert_int_equal(got.last.payload_len, sizeof(payload));
-	assert_memory_equal(got.payload, payload, sizeof(payload));
-	line_down(&l);
+	pair_up(&r, "\thandshake-timeout 5s\n");
+	pair[0] = &r.nodes[0];
+	pair[1] = &r.nodes[1];
+	/* Without it, links stay up; new ones wait for its signature. */
+	channel_free(pair[0]->consensus);
+	pair[0]->consensus = NULL;
+	channel_close(pair[1]->consensus, ERR_CLOSED);
+	assert_true(rig_wait(&r, consensus_gone, pair[1], RIG_WAIT_MS));
+	(void)rig_wait(&r, rig_never, NULL, 100);
+	assert_int_equal(pair[0]->link_downs, 0);
+	rig_kill(pair[1], SIGKILL);
+	assert_true(rig_wait(&r, not_linked, pair, RIG_WAIT_MS));
+	rig_spawn(pair[1]);
+	(void)rig_wait(&r, rig_never, NULL, 500);
+	assert_false(rig_has_link(pair[0], pair[1]->id));
+	rig_connect_consensus(pair[0]);
+	wait_link(&r, pair[0], pair[1]);
+	rig_fini(&r);
+}
+
+static void
+no_signature_no_link(void **state)
+{
+	struct rig_node *a, *b;
+	struct rig r;
+
+	(void)state;
+	rig_init(&r);
+	a = rig_add(&r, "a");
+	b = rig_add(&r, "b");
+	rig_conf(a, "\tpeer b { address 127.0.0.1:%u }", b->port);
+	rig_conf(b, "");
+	b->refuse_to_sign = true;
+	rig_start(a);
+	rig_start(b);
+	(void)rig_wait(&r, rig_never, NULL, 500);
+	assert_int_equal(a->link_ups + b->link_ups, 0);
+	b->refuse_to_sign = false;
+	wait_link(&r, a, b);
+	rig_fini(&r);
+}
+
+static void
+routerd_gets_a_snapshot(void **state)
+{
+	struct rig_node *pair[2];
+	struct rig r;
+
+	(void)state;
+	pair_up(&r, "");
+	pair[0] = &r.nodes[0];
+	pair[1] = &r.nodes[1];
+	channel_close(pair[0]->router, ERR_CLOSED);
+	assert_true(rig_wait(&r, not_linked, pair, RIG_WAIT_MS));
+	wait_link(&r, pair[0], pair[1]);
+	assert_string_equal(pair[0]->last_link.peer_name, "b");
+	assert_true(pair[0]->last_link.dialled);
+	rig_fini(&r);
 }
 
 int
@@ -152,7 +285,15 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(two_nodes_link),
-	    cmocka_unit_test(a_frame_crosses_a_relay),
+	    cmocka_unit_test(both_dial_and_settle),
+	    cmocka_unit_test(a_killed_neighbour_comes_back),
+	    cmocka_unit_test(a_silent_neighbour_is_dead),
+	    cmocka_unit_test(the_wrong_node_is_refused),
+	    cmocka_unit_test(reload_adds_and_removes_peers),
+	    cmocka_unit_test(names_are_resolved),
+	    cmocka_unit_test(consensusd_may_be_away),
+	    cmocka_unit_test(no_signature_no_link),
+	    cmocka_unit_test(routerd_gets_a_snapshot),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

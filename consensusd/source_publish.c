@@ -1,0 +1,230 @@
+/* source: publishing, and giving batches to the store; see source.h. */
+#include <string.h>
+
+#include "common/base/err.h"
+#include "common/os/log.h"
+#include "consensusd/api.h"
+#include "consensusd/seal.h"
+#include "consensusd/source_impl.h"
+#include "consensusd/stats.h"
+
+/* --- message ids after a restart --- */
+
+static void
+ids_of(struct source *s, const struct batch *b)
+{
+	struct batch_iter it;
+	struct batch_record rec;
+	struct ulid id;
+
+	batch_iter_init(&it, b);
+	while (batch_next(&it, &rec) == 1) {
+		memcpy(id.b, rec.message_id, ULID_BYTES);
+		/* Without memory it is not remembered: as if it were too old. */
+		if (idcache_add(&s->engine->ids, &s->row.stream_id, &id, rec.seq) != 0)
+			return;
+	}
+	s->ids_next = batch_last_seq(b) + 1;
+}
+
+static void
+on_ids(void *arg, struct batch *b, int err)
+{
+	struct engine_read *r = arg;
+	struct source *s = source_find(r->engine, &r->stream_id);
+
+	if (b != NULL) {
+		if (s != NULL)
+			ids_of(s, b);
+		batch_unref(b);
+		return;
+	}
+	engine_read_free(r);
+	if (s == NULL)
+		return;
+	s->ids_reading = false;
+	if (err == ERR_UNAVAIL)
+		return; /* again when the database is back */
+	/* No more is there, or it can't be read: what is known now has to do. */
+	if (err != 0 || s->ids_read == s->ids_next)
+		s->ids_next = UINT64_MAX;
+	source_read_ids(s);
+}
+
+void
+source_read_ids(struct source *s)
+{
+	struct engine_read *r;
+
+	if (s->ids_next > s->ids_last || s->ids_reading)
+		return;
+	r = engine_read_new(s->engine, &s->row.stream_id, 0);
+	s->ids_read = s->ids_next;
+	s->ids_reading = true;
+	if (r != NULL && store_read(s->engine->store, STORE_OUTBOX, &r->stream_id, s->ids_next,
+			     SOURCE_IDS_BYTES, on_ids, r) == 0)
+		return;
+	engine_read_free(r);
+	s->ids_reading = false;
+	s->ids_next = UINT64_MAX;
+}
+
+bool
+source_knows_ids(const struct source *s)
+{
+	return s->ids_next > s->ids_last;
+}
+
+/* --- publishing --- */
+
+void
+source_touch(struct source *s)
+{
+	if (!s->dirty) {
+		TAILQ_INSERT_TAIL(&s->engine->dirty_sources, s, dirty_entry);
+		s->dirty = true;
+	}
+	engine_wake(s->engine);
+}
+
+/* The tenant's key is gone: what is pending can't be kept. */
+static void
+fail_pending(struct source *s, int err)
+{
+	struct waiter w;
+
+	log_error("stream %s: messages can't be sealed (%s): is there a key for tenant %s in the keyring?",
+	    s->id_text, err_text(err), s->row.tenant_id);
+	stream_drop_pending(s->stream, &s->engine->pool, &s->engine->ids);
+	while (waiters_pop_from(&s->stream->waiters, s->stream->next_seq, &w))
+		api_publish_failed(s, &w, NULL);
+}
+
+static int
+seal_pending(struct source *s)
+{
+	struct engine *e = s->engine;
+	struct stream *st = s->stream;
+	struct pending *p = st->pending;
+	struct batch *b;
+	int err;
+
+	for (uint32_t i = 0; i < p->count; i++) {
+		e->scratch[i] = (struct seal_message){
+		    .message_id = p->messages[i].message_id,
+		    .headers = pending_headers(p, i),
+		    .headers_len = p->messages[i].headers_len,
+		    .payload = pending_payload(p, i),
+		    .payload_len = p->messages[i].payload_len,
+		};
+	}
+	err = seal_batch(
+	    e->keyring, &st->id, st->tenant, st->next_seq - p->count, st->epoch, e->scratch, p->count, &b);
+	if (err == ERR_NOENT)
+		fail_pending(s, err);
+	if (err == 0) {
+		stream_sealed(st, &e->pool, b);
+		metric_inc(&stats.batches);
+	}
+	return err;
+}
+
+/* Gives what is pending to the store, if that takes it; what is left is tried in a later turn. */
+static int
+give_pending(struct source *s)
+{
+	struct engine *e = s->engine;
+	struct stream *st = s->stream;
+	uint64_t last;
+	int64_t ticket;
+	int err = 0;
+
+	if (stream_sealable(st))
+		err = seal_pending(s);
+	if (err != 0 || st->sealed == NULL)
+		return err;
+	err = order_reserve(&e->order);
+	if (err != 0)
+		return err;
+	last = batch_last_seq(st->sealed);
+	ticket = store_put_outbox(e->store, st->sealed);
+	if (ticket < 0)
+		return (int)ticket;
+	order_add(&e->order, (uint64_t)ticket, ORDER_OUTBOX, st, last);
+	stream_given(st);
+	return 0;
+}
+
+int
+source_publish(struct source *s, const struct publish *p, uint64_t call, uint64_t *seq)
+{
+	struct engine *e = s->engine;
+	struct stream *st = s->stream;
+	const struct waiter w = {.call = call, .message_id = p->message_id};
+	int r, err = 0;
+
+	if (waiters_count(&st->waiters) >= WAITERS_MAX)
+		return ERR_FULL;
+	r = stream_publish(st, &e->pool, &e->ids, p, seq);
+	if (r == ERR_AGAIN) {
+		err = give_pending(s);
+		if (err != 0)
+			return err;
+		r = stream_publish(st, &e->pool, &e->ids, p, seq);
+	}
+	if (r == ERR_AGAIN)
+		return ERR_FULL;
+	if (r < 0)
+		return r;
+	if (r == PUBLISH_NEW)
+		source_touch(s);
+	if (call != 0 && (r == PUBLISH_NEW || *seq > st->committed_seq)) {
+		struct waiter one = w;
+
+		one.seq = *seq;
+		err = waiters_add(&st->waiters, &one);
+	}
+	return err != 0 ? err : r;
+}
+
+struct source_flow *
+source_refused_flow(struct source *s)
+{
+	for (size_t i = 0; i < s->stream->flow_count; i++) {
+		if (s->flows[i].flow->state == FLOW_REFUSED)
+			return &s->flows[i];
+	}
+	return NULL;
+}
+
+/* Enough to be worth a signature and a row of its own. */
+static bool
+worth_it(const struct source *s)
+{
+	const struct pending *p = s->stream->pending;
+
+	return s->stream->sealed != NULL ||
+	       (p != NULL && (p->count >= GIVE_EARLY_COUNT || pending_bytes(p) >= GIVE_EARLY_BYTES));
+}
+
+/* While the store works, what comes in joins the batch that forms, and leaves when the store is done or
+ * when it is a good piece of work. */
+void
+source_give_all(struct engine *e)
+{
+	bool waiting = order_busy(&e->order) && !e->flushed;
+	struct source *s, *next;
+
+	if (store_full(e->store))
+		return;
+	e->flushed = false;
+	for (s = TAILQ_FIRST(&e->dirty_sources); s != NULL; s = next) {
+		next = TAILQ_NEXT(s, dirty_entry);
+		if (waiting && !worth_it(s))
+			continue;
+		if (give_pending(s) != 0 || s->stream->pending != NULL || s->stream->sealed != NULL)
+			continue;
+		TAILQ_REMOVE(&e->dirty_sources, s, dirty_entry);
+		s->dirty = false;
+	}
+}

@@ -1,0 +1,264 @@
+/* source: sending, reading back, and writing progress; see source.h. */
+#include "common/base/err.h"
+#include "common/os/clock.h"
+#include "common/os/log.h"
+#include "consensusd/source_impl.h"
+#include "consensusd/stats.h"
+#include "consensusd/transport.h"
+
+/* --- the turn --- */
+
+static void
+enqueue(struct source_flow *f)
+{
+	if (f->queued)
+		return;
+	TAILQ_INSERT_TAIL(&f->source->engine->ready_flows, f, ready);
+	f->queued = true;
+}
+
+void
+source_flow_ready(struct source_flow *f)
+{
+	enqueue(f);
+	engine_wake(f->source->engine);
+}
+
+void
+source_ready_all(struct source *s)
+{
+	for (size_t i = 0; i < s->stream->flow_count; i++)
+		source_flow_ready(&s->flows[i]);
+}
+
+void
+source_on_flow_timer(void *arg)
+{
+	source_flow_ready(arg);
+}
+
+static void
+retry_later(struct source_flow *f)
+{
+	struct engine *e = f->source->engine;
+
+	engine_at(e, &f->timed, mono_add_ms(clock_mono(), e->stream_conf.flow.rto_min_ms));
+}
+
+static void
+on_read(void *arg, struct batch *b, int err)
+{
+	struct engine_read *r = arg;
+	struct source *s = source_find(r->engine, &r->stream_id);
+	struct flow *f = s != NULL ? stream_flow(s->stream, r->node) : NULL;
+
+	if (f != NULL) {
+		if (stream_read(s->stream, f, b, clock_mono())) {
+			metric_inc(&stats.sent);
+			transport_send_batch(r->engine->transport, b, s->row.tenant_id, r->node);
+		}
+		if (err == 0)
+			source_flow_ready(f->owner);
+		else
+			retry_later(f->owner);
+	}
+	if (b == NULL)
+		engine_read_free(r);
+	batch_unref(b);
+}
+
+static void
+read_outbox(struct source_flow *f, const struct stream_order *o)
+{
+	struct engine *e = f->source->engine;
+	struct engine_read *r = engine_read_new(e, &f->source->row.stream_id, f->flow->node);
+	int err = ERR_NOMEM;
+
+	if (r != NULL)
+		err =
+		    store_read(e->store, STORE_OUTBOX, &r->stream_id, o->from_seq, o->max_bytes, on_read, r);
+	if (err == 0)
+		return;
+	engine_read_free(r);
+	f->flow->reading = false;
+	retry_later(f);
+}
+
+static void
+send_open(struct source_flow *f)
+{
+	mesh_e2e_Header h = mesh_e2e_Header_init_zero;
+	struct source *s = f->source;
+
+	h.msg_type = mesh_e2e_MsgType_MSG_OPEN;
+	source_header(s, &h);
+	metric_inc(&stats.asked);
+	transport_send(s->engine->transport, &h, f->flow->node, s->row.meta, s->row.meta_len);
+}
+
+static void
+send_close(struct source_flow *f)
+{
+	mesh_e2e_Header h = mesh_e2e_Header_init_zero;
+
+	h.msg_type = mesh_e2e_MsgType_MSG_CLOSE;
+	h.seq = f->source->stream->close_seq;
+	source_header(f->source, &h);
+	transport_send(f->source->engine->transport, &h, f->flow->node, NULL, 0);
+}
+
+/* Does what the flow wants until it wants nothing more; bytes sent. */
+static size_t
+pump(struct source_flow *f, struct mono now, size_t budget)
+{
+	struct engine *e = f->source->engine;
+	struct stream *st = f->source->stream;
+	struct stream_order o;
+	uint64_t again = f->flow->retransmits;
+	size_t sent = 0;
+
+	while (sent < budget) {
+		switch (stream_poll(st, f->flow, now, &e->rng, &o)) {
+		case STREAM_IDLE:
+			return sent;
+		case STREAM_SEND:
+			metric_inc(f->flow->retransmits == again ? &stats.sent : &stats.resent);
+			again = f->flow->retransmits;
+			transport_send_batch(e->transport, o.batch, st->tenant, f->flow->node);
+			sent += o.batch->body_len;
+			break;
+		case STREAM_READ:
+			read_outbox(f, &o);
+			return sent;
+		case STREAM_ASK:
+			send_open(f);
+			break;
+		case STREAM_END:
+			send_close(f);
+			break;
+		case STREAM_BROKEN:
+			source_flow_broken(f, "it claims a part of a batch");
+			return sent;
+		}
+	}
+	return sent;
+}
+
+static bool
+may_send(const struct source_flow *f)
+{
+	const struct engine *e = f->source->engine;
+
+	return transport_ready(e->transport, f->flow->node) &&
+	       (!f->node->held || f->flow->state != FLOW_OPEN);
+}
+
+/* One turn of one flow: at most a batch or so, so that flows take turns. */
+static size_t
+pump_one(struct source_flow *f, struct mono now, size_t left)
+{
+	struct engine *e = f->source->engine;
+	size_t share = left < e->stream_conf.batch_bytes ? left : e->stream_conf.batch_bytes;
+
+	share = pump(f, now, share);
+	if (share > 0)
+		enqueue(f);
+	engine_at(e, &f->timed, stream_deadline(f->source->stream, f->flow));
+	source_finish(f->source);
+	return share < left ? left - share : 0;
+}
+
+static bool
+pump_all(struct engine *e)
+{
+	struct mono now = clock_mono();
+	struct source_flow_list later = TAILQ_HEAD_INITIALIZER(later);
+	struct source_flow *f;
+	size_t left = ENGINE_TURN_SEND_BYTES;
+
+	while (left > 0 && (f = TAILQ_FIRST(&e->ready_flows)) != NULL) {
+		TAILQ_REMOVE(&e->ready_flows, f, ready);
+		if (may_send(f)) {
+			f->queued = false;
+			left = pump_one(f, now, left);
+		} else {
+			/* Looked at again in every turn, until it is released or connected. */
+			TAILQ_INSERT_TAIL(&later, f, ready);
+		}
+	}
+	TAILQ_CONCAT(&e->ready_flows, &later, ready);
+	return left == 0;
+}
+
+bool
+source_turn(struct engine *e)
+{
+	source_give_all(e);
+	return pump_all(e);
+}
+
+/* --- clearing --- */
+
+static void
+record(struct source_flow *f)
+{
+	struct engine *e = f->source->engine;
+	uint64_t upto = f->flow->processed;
+	int64_t ticket;
+
+	/* This node itself as a target has written its row before it acknowledged. */
+	if (f->flow->node == e->self)
+		f->recorded_put = f->flow->recorded_seq = upto;
+	if (upto <= f->recorded_put || order_reserve(&e->order) != 0)
+		return;
+	ticket = store_put_processed(
+	    e->store, &f->source->row.stream_id, e->self, f->flow->node, f->recorded_put + 1, upto);
+	if (ticket < 0)
+		return;
+	f->recorded_put = upto;
+	order_add(&e->order, (uint64_t)ticket, ORDER_RECORDED, f->flow, upto);
+}
+
+static void
+clear(struct source *s)
+{
+	struct engine *e = s->engine;
+	uint64_t upto = s->stream->committed_seq;
+
+	if (s->ended)
+		return; /* the row that ends it is the last that is written */
+	for (size_t i = 0; i < s->stream->flow_count; i++)
+		record(&s->flows[i]);
+	if (upto > s->cleared_seq && store_put_outbox_clear(e->store, &s->row.stream_id, upto) > 0)
+		s->cleared_seq = upto;
+}
+
+void
+source_on_clear_timer(void *arg)
+{
+	clear(arg);
+}
+
+/* Progress is written late and in one go: after a crash the targets know better anyway. */
+void
+source_progressed(struct source *s)
+{
+	const struct stream *st = s->stream;
+	bool finish = st->state == STREAM_CLOSING && st->committed_seq >= st->close_seq;
+
+	if (finish || st->committed_seq - s->cleared_seq >= CLEAR_LAG_COUNT)
+		clear(s);
+	else if (s->clear.deadline.place == 0)
+		engine_at(s->engine, &s->clear, mono_add_ms(clock_mono(), CLEAR_IDLE_MS));
+}
+
+void
+source_finish(struct source *s)
+{
+	if (s->ended || !stream_finished(s->stream) || s->stream->durable_seq < s->stream->close_seq)
+		return;
+	if (source_put_row(s, STREAM_CLOSED) == 0)
+		s->ended = true;
+	else
+		engine_at(s->engine, &s->flows[0].timed, mono_add_ms(clock_mono(), CLEAR_IDLE_MS));
+}
