@@ -224,7 +224,8 @@ call_finish(struct call *c, enum grpc_status status, const char *message)
 		return;
 	call_end(c, status);
 	if (status != GRPC_OK)
-		log_debug("%s ended with %s: %s", c->method->path, grpc_status_name(status), message);
+		log_at(LOG_DEBUG, &(struct log_ctx){.peer = c->peer}, "%s ended with %s: %s", c->method->path,
+		    grpc_status_name(status), message);
 	c->front->finish(c, status, message);
 }
 
@@ -247,6 +248,19 @@ call_hold(struct call *c, bool hold)
 		return;
 	c->held = hold;
 	c->front->hold(c, hold);
+}
+
+void
+call_drained(struct call *c)
+{
+	if (c->method != NULL && !c->ended && c->method->ops->drained != NULL)
+		c->method->ops->drained(c);
+}
+
+bool
+call_full(const struct call *c)
+{
+	return c->front->full(c);
 }
 
 size_t

@@ -18,6 +18,7 @@
 #include "common/base/mono.h"
 #include "common/base/must.h"
 #include "gatewayd/backend.h"
+#include "gatewayd/core/credit.h"
 #include "gatewayd/core/deadline.h"
 #include "gatewayd/core/grpc_status.h"
 #include "gatewayd/method.h"
@@ -34,6 +35,8 @@ struct call_front {
 	void (*hold)(struct call *c, bool hold);
 	/* Response bytes that the client has not taken. */
 	size_t (*queued)(const struct call *c);
+	/* More of them than is good; call_drained() follows when they are few again. */
+	bool (*full)(const struct call *c);
 };
 
 struct call {
@@ -42,6 +45,9 @@ struct call {
 	const struct method *method; /* NULL: not started */
 	void *state;                 /* of the work, freed by its ended() */
 	struct request request;      /* of relays */
+	struct credit credit;        /* of subscriptions */
+	unsigned held_by;            /* of relays: why the call is held */
+	const char *peer;            /* who calls, for logs; borrowed from the front-end */
 	struct deadline deadline;
 	struct mono started;
 	unsigned message_count; /* request messages */
@@ -71,6 +77,8 @@ bool call_ready(const struct call *c);
 void call_message(struct call *c, const void *data, size_t len);
 /* The client has sent all its messages.  May end the call. */
 void call_half_close(struct call *c);
+/* The client has taken what it had to, after full() was true. */
+void call_drained(struct call *c);
 /* The client went away or gave up; the front-end is not called back. */
 void call_cancel(struct call *c);
 
@@ -83,5 +91,6 @@ void call_fail(struct call *c, enum grpc_status status, const char *fmt, ...)
 /* Stops or resumes request messages. */
 void call_hold(struct call *c, bool hold);
 size_t call_queued(const struct call *c);
+bool call_full(const struct call *c);
 
 #endif

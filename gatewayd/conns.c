@@ -348,6 +348,8 @@ conn_open(struct conn *c)
 	    .gw = c->all->gw, .who = &c->who, .peer = c->peer, .wake = on_wake, .arg = c};
 
 	c->state = CONN_OPEN;
+	log_at(LOG_DEBUG, &(struct log_ctx){.peer = c->peer}, "API connection of %s",
+	    c->who.kind == PRINCIPAL_NONE ? "somebody without a certificate" : c->who.name);
 	if ((c->h2 = h2_new(&owner)) == NULL) {
 		conn_refuse(c, REFUSED_FULL, "out of memory");
 		return;

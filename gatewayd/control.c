@@ -175,8 +175,21 @@ front_queued(const struct call *c)
 	return channel_queued_bytes(cc->peer->ch);
 }
 
-static const struct call_front front = {
-    .send = front_send, .finish = front_finish, .hold = front_hold, .queued = front_queued};
+static bool
+front_full(const struct call *c)
+{
+	const struct control_call *cc =
+	    (const struct control_call *)(const void *)((const char *)c -
+							offsetof(struct control_call, call));
+
+	return channel_full(cc->peer->ch);
+}
+
+static const struct call_front front = {.send = front_send,
+    .finish = front_finish,
+    .hold = front_hold,
+    .queued = front_queued,
+    .full = front_full};
 
 /* --- what meshctl sends --- */
 
@@ -227,6 +240,7 @@ static void
 call_begin(struct control_call *cc, const struct method *m, const uint8_t *data, size_t len)
 {
 	cc->busy = true;
+	cc->call.peer = channel_peer(cc->peer->ch);
 	call_start(&cc->call, cc->peer->ctl->gw, &front, m, -1);
 	if (!cc->call.ended)
 		call_message(&cc->call, data, len);
@@ -328,6 +342,20 @@ on_up(void *ctx, struct channel *ch)
 	return 0;
 }
 
+/* The client has taken answers: its calls may get more. */
+static void
+on_drain(void *ctx, struct channel *ch)
+{
+	struct control_peer *p = channel_data(ch);
+	struct control_call *cc, *next;
+
+	(void)ctx;
+	for (cc = p != NULL ? LIST_FIRST(&p->calls) : NULL; cc != NULL; cc = next) {
+		next = LIST_NEXT(cc, entry);
+		call_drained(&cc->call);
+	}
+}
+
 static void
 peer_free(struct control_peer *p)
 {
@@ -365,6 +393,7 @@ control_new(struct gateway *gw, int listen_fd)
 	    .handler_count = sizeof(control_handlers) / sizeof(control_handlers[0]),
 	    .on_up = on_up,
 	    .on_down = on_down,
+	    .on_drain = on_drain,
 	    .ctx = ctl,
 	};
 	/* Root and gatewayd's own user may connect: no others are allowed here. */

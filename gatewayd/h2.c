@@ -111,8 +111,18 @@ front_queued(const struct call *c)
 	return buf_left(&s->out);
 }
 
-static const struct call_front front = {
-    .send = front_send, .finish = front_finish, .hold = front_hold, .queued = front_queued};
+static bool
+front_full(const struct call *c)
+{
+	return ((const struct h2_stream *)(const void *)((const char *)c - offsetof(struct h2_stream, call)))
+	    ->full;
+}
+
+static const struct call_front front = {.send = front_send,
+    .finish = front_finish,
+    .hold = front_hold,
+    .queued = front_queued,
+    .full = front_full};
 
 /* --- what nghttp2 calls --- */
 
@@ -161,6 +171,7 @@ headers_complete(struct h2 *h, struct h2_stream *s)
 		h2_reply_finish(s, r->reject, r->reject_text);
 	} else {
 		grpc_frame_init(&s->frame, h->owner.gw->limits.message_max_bytes);
+		s->call.peer = h->owner.peer;
 		call_start(&s->call, h->owner.gw, &front, r->method, r->timeout_us);
 	}
 	mem_free(r);

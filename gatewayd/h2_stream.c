@@ -186,6 +186,7 @@ h2_stream_send(struct h2_stream *s, const void *data, size_t len)
 	if (len > 0)
 		memcpy(p + GRPC_PREFIX_BYTES, data, len);
 	buf_commit(&s->out, GRPC_PREFIX_BYTES + len);
+	s->full = s->full || buf_left(&s->out) > CALL_QUEUE_HIGH_BYTES;
 	return gateway_memory(
 	    s->call.gw, &s->accounted, grpc_frame_memory(&s->frame) + s->in.cap + s->out.cap);
 }
@@ -194,6 +195,10 @@ void
 h2_stream_sent(struct h2_stream *s, size_t len)
 {
 	MUST(buf_skip(&s->out, len) == 0);
+	if (s->full && buf_left(&s->out) <= CALL_QUEUE_LOW_BYTES) {
+		s->full = false;
+		call_drained(&s->call);
+	}
 	if (buf_left(&s->out) > 0)
 		return;
 	if (s->out.cap <= GRPC_FRAME_KEEP_BYTES) {

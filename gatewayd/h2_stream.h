@@ -47,6 +47,7 @@ struct h2_stream {
 	bool remote_closed; /* the client has sent END_STREAM */
 	bool responded;     /* response headers are submitted */
 	bool deferred;      /* nghttp2 waits for resume_data */
+	bool full;          /* out passed CALL_QUEUE_HIGH_BYTES, and has not come down to the low mark */
 	bool finished;      /* the status is known */
 	bool reset;         /* RST_STREAM was submitted, or the stream is being freed */
 	enum grpc_status status;

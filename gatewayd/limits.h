@@ -12,9 +12,12 @@ enum {
 	 * with RESOURCE_EXHAUSTED. */
 	MEMORY_MAX_BYTES = 512 * 1024 * 1024,
 
-	/* Answers of one call that its client has not taken: RESOURCE_EXHAUSTED above.  Room for four of
-	 * the largest messages; a subscription's window (proto/mesh.proto) should stay below it. */
+	/* Answers of one call that its client has not taken: RESOURCE_EXHAUSTED above.  Room for what a
+	 * subscription's window (core/credit.h) lets through when messages suddenly become large. */
 	CALL_QUEUE_MAX_BYTES = 32 * 1024 * 1024,
+	/* Above the high mark no more of a subscription's window is passed on, until the low one. */
+	CALL_QUEUE_HIGH_BYTES = 4 * 1024 * 1024,
+	CALL_QUEUE_LOW_BYTES = 1024 * 1024,
 	/* Events that a WatchMeshEvents call may lag behind, in bytes: RESOURCE_EXHAUSTED above. */
 	WATCH_QUEUE_MAX_BYTES = 1024 * 1024,
 	/* Request messages of a meshctl call that came before HOLD was seen: RESOURCE_EXHAUSTED above. */

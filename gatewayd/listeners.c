@@ -9,12 +9,14 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/base/err.h"
 #include "common/base/mem.h"
 #include "common/os/channel.h"
 #include "common/os/conf.h"
+#include "common/os/daemon.h"
 #include "common/os/log.h"
 #include "common/os/loop.h"
 #include "gatewayd/conns.h"
@@ -55,14 +57,17 @@ listener_add(struct listeners *ls, int fd, bool local)
 static int
 tcp_bind(const struct addrinfo *ai)
 {
-	int on = 1, off = 0, fd;
+	bool any =
+	    ai->ai_family == AF_INET6 &&
+	    IN6_IS_ADDR_UNSPECIFIED(&((const struct sockaddr_in6 *)(const void *)ai->ai_addr)->sin6_addr);
+	int on = 1, only = !any, fd;
 
 	fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd == -1)
 		return -1;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	if (ai->ai_family == AF_INET6)
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof(only));
 	/* Inherited by what is accepted. */
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	if (bind(fd, ai->ai_addr, ai->ai_addrlen) == 0 && listen(fd, LISTEN_BACKLOG) == 0)
@@ -88,28 +93,64 @@ address_split(const char *text, char host[ADDRESS_SIZE], const char **port)
 	snprintf(host, ADDRESS_SIZE, "%.*s", (int)len, text);
 }
 
+/* Binds every address of the list, of one family or (AF_UNSPEC) of all; how many. */
+static int
+tcp_bind_all(struct listeners *ls, const struct addrinfo *list, int family)
+{
+	int count = 0, fd;
+
+	for (const struct addrinfo *ai = list; ai != NULL; ai = ai->ai_next) {
+		if (family != AF_UNSPEC && ai->ai_family != family)
+			continue;
+		if ((fd = tcp_bind(ai)) != -1 && listener_add(ls, fd, false) == 0)
+			count++;
+	}
+	return count;
+}
+
 static int
 tcp_open(struct listeners *ls, const char *address)
 {
 	struct addrinfo hints = {.ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM}, *list;
 	char host[ADDRESS_SIZE];
 	const char *port;
-	int rc, fd = -1;
+	bool any;
+	int rc;
 
 	address_split(address, host, &port);
-	rc = getaddrinfo(strcmp(host, "*") == 0 ? NULL : host, port, &hints, &list);
+	any = strcmp(host, "*") == 0;
+	rc = getaddrinfo(any ? NULL : host, port, &hints, &list);
 	if (rc != 0) {
 		log_error("listen %s: %s", address, gai_strerror(rc));
 		return ERR_IO;
 	}
-	for (struct addrinfo *ai = list; ai != NULL && fd == -1; ai = ai->ai_next)
-		fd = tcp_bind(ai);
+	/* An IPv6 socket for "*" takes IPv4 as well. */
+	rc = tcp_bind_all(ls, list, any ? AF_INET6 : AF_UNSPEC);
+	if (rc == 0 && any)
+		rc = tcp_bind_all(ls, list, AF_INET);
 	freeaddrinfo(list);
-	if (fd == -1) {
-		log_error("listen %s: %s", address, strerror(errno));
-		return ERR_IO;
-	}
-	return listener_add(ls, fd, false);
+	if (rc > 0)
+		return 0;
+	log_error("listen %s: %s", address, strerror(errno));
+	return ERR_IO;
+}
+
+/* Started by root, the socket belongs to the daemon's user and to the group of its directory: whoever is
+ * in that may call. */
+static int
+local_own(const struct listeners *ls, const char *path)
+{
+	char dir[ADDRESS_SIZE];
+	struct stat st;
+	size_t len = (size_t)(strrchr(path, '/') - path);
+
+	if (geteuid() != 0)
+		return 0;
+	snprintf(dir, sizeof(dir), "%.*s", (int)(len > 0 ? len : 1), path);
+	if (stat(dir, &st) == 0 && chown(path, daemon_user(ls->gw->daemon, "gatewayd"), st.st_gid) == 0)
+		return 0;
+	log_error("grpc-socket %s: its owner can't be set: %s", path, strerror(errno));
+	return ERR_IO;
 }
 
 static int
@@ -119,6 +160,10 @@ local_open(struct listeners *ls, const char *path)
 
 	if (fd < 0) {
 		log_error("grpc-socket %s: %s", path, strerror(errno));
+		return ERR_IO;
+	}
+	if (local_own(ls, path) != 0) {
+		close(fd);
 		return ERR_IO;
 	}
 	return listener_add(ls, fd, true);

@@ -38,6 +38,7 @@ static const struct method methods[] = {
 	.client_stream = true,
 	.server_stream = true,
 	.endless = true,
+	.credit = true,
 	.auth = METHOD_CLIENT,
 	.ops = &relay_ops,
 	.msg_first = GC_SUBSCRIBE,

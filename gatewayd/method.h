@@ -19,6 +19,8 @@ struct call_ops {
 	void (*message)(struct call *c, const uint8_t *data, size_t len);
 	/* The client sends no more; may be NULL. */
 	void (*half_close)(struct call *c);
+	/* The client has taken answers that call_full() was about; may be NULL. */
+	void (*drained)(struct call *c);
 	/* The call is over, whoever ended it: give up what is in flight, free c->state.  May be NULL. */
 	void (*ended)(struct call *c);
 };
@@ -31,6 +33,7 @@ enum method_auth {
 struct method {
 	const char *path; /* "/mesh.v1.MeshService/GetMeshStatus" */
 	bool client_stream, server_stream;
+	bool credit;  /* the client grants a window (StreamSelector.window) */
 	bool endless; /* goes on until the client ends it */
 	enum method_auth auth;
 	const struct call_ops *ops;

@@ -6,12 +6,17 @@
  */
 #include "gatewayd/relay.h"
 
+#include "common/base/buf.h"
 #include "common/base/err.h"
 #include "gatewayd/call.h"
+#include "gatewayd/core/wire.h"
 #include "gatewayd/gateway.h"
+#include "proto/mesh.pb.h"
 
-/* c->state is one of these two bits of why a call is held; no memory is behind it. */
+/* Bits of c->held_by. */
 enum { HELD_BY_SIBLING = 1, HELD_BY_CHANNEL = 2 };
+
+enum { WINDOW_BYTES_MAX = 16 }; /* of an encoded window that only has messages */
 
 static struct call *
 call_of(struct request *r)
@@ -20,14 +25,88 @@ call_of(struct request *r)
 }
 
 static void
-hold_set(struct call *c, uintptr_t bit, bool on)
+hold_set(struct call *c, unsigned bit, bool on)
 {
-	uintptr_t bits = (uintptr_t)c->state;
-
-	bits = on ? bits | bit : bits & ~bit;
-	c->state = (void *)bits;
-	call_hold(c, bits != 0);
+	c->held_by = on ? c->held_by | bit : c->held_by & ~bit;
+	call_hold(c, c->held_by != 0);
 }
+
+static void
+relay_refused(struct call *c, int rc)
+{
+	switch (rc) {
+	case ERR_UNAVAIL:
+		call_fail(c, GRPC_UNAVAILABLE, "consensusd is not running on this node; try again");
+		break;
+	case ERR_FULL:
+		call_fail(c, GRPC_RESOURCE_EXHAUSTED,
+		    "consensusd is not keeping up: too much waits for it; try again");
+		break;
+	default:
+		call_fail(c, GRPC_RESOURCE_EXHAUSTED, "gatewayd: %s", err_text(rc));
+	}
+}
+
+/* --- the window of a subscription --- */
+
+/* Appends a window of so many messages, also 0: in a merge of two the later one wins, and bytes stay. */
+static int
+window_put(struct buf *b, int64_t messages)
+{
+	uint8_t mem[WINDOW_BYTES_MAX];
+	struct buf w;
+	int rc;
+
+	buf_init_fixed(&w, mem, sizeof(mem));
+	rc = buf_put_u8(&w, mesh_v1_WindowUpdate_messages_tag << 3 | WIRE_VARINT);
+	if (rc == 0)
+		rc = wire_put_number(&w, (uint64_t)messages);
+	return rc != 0 ? rc
+		       : wire_put_bytes(b, mesh_v1_StreamSelector_window_tag, buf_head(&w), buf_left(&w));
+}
+
+/* If the selector has a window: copies it to b with what is passed on of it, and is 1.  Else 0. */
+static int
+window_limit(struct call *c, struct buf *b, const uint8_t *data, size_t len)
+{
+	const uint8_t *window;
+	uint64_t messages;
+	size_t window_len;
+	int rc = wire_find_bytes(data, len, mesh_v1_StreamSelector_window_tag, &window, &window_len);
+
+	if (rc == 1)
+		rc = wire_find_varint(window, window_len, mesh_v1_WindowUpdate_messages_tag, &messages);
+	else
+		return rc;
+	/* What is wrong is passed on as it is: consensusd says what. */
+	if (rc < 0 || (int64_t)messages < 0)
+		return 0;
+	rc = buf_put_bytes(b, data, len);
+	if (rc == 0)
+		rc = window_put(b, credit_grant(&c->credit, (int64_t)messages));
+	return rc == 0 ? 1 : rc;
+}
+
+/* Passes on what is owed, if the client keeps up. */
+static void
+window_refill(struct call *c)
+{
+	uint8_t mem[2 * WINDOW_BYTES_MAX];
+	struct buf b;
+	int64_t n;
+	int rc;
+
+	if (!c->credit.granted || call_full(c) || (n = credit_refill(&c->credit)) == 0)
+		return;
+	buf_init_fixed(&b, mem, sizeof(mem));
+	rc = window_put(&b, n);
+	if (rc == 0)
+		rc = backend_more(&c->request, c->method->msg_more, buf_head(&b), buf_left(&b));
+	if (rc != 0)
+		relay_refused(c, rc);
+}
+
+/* --- answers --- */
 
 static void
 relay_reply(struct request *r, const uint8_t *data, size_t len)
@@ -41,7 +120,12 @@ relay_reply(struct request *r, const uint8_t *data, size_t len)
 static void
 relay_item(struct request *r, const uint8_t *data, size_t len)
 {
-	call_send(call_of(r), data, len);
+	struct call *c = call_of(r);
+
+	if (!call_send(c, data, len) || !c->method->credit)
+		return;
+	credit_use(&c->credit, len);
+	window_refill(c);
 }
 
 static void
@@ -85,37 +169,51 @@ static const struct request_ops request_ops = {
     .drained = relay_drained,
 };
 
-static void
-relay_refused(struct call *c, int rc)
+/* --- requests --- */
+
+/* Sends a message, the first one of the call as a new request. */
+static int
+relay_send(struct call *c, const uint8_t *data, size_t len)
 {
-	switch (rc) {
-	case ERR_UNAVAIL:
-		call_fail(c, GRPC_UNAVAILABLE, "consensusd is not running on this node; try again");
-		break;
-	case ERR_FULL:
-		call_fail(c, GRPC_RESOURCE_EXHAUSTED,
-		    "consensusd is not keeping up: too much waits for it; try again");
-		break;
-	default:
-		call_fail(c, GRPC_RESOURCE_EXHAUSTED, "gatewayd: %s", err_text(rc));
-	}
+	struct backend *b = &c->gw->backends[BACKEND_CONSENSUS];
+
+	if (c->message_count > 1)
+		return backend_more(&c->request, c->method->msg_more, data, len);
+	return backend_request(b, &c->request, &request_ops, c->method->msg_first, data, len);
+}
+
+static int
+selector_send(struct call *c, const uint8_t *data, size_t len)
+{
+	struct buf b;
+	int rc;
+
+	buf_init(&b, len + 2 * WINDOW_BYTES_MAX);
+	rc = window_limit(c, &b, data, len);
+	if (rc == 1)
+		rc = relay_send(c, buf_head(&b), buf_left(&b));
+	else if (rc == 0)
+		rc = relay_send(c, data, len);
+	buf_fini(&b);
+	return rc;
 }
 
 static void
 relay_message(struct call *c, const uint8_t *data, size_t len)
 {
 	struct backend *b = &c->gw->backends[BACKEND_CONSENSUS];
-	bool first = c->message_count == 1;
+	size_t max = method_max_bytes(c->method, c->message_count == 1);
 	int rc;
 
-	if (len > method_max_bytes(c->method, first)) {
+	if (c->method->credit)
+		max -= 2 * WINDOW_BYTES_MAX;
+	if (len > max) {
 		call_fail(c, GRPC_RESOURCE_EXHAUSTED,
-		    "a request message of %s may have %zu bytes, this one has %zu", c->method->path,
-		    method_max_bytes(c->method, first), len);
+		    "a request message of %s may have %zu bytes, this one has %zu", c->method->path, max,
+		    len);
 		return;
 	}
-	rc = first ? backend_request(b, &c->request, &request_ops, c->method->msg_first, data, len)
-		   : backend_more(&c->request, c->method->msg_more, data, len);
+	rc = c->method->credit ? selector_send(c, data, len) : relay_send(c, data, len);
 	if (rc != 0) {
 		relay_refused(c, rc);
 		return;
@@ -155,5 +253,6 @@ relay_ended(struct call *c)
 const struct call_ops relay_ops = {
     .message = relay_message,
     .half_close = relay_half_close,
+    .drained = window_refill,
     .ended = relay_ended,
 };

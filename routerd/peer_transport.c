@@ -140,10 +140,17 @@ peer_transport_send(struct routerd *d, uint64_t neighbour, const uint8_t *payloa
 	    .payload_len = (uint32_t)len,
 	};
 
+	int err;
+
 	buf_init_fixed(&b, mem, sizeof(mem));
-	if (channel_full(d->transport) || buf_put_u64(&b, neighbour) != 0 || frame_encode(&f, &b) != 0 ||
-	    channel_send(d->transport, RT_FRAME_OUT, 0, buf_head(&b), buf_left(&b)) != 0)
-		metric_inc(&frames_dropped);
+	if ((err = buf_put_u64(&b, neighbour)) == 0 && (err = frame_encode(&f, &b)) == 0)
+		err = channel_full(d->transport)
+			  ? ERR_FULL
+			  : channel_send(d->transport, RT_FRAME_OUT, 0, buf_head(&b), buf_left(&b));
+	if (err == 0)
+		return;
+	metric_inc(&frames_dropped);
+	log_debug("could not pass a link-state frame to transportd: %s", err_text(err));
 }
 
 int

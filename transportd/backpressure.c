@@ -62,12 +62,13 @@ backpressure_queued(struct link *l, uint64_t dst)
 void
 backpressure_drained(struct link *l)
 {
-	if (l->source_paused && !txq_high(&l->q))
+	/* A queue that shrinks has a right to another pause. */
+	if (!txq_high(&l->q)) {
 		resume_source(l);
-	if (!txq_low(&l->q))
-		return;
-	l->source_pause_spent = false;
-	release_held(l);
+		l->source_pause_spent = false;
+	}
+	if (txq_low(&l->q))
+		release_held(l);
 }
 
 void

@@ -121,8 +121,8 @@ wire_find_varint(const uint8_t *data, size_t len, uint32_t number, uint64_t *out
 	return rc;
 }
 
-static int
-varint_put(struct buf *b, uint64_t v)
+int
+wire_put_number(struct buf *b, uint64_t v)
 {
 	uint8_t tmp[VARINT_BYTES_MAX];
 	size_t n = 0;
@@ -137,9 +137,9 @@ varint_put(struct buf *b, uint64_t v)
 int
 wire_put_head(struct buf *b, uint32_t number, size_t len)
 {
-	int rc = varint_put(b, (uint64_t)number << 3 | WIRE_BYTES);
+	int rc = wire_put_number(b, (uint64_t)number << 3 | WIRE_BYTES);
 
-	return rc != 0 ? rc : varint_put(b, len);
+	return rc != 0 ? rc : wire_put_number(b, len);
 }
 
 int
@@ -163,6 +163,6 @@ wire_put_varint(struct buf *b, uint32_t number, uint64_t value)
 
 	if (value == 0)
 		return 0;
-	rc = varint_put(b, (uint64_t)number << 3 | WIRE_VARINT);
-	return rc != 0 ? rc : varint_put(b, value);
+	rc = wire_put_number(b, (uint64_t)number << 3 | WIRE_VARINT);
+	return rc != 0 ? rc : wire_put_number(b, value);
 }

@@ -34,6 +34,8 @@ int wire_find_varint(const uint8_t *data, size_t len, uint32_t number, uint64_t 
 int wire_put_bytes(struct buf *b, uint32_t number, const void *data, size_t len) MUST_USE;
 int wire_put_str(struct buf *b, uint32_t number, const char *text) MUST_USE;  /* an empty one is left out */
 int wire_put_varint(struct buf *b, uint32_t number, uint64_t value) MUST_USE; /* 0 is left out */
+/* A number without a tag. */
+int wire_put_number(struct buf *b, uint64_t value) MUST_USE;
 /* The head of a BYTES field whose len bytes the caller puts next. */
 int wire_put_head(struct buf *b, uint32_t number, size_t len) MUST_USE;
 

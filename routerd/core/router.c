@@ -325,8 +325,10 @@ router_step(struct router *r, struct mono now)
 		paths_want(r, now, false);
 	paths_step(r, now);
 	originate_if_due(r, now);
-	exchange_check(r, now);
-	exchange_step(r, now);
+	if (r->identified) { /* before, there is no name to speak under */
+		exchange_check(r, now);
+		exchange_step(r, now);
+	}
 }
 
 struct mono
@@ -338,7 +340,7 @@ router_next(struct router *r)
 		next = mono_min(next, mono_add_us(r->origin.made, SIGN_TIMEOUT_US));
 	else if (r->signer)
 		next = mono_min(next, originate_at(r));
-	return mono_min(next, exchange_next(r));
+	return r->identified ? mono_min(next, exchange_next(r)) : next;
 }
 
 /* --- to look at --- */

@@ -35,6 +35,7 @@
 #include "common/os/log.h"
 #include "common/os/loop.h"
 #include "proto/ipc.pb.h"
+#include "proto/mesh.pb.h"
 #include "proto/messages.h"
 #include "proto/pb.h"
 
@@ -51,13 +52,20 @@ struct rig_node {
 	uint64_t incarnation;
 	uint16_t port;
 	pid_t pid;
-	struct channel *consensus, *router;
-	struct channel_conf consensus_conf, router_conf;
+	struct channel *consensus, *router, *gateway;
+	struct channel_conf consensus_conf, router_conf, gateway_conf;
 	bool consensus_up, router_up;
+	/* What transportd answers and tells gatewayd: the last of each, and how many. */
+	mesh_v1_NodeStatus status;
+	mesh_v1_LinkInfo link_info;
+	char *metrics;
+	unsigned replies, items, dones, events;
+	mesh_v1_MeshEvent event;
 	bool refuse_to_sign;
 	uint64_t links[RIG_LINKS_MAX];
 	size_t link_count;
 	unsigned link_ups, link_downs;
+	unsigned routes; /* given to it, all to different destinations */
 	mesh_ipc_Link last_link;
 	unsigned holds, releases;
 	uint64_t frames, frame_bytes;
@@ -369,6 +377,78 @@ static channel_handler *const rig_router_handlers[] = {
     [RT_FRAME_IN] = rig_on_frame_in,
 };
 
+enum { RIG_ASK_STATUS = 1, RIG_ASK_METRICS = 2 };
+
+static inline int
+rig_on_reply(void *ctx, struct channel *ch, struct imsg *m)
+{
+	struct rig_node *n = ctx;
+
+	(void)ch;
+	n->replies++;
+	if (m->peerid == RIG_ASK_METRICS) {
+		free(n->metrics);
+		n->metrics = strndup((const char *)m->body, m->len);
+		return 0;
+	}
+	RIG_MUST(pb_unpack(m->body, m->len, mesh_v1_NodeStatus_fields, &n->status) == 0);
+	return 0;
+}
+
+static inline int
+rig_on_item(void *ctx, struct channel *ch, struct imsg *m)
+{
+	struct rig_node *n = ctx;
+
+	(void)ch;
+	n->items++;
+	RIG_MUST(pb_unpack(m->body, m->len, mesh_v1_LinkInfo_fields, &n->link_info) == 0);
+	return 0;
+}
+
+static inline int
+rig_on_done(void *ctx, struct channel *ch, struct imsg *m)
+{
+	(void)ch;
+	(void)m;
+	((struct rig_node *)ctx)->dones++;
+	return 0;
+}
+
+static inline int
+rig_on_event(void *ctx, struct channel *ch, struct imsg *m)
+{
+	struct rig_node *n = ctx;
+
+	(void)ch;
+	n->events++;
+	RIG_MUST(pb_unpack(m->body, m->len, mesh_v1_MeshEvent_fields, &n->event) == 0);
+	return 0;
+}
+
+static channel_handler *const rig_gateway_handlers[] = {
+    [GT_REPLY] = rig_on_reply,
+    [GT_ITEM] = rig_on_item,
+    [GT_DONE] = rig_on_done,
+    [GT_EVENT] = rig_on_event,
+};
+
+static inline int
+rig_gateway_up(void *ctx, struct channel *ch)
+{
+	(void)ctx;
+	(void)ch;
+	return 0;
+}
+
+static inline void
+rig_gateway_down(void *ctx, struct channel *ch, int err)
+{
+	(void)ctx;
+	(void)ch;
+	(void)err;
+}
+
 /* --- the loop --- */
 
 static inline void
@@ -558,9 +638,28 @@ rig_connect_router(struct rig_node *n)
 }
 
 static inline void
+rig_connect_gateway(struct rig_node *n)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/transportd.sock", n->dir);
+	n->gateway_conf = (struct channel_conf){
+	    .edge = &edge_gateway_transport,
+	    .handlers = rig_gateway_handlers,
+	    .handler_count = sizeof(rig_gateway_handlers) / sizeof(rig_gateway_handlers[0]),
+	    .on_up = rig_gateway_up,
+	    .on_down = rig_gateway_down,
+	    .ctx = n,
+	};
+	n->gateway = channel_connect(n->rig->loop, path, "gatewayd", &n->gateway_conf);
+	RIG_MUST(n->gateway != NULL);
+}
+
+static inline void
 rig_start(struct rig_node *n)
 {
 	rig_spawn(n);
+	rig_connect_gateway(n);
 	rig_connect_consensus(n);
 	rig_connect_router(n);
 }
@@ -597,6 +696,8 @@ rig_fini(struct rig *r)
 		RIG_MUST(rig_kill(&r->nodes[i], SIGTERM) == 0);
 		channel_free(r->nodes[i].consensus);
 		channel_free(r->nodes[i].router);
+		channel_free(r->nodes[i].gateway);
+		free(r->nodes[i].metrics);
 		crypto_key_free(r->nodes[i].key);
 	}
 	loop_timer_free(r->tick);
@@ -624,6 +725,28 @@ rig_route(struct rig_node *n, uint64_t dst, const uint64_t *hops, size_t hop_cou
 	r.paths[0].hops_count = (pb_size_t)hop_count;
 	memcpy(r.paths[0].hops, hops, hop_count * sizeof(hops[0]));
 	RIG_MUST(rig_send_pb(n->router, RT_FIB_ROUTE, mesh_ipc_FibRoute_fields, &r) == 0);
+	n->routes++;
+}
+
+static inline bool
+rig_has_routes(void *arg)
+{
+	struct rig_node *n = arg;
+	unsigned links, destinations = 0;
+
+	(void)sscanf(n->status.daemons[0].detail, "%u links, %u destinations", &links, &destinations);
+	if (n->status.daemons_count != 0 && destinations >= n->routes)
+		return true;
+	if (channel_up(n->gateway))
+		RIG_MUST(channel_send(n->gateway, GT_NODE_STATUS, RIG_ASK_STATUS, NULL, 0) == 0);
+	return false;
+}
+
+/* Until the routes that were given to a node are in its table: siblings' messages have no common order. */
+static inline bool
+rig_wait_routes(struct rig_node *n)
+{
+	return rig_wait(n->rig, rig_has_routes, n, RIG_WAIT_MS);
 }
 
 /* --- what consensusd would do --- */

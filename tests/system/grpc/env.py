@@ -111,6 +111,8 @@ class Gateway:
 
     def conf_write(self, extra=None):
         lines = self.extra if extra is None else extra
+        if "log-level" not in lines:
+            lines += "\n\tlog-level debug"
         if "drain-timeout" not in lines:
             lines += "\n\tdrain-timeout 500ms"
         user = os.environ.get("MESH_TEST_USER", "root" if os.getuid() == 0 else "nobody")
@@ -128,7 +130,6 @@ gatewayd {{
 	tls-key "{self.server[1]}"
 	client-ca "{self.ca.cert}"
 	token-file "{self.tokens}"
-	log-level debug
 	{lines}
 }}
 """)

@@ -385,6 +385,54 @@ test_check_mode_wants_a_schema(void **state)
 	user_free(u);
 }
 
+/* Memory that runs out at any point of a start, or of a put, is an error that can be tried again. */
+static void
+test_failing_allocations(void **state)
+{
+	const struct store_callbacks cb = {
+	    on_ready, on_lost, on_durable, on_load_stream, on_load_offset, on_fatal, NULL};
+	const struct store_conf conf = {.conninfo = server.conninfo,
+	    .user = "mesh",
+	    .sql_dir_fd = -1,
+	    .memory_max = 1 << 20,
+	    .node_id = NODE};
+	struct user *u = user_ready();
+	struct store_stream row = stream_row(40);
+	struct batch *b = batch_make(40, 1, 1, 1);
+	struct store *s = NULL;
+
+	(void)state;
+	for (unsigned long n = 1; s == NULL; n++) {
+		assert_true(n < 50);
+		mem_fail_at(n);
+		s = store_new(u->loop, &conf, &cb);
+		mem_fail_at(0);
+	}
+	store_free(s);
+	for (int64_t n = 1, ticket = ERR_NOMEM; ticket < 0; n++) {
+		mem_fail_at((unsigned long)n);
+		ticket = store_put_stream(u->store, &row);
+		mem_fail_at(0);
+		assert_true(n < 10 && (ticket > 0 || ticket == ERR_NOMEM));
+	}
+	for (int64_t n = 1, ticket = ERR_NOMEM; ticket < 0; n++) {
+		mem_fail_at((unsigned long)n);
+		ticket = store_put_outbox(u->store, b);
+		mem_fail_at(0);
+		assert_true(n < 10 && (ticket > 0 || ticket == ERR_NOMEM));
+	}
+	batch_unref(b);
+	done(u, store_put_processed(u->store, &row.stream_id, NODE, OTHER_NODE, 1, 1));
+	/* While a flush is encoded: the connection is made anew. */
+	put_out(u, 40, 2, 1, 70000);
+	mem_fail_at(1);
+	wait_until(u, is_durable);
+	mem_fail_at(0);
+	read_box(u, STORE_OUTBOX, 40, 1, 1 << 20);
+	assert_int_equal(u->got_count, 2);
+	user_free(u);
+}
+
 int
 main(void)
 {
@@ -403,6 +451,7 @@ main(void)
 	    cmocka_unit_test(test_locked_table_is_a_stall),
 	    cmocka_unit_test(test_unsafe_server_is_refused),
 	    cmocka_unit_test(test_check_mode_wants_a_schema),
+	    cmocka_unit_test(test_failing_allocations),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

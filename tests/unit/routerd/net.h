@@ -214,6 +214,7 @@ net_op_send(void *arg, uint64_t neighbour, const uint8_t *payload, size_t len)
 {
 	struct net_node *n = arg;
 
+	assert_non_null(router_self(n->router));
 	n->net->frames++;
 	net_trace(n->net, n->index, 100, neighbour, net_mix(0, payload, len));
 	net_frame(n->net, n->index, net_index(neighbour), payload, len);

@@ -233,6 +233,25 @@ test_restart_takes_no_link_down(void **state)
 }
 
 static void
+test_links_before_identity(void **state)
+{
+	(void)state;
+	line(3, 500);
+	net_run(&net, 10 * NET_SECOND);
+	net_kill(&net, 1);
+	net.nodes[1].router = router_new(&net.conf, &net_ops, &net.nodes[1], 1);
+	net_transport_up(&net, 1);
+	net_run(&net, 5 * NET_SECOND);
+	/* Nothing was said in nobody's name, and then it goes without waiting. */
+	net_signer_up(&net, 1);
+	net_run(&net, 20 * 1000);
+	net_check(&net);
+	net_run(&net, NET_SECOND);
+	net_check_equal(&net);
+	assert_int_equal(net.events[ROUTER_LINK_DOWN], 0);
+}
+
+static void
 test_restart_with_a_lower_incarnation(void **state)
 {
 	(void)state;
@@ -681,6 +700,7 @@ main(void)
 	    cmocka_unit_test_teardown(test_quiet_network_stays_quiet, teardown),
 	    cmocka_unit_test_teardown(test_routerd_restarts_with_nothing, teardown),
 	    cmocka_unit_test_teardown(test_restart_takes_no_link_down, teardown),
+	    cmocka_unit_test_teardown(test_links_before_identity, teardown),
 	    cmocka_unit_test_teardown(test_restart_with_a_lower_incarnation, teardown),
 	    cmocka_unit_test_teardown(test_whole_fib_waits_for_neighbours, teardown),
 	    cmocka_unit_test_teardown(test_transport_restart_gets_the_whole_fib, teardown),

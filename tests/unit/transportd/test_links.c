@@ -280,6 +280,56 @@ routerd_gets_a_snapshot(void **state)
 	rig_fini(&r);
 }
 
+static bool
+has_answers(void *arg)
+{
+	struct rig_node *n = arg;
+
+	return n->dones == 1 && n->replies == 2 && n->events == 2;
+}
+
+static void
+gatewayd_is_answered(void **state)
+{
+	char id[NODEID_TEXT_SIZE];
+	struct rig_node *a, *pair[2];
+	struct rig r;
+
+	(void)state;
+	pair_up(&r, "");
+	a = pair[0] = &r.nodes[0];
+	pair[1] = &r.nodes[1];
+	/* Now that gatewayd's channel is up for sure: down and up. */
+	assert_true(rig_wait_routes(a));
+	rig_kill(pair[1], SIGKILL);
+	assert_true(rig_wait(&r, not_linked, pair, RIG_WAIT_MS));
+	rig_spawn(pair[1]);
+	wait_link(&r, pair[0], pair[1]);
+	a->replies = 0;
+	assert_int_equal(channel_send(a->gateway, GT_LIST_LINKS, 9, NULL, 0), 0);
+	assert_int_equal(channel_send(a->gateway, GT_NODE_STATUS, RIG_ASK_STATUS, NULL, 0), 0);
+	assert_int_equal(channel_send(a->gateway, GT_METRICS, RIG_ASK_METRICS, NULL, 0), 0);
+	assert_true(rig_wait(&r, has_answers, a, RIG_WAIT_MS));
+	assert_int_equal(a->items, 1);
+	nodeid_format(id, a->id);
+	assert_string_equal(a->link_info.source_node_id, id);
+	nodeid_format(id, r.nodes[1].id);
+	assert_string_equal(a->link_info.target_node_id, id);
+	assert_string_equal(a->link_info.status, "up");
+	assert_true(a->link_info.has_detail);
+	assert_true(a->link_info.detail.dialled);
+	assert_non_null(strstr(a->link_info.detail.cipher, "TLSv1.3"));
+	assert_true(a->status.serving);
+	assert_string_equal(a->status.daemons[0].name, "transportd");
+	assert_string_equal(a->status.daemons[0].state, "running");
+	assert_int_equal(a->status.daemons[0].pid, a->pid);
+	assert_non_null(strstr(a->metrics, "\nmesh_links{daemon=\"transportd\"} 1\n"));
+	assert_non_null(strstr(a->metrics, "mesh_frames_dropped_total"));
+	assert_string_equal(a->event.event_type, "link_up");
+	assert_string_equal(a->event.metadata[0].value, id);
+	rig_fini(&r);
+}
+
 int
 main(void)
 {
@@ -294,6 +344,7 @@ main(void)
 	    cmocka_unit_test(consensusd_may_be_away),
 	    cmocka_unit_test(no_signature_no_link),
 	    cmocka_unit_test(routerd_gets_a_snapshot),
+	    cmocka_unit_test(gatewayd_is_answered),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

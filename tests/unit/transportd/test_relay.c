@@ -61,6 +61,9 @@ line_routes(struct line *l)
 	rig_route(l->c, l->a->id, c_to_a, 2);
 	rig_route(l->b, l->a->id, c_to_a + 1, 1);
 	rig_route(l->b, l->c->id, a_to_c + 1, 1);
+	assert_true(rig_wait_routes(l->a));
+	assert_true(rig_wait_routes(l->b));
+	assert_true(rig_wait_routes(l->c));
 }
 
 static void
@@ -211,6 +214,13 @@ a_relay_repairs_the_path(void **state)
 	rig_route(l.b, l.c->id, (uint64_t[]){d->id, l.c->id}, 2);
 	/* a believes in a neighbour of b that is not there. */
 	rig_route(l.a, l.c->id, (uint64_t[]){l.b->id, 4711, l.c->id}, 3);
+	/* The same destinations as before: one more tells that these have arrived. */
+	l.a->routes--;
+	l.b->routes--;
+	rig_route(l.a, d->id, (uint64_t[]){l.b->id, d->id}, 2);
+	rig_route(l.b, d->id, (uint64_t[]){d->id}, 1);
+	assert_true(rig_wait_routes(l.a));
+	assert_true(rig_wait_routes(l.b));
 	l.c->on_frame = keep_frame;
 	send_data(l.a, l.c->id, "repair me", 9);
 	wait_frames(&l.r, 1);
@@ -284,6 +294,7 @@ a_full_link_holds_its_source(void **state)
 	rig_start(b);
 	wait_link(&r, a, b);
 	rig_route(a, b->id, (uint64_t[]){b->id}, 1);
+	assert_true(rig_wait_routes(a));
 	b->on_frame = in_order;
 	memset(&flood, 0, sizeof(flood));
 	flood.from = a;
