@@ -12,7 +12,7 @@
 enum { EMPTY_BYTES = 12, HDR_BYTES = 20, ELEMENT_HDR_BYTES = 4 };
 
 int
-pg_array_begin(struct buf *out, enum pg_oid element, uint32_t count)
+pg_array_begin(struct buf *out, uint32_t element, uint32_t count)
 {
 	uint8_t *p;
 	size_t n = count > 0 ? HDR_BYTES : EMPTY_BYTES;
@@ -100,12 +100,25 @@ pg_array_next(struct pg_array *a, const uint8_t **data, size_t *len)
 	return 1;
 }
 
+size_t
+pg_array_ids_size(const struct batch *b)
+{
+	return HDR_BYTES + b->count * (size_t)(ELEMENT_HDR_BYTES + ULID_BYTES);
+}
+
+/* A record of the body without its message id is an element with its length. */
+size_t
+pg_array_payloads_size(const struct batch *b)
+{
+	return HDR_BYTES + b->body_len - b->count * (size_t)ULID_BYTES;
+}
+
 int
 pg_array_put_ids(struct buf *out, const struct batch *b)
 {
 	struct batch_iter it;
 	struct batch_record rec;
-	size_t n = b->count * (size_t)(ELEMENT_HDR_BYTES + ULID_BYTES);
+	size_t n = pg_array_ids_size(b) - HDR_BYTES;
 	uint8_t *p;
 	int err = pg_array_begin(out, PG_UUID, b->count);
 
@@ -128,8 +141,7 @@ pg_array_put_payloads(struct buf *out, const struct batch *b)
 {
 	struct batch_iter it;
 	struct batch_record rec;
-	/* A record of the body without its message id is an element with its length. */
-	size_t n = b->body_len - b->count * (size_t)ULID_BYTES;
+	size_t n = pg_array_payloads_size(b) - HDR_BYTES;
 	uint8_t *p;
 	int err = pg_array_begin(out, PG_BYTEA, b->count);
 

@@ -16,10 +16,18 @@ struct batch;
 struct buf;
 
 /* From PostgreSQL's pg_type.dat; they never change. */
-enum pg_oid { PG_BYTEA = 17, PG_INT8 = 20, PG_UUID = 2950 };
+enum pg_oid {
+	PG_BYTEA = 17,
+	PG_INT8 = 20,
+	PG_INT4 = 23,
+	PG_BYTEA_ARRAY = 1001,
+	PG_UUID = 2950,
+	PG_UUID_ARRAY = 2951,
+};
 
-/* Appends the header of an array; then count elements follow.  The errors of buf.h. */
-int pg_array_begin(struct buf *out, enum pg_oid element, uint32_t count) MUST_USE;
+/* Appends the header of an array of that type (enum pg_oid, or the oid of one of ours); then count
+ * elements follow.  The errors of buf.h. */
+int pg_array_begin(struct buf *out, uint32_t element, uint32_t count) MUST_USE;
 int pg_array_put(struct buf *out, const void *data, size_t len) MUST_USE;
 int pg_array_put_int8(struct buf *out, int64_t v) MUST_USE;
 
@@ -38,6 +46,9 @@ int pg_array_next(struct pg_array *a, const uint8_t **data, size_t *len) MUST_US
 /* A batch's body as two arrays.  The batch must have passed batch_check(). */
 int pg_array_put_ids(struct buf *out, const struct batch *b) MUST_USE;
 int pg_array_put_payloads(struct buf *out, const struct batch *b) MUST_USE;
+/* Bytes that these append. */
+size_t pg_array_ids_size(const struct batch *b);
+size_t pg_array_payloads_size(const struct batch *b);
 
 /* And back: a new batch with count and body filled in, nothing else.  The errors above, ERR_NOMEM,
  * ERR_LIMIT, ERR_FORMAT (ids and payloads differ in number, or there are none). */

@@ -67,6 +67,7 @@ router_channel_conf(struct router *r)
 void
 router_attach(struct router *r, struct channel *ch)
 {
+	channel_free(r->channel);
 	r->channel = ch;
 }
 

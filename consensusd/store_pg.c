@@ -132,7 +132,8 @@ flush_send(struct store *s)
 	s->last_sent = f->number;
 	s->sent_failed = false;
 	s->sent_at = clock_mono();
-	err = store_flush_send(f, store_conn_pg(s->writer), &s->scratch, s->instance, s->incarnation);
+	err = store_flush_send(
+	    f, store_conn_pg(s->writer), &s->scratch, s->row_type, s->instance, s->incarnation);
 	if (err != 0) {
 		/* Half a pipeline was queued: only a new connection gets rid of it. */
 		store_down(s, err_text(err));

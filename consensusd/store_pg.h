@@ -82,6 +82,7 @@ struct store {
 	struct store_marks floors[STORE_BOXES]; /* up to where streams were cleared */
 	uint64_t seed;
 	struct buf scratch;
+	uint32_t row_type;      /* what this database calls the type batch_row */
 	struct loop_defer kick; /* sends what was put in this turn */
 	struct loop_timer *timer;
 	struct backoff retry;

@@ -4,13 +4,14 @@
 #include <postgresql/libpq-fe.h>
 #include <string.h>
 
-#include "common/base/be.h"
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/mem.h"
 #include "consensusd/pg_array.h"
+#include "consensusd/store_pg_params.h"
+#include "consensusd/store_pg_rows.h"
 
-enum { PARAMS_MAX = 16, YEAR_9999_MS_HIGH = 253402300 };
+enum { YEAR_9999_MS_HIGH = 253402300 };
 
 struct store_flush *
 store_flush_new(uint64_t number, uint64_t seed)
@@ -143,8 +144,6 @@ enum statement {
 	STMT_MARKER,
 	STMT_STREAM,
 	STMT_NODE,
-	STMT_OUTBOX,
-	STMT_INBOX,
 	STMT_PROGRESS,
 	STMT_CLEAR_OUTBOX,
 	STMT_CLEAR_INBOX,
@@ -178,14 +177,6 @@ static const struct {
 	" VALUES ($1::bigint, $2::bytea, $3::text, $4::text, $5::bigint)"
 	" ON CONFLICT (node_id) DO UPDATE SET pubkey = EXCLUDED.pubkey, name = EXCLUDED.name,"
 	" status = EXCLUDED.status, incarnation = EXCLUDED.incarnation, last_seen = now(), updated = now()"},
-    [STMT_OUTBOX] = {"outbox",
-	"INSERT INTO outbox (stream_id, first_seq, last_seq, epoch, body_bytes, key_id, nonce, signature,"
-	" message_ids, payloads) VALUES ($1::uuid, $2::bigint, $3::bigint, $4::bigint, $5::bigint,"
-	" $6::bytea, $7::bytea, $8::bytea, $9::uuid[], $10::bytea[])"},
-    [STMT_INBOX] = {"inbox",
-	"INSERT INTO inbox (stream_id, first_seq, last_seq, epoch, body_bytes, key_id, nonce, signature,"
-	" message_ids, payloads, src_node) VALUES ($1::uuid, $2::bigint, $3::bigint, $4::bigint, $5::bigint,"
-	" $6::bytea, $7::bytea, $8::bytea, $9::uuid[], $10::bytea[], $11::bigint)"},
     [STMT_PROGRESS] = {"progress",
 	"WITH p AS MATERIALIZED (SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[],"
 	" $5::bigint[]) AS t(stream_id, node_id, src_node, first_seq, last_seq)), o AS ("
@@ -209,52 +200,12 @@ store_flush_prepare(struct pg_conn *pg)
 	for (int i = 0; i < STMT_COUNT; i++)
 		if (PQsendPrepare(pg, statements[i].name, statements[i].sql, 0, NULL) == 0)
 			return ERR_CLOSED;
+	if (store_rows_prepare(pg) != 0)
+		return ERR_CLOSED;
 	return PQpipelineSync(pg) != 0 ? 0 : ERR_CLOSED;
 }
 
-/* ---- parameters, in binary ---- */
-
-struct params {
-	int count;
-	const char *values[PARAMS_MAX];
-	int lengths[PARAMS_MAX], formats[PARAMS_MAX];
-	uint8_t words[PARAMS_MAX][8];
-};
-
-static void
-add_bytes(struct params *p, const void *data, size_t len)
-{
-	MUST(p->count < PARAMS_MAX && len <= INT32_MAX);
-	p->values[p->count] = data;
-	p->lengths[p->count] = (int)len;
-	p->formats[p->count] = 1;
-	p->count++;
-}
-
-/* 64 bits as they are: ids above INT64_MAX are negative in the database. */
-static void
-add_int8(struct params *p, uint64_t v)
-{
-	uint8_t *word = p->words[p->count];
-
-	be_store64(word, v);
-	add_bytes(p, word, 8);
-}
-
-static void
-add_text(struct params *p, const char *text)
-{
-	add_bytes(p, text, strlen(text));
-}
-
-static int
-send(struct pg_conn *pg, enum statement stmt, const struct params *p)
-{
-	return PQsendQueryPrepared(
-		   pg, statements[stmt].name, p->count, p->values, p->lengths, p->formats, 1) != 0
-		   ? 0
-		   : ERR_CLOSED;
-}
+/* ---- rows and marks ---- */
 
 /* Text from elsewhere: what PostgreSQL might refuse as UTF-8 would hold up all that is written. */
 static const char *
@@ -271,19 +222,19 @@ plain_text(const char *text, char *out, size_t size)
 static int
 send_marker(const struct store_flush *f, struct pg_conn *pg, const char *instance, uint64_t incarnation)
 {
-	struct params p = {0};
+	struct pg_params p = {0};
 
-	add_int8(&p, f->number);
-	add_int8(&p, incarnation);
-	add_text(&p, instance);
-	return send(pg, STMT_MARKER, &p);
+	pg_params_int8(&p, f->number);
+	pg_params_int8(&p, incarnation);
+	pg_params_text(&p, instance);
+	return pg_params_send(pg, statements[STMT_MARKER].name, &p);
 }
 
 static int
 send_stream(const struct store_stream *row, struct pg_conn *pg, struct buf *scratch)
 {
 	const uint64_t year_9999_ms = YEAR_9999_MS_HIGH * UINT64_C(1000000);
-	struct params p = {0};
+	struct pg_params p = {0};
 	char tenant[sizeof(row->tenant_id)], qos[sizeof(row->qos)];
 	int err;
 
@@ -293,65 +244,35 @@ send_stream(const struct store_stream *row, struct pg_conn *pg, struct buf *scra
 		err = pg_array_put_int8(scratch, (int64_t)row->dst_nodes[i]);
 	if (err != 0)
 		return err;
-	add_bytes(&p, row->stream_id.b, ULID_BYTES);
-	add_text(&p, plain_text(row->tenant_id, tenant, sizeof(tenant)));
-	add_int8(&p, row->src_node);
-	add_bytes(&p, buf_head(scratch), buf_left(scratch));
-	add_text(&p, plain_text(row->qos, qos, sizeof(qos)));
-	add_int8(&p, (uint64_t)(int64_t)row->priority);
-	add_int8(&p, row->epoch);
-	add_int8(&p, row->state);
-	add_int8(&p, row->close_seq);
-	add_bytes(&p, row->source_key, sizeof(row->source_key));
-	add_bytes(&p, row->key_id, sizeof(row->key_id));
-	add_bytes(&p, row->meta, row->meta_len);
+	pg_params_bytes(&p, row->stream_id.b, ULID_BYTES);
+	pg_params_text(&p, plain_text(row->tenant_id, tenant, sizeof(tenant)));
+	pg_params_int8(&p, row->src_node);
+	pg_params_bytes(&p, buf_head(scratch), buf_left(scratch));
+	pg_params_text(&p, plain_text(row->qos, qos, sizeof(qos)));
+	pg_params_int8(&p, (uint64_t)(int64_t)row->priority);
+	pg_params_int8(&p, row->epoch);
+	pg_params_int8(&p, row->state);
+	pg_params_int8(&p, row->close_seq);
+	pg_params_bytes(&p, row->source_key, sizeof(row->source_key));
+	pg_params_bytes(&p, row->key_id, sizeof(row->key_id));
+	pg_params_bytes(&p, row->meta, row->meta_len);
 	/* PostgreSQL's time ends, too, and this comes from another node. */
-	add_int8(&p, row->created_unix_ms < year_9999_ms ? row->created_unix_ms : year_9999_ms);
-	return send(pg, STMT_STREAM, &p);
+	pg_params_int8(&p, row->created_unix_ms < year_9999_ms ? row->created_unix_ms : year_9999_ms);
+	return pg_params_send(pg, statements[STMT_STREAM].name, &p);
 }
 
 static int
 send_node(const struct flush_node *row, struct pg_conn *pg)
 {
-	struct params p = {0};
+	struct pg_params p = {0};
 	char name[sizeof(row->name)];
 
-	add_int8(&p, row->node_id);
-	add_bytes(&p, row->pubkey, sizeof(row->pubkey));
-	add_text(&p, plain_text(row->name, name, sizeof(name)));
-	add_text(&p, row->status);
-	add_int8(&p, row->incarnation);
-	return send(pg, STMT_NODE, &p);
-}
-
-static int
-send_batch(const struct flush_batch *fb, enum store_box box, struct pg_conn *pg, struct buf *scratch)
-{
-	const struct batch *b = fb->batch;
-	struct params p = {0};
-	size_t ids_len;
-	int err;
-
-	buf_reset(scratch);
-	err = pg_array_put_ids(scratch, b);
-	ids_len = buf_left(scratch);
-	if (err == 0)
-		err = pg_array_put_payloads(scratch, b);
-	if (err != 0)
-		return err;
-	add_bytes(&p, b->stream_id.b, ULID_BYTES);
-	add_int8(&p, b->first_seq);
-	add_int8(&p, batch_last_seq(b));
-	add_int8(&p, b->epoch);
-	add_int8(&p, b->body_len);
-	add_bytes(&p, b->key_id, sizeof(b->key_id));
-	add_bytes(&p, b->nonce, sizeof(b->nonce));
-	add_bytes(&p, b->signature, sizeof(b->signature));
-	add_bytes(&p, buf_head(scratch), ids_len);
-	add_bytes(&p, buf_head(scratch) + ids_len, buf_left(scratch) - ids_len);
-	if (box == STORE_INBOX)
-		add_int8(&p, fb->src_node);
-	return send(pg, box == STORE_INBOX ? STMT_INBOX : STMT_OUTBOX, &p);
+	pg_params_int8(&p, row->node_id);
+	pg_params_bytes(&p, row->pubkey, sizeof(row->pubkey));
+	pg_params_text(&p, plain_text(row->name, name, sizeof(name)));
+	pg_params_text(&p, row->status);
+	pg_params_int8(&p, row->incarnation);
+	return pg_params_send(pg, statements[STMT_NODE].name, &p);
 }
 
 /* ---- marks, a column at a time ---- */
@@ -391,8 +312,8 @@ static int
 send_marks(const struct store_marks *marks, enum statement stmt, const enum column *cols, size_t col_count,
     struct pg_conn *pg, struct buf *scratch)
 {
-	struct params p = {0};
-	size_t ends[PARAMS_MAX], at = 0;
+	struct pg_params p = {0};
+	size_t ends[PG_PARAMS_MAX], at = 0;
 	int err = 0;
 
 	if (marks->count == 0)
@@ -405,23 +326,10 @@ send_marks(const struct store_marks *marks, enum statement stmt, const enum colu
 	if (err != 0)
 		return err;
 	for (size_t i = 0; i < col_count; i++) {
-		add_bytes(&p, buf_head(scratch) + at, ends[i] - at);
+		pg_params_bytes(&p, buf_head(scratch) + at, ends[i] - at);
 		at = ends[i];
 	}
-	return send(pg, stmt, &p);
-}
-
-static int
-send_batches(const struct store_flush *f, struct pg_conn *pg, struct buf *scratch)
-{
-	for (int box = 0; box < STORE_BOXES; box++)
-		for (size_t i = 0; i < f->batch_count[box]; i++) {
-			int err = send_batch(&f->batches[box][i], (enum store_box)box, pg, scratch);
-
-			if (err != 0)
-				return err;
-		}
-	return 0;
+	return pg_params_send(pg, statements[stmt].name, &p);
 }
 
 static int
@@ -437,8 +345,8 @@ send_rows(const struct store_flush *f, struct pg_conn *pg, struct buf *scratch)
 }
 
 int
-store_flush_send(const struct store_flush *f, struct pg_conn *pg, struct buf *scratch, const char *instance,
-    uint64_t incarnation)
+store_flush_send(const struct store_flush *f, struct pg_conn *pg, struct buf *scratch, uint32_t row_type,
+    const char *instance, uint64_t incarnation)
 {
 	static const enum column progress[] = {COL_STREAM, COL_NODE, COL_SRC, COL_FIRST, COL_LAST};
 	static const enum column clear[] = {COL_STREAM, COL_FIRST, COL_LAST};
@@ -446,8 +354,9 @@ store_flush_send(const struct store_flush *f, struct pg_conn *pg, struct buf *sc
 
 	if (err == 0)
 		err = send_rows(f, pg, scratch);
-	if (err == 0)
-		err = send_batches(f, pg, scratch);
+	for (int box = 0; box < STORE_BOXES && err == 0; box++)
+		err = store_rows_send(
+		    (enum store_box)box, f->batches[box], f->batch_count[box], row_type, pg, scratch);
 	if (err == 0)
 		err = send_marks(&f->processed, STMT_PROGRESS, progress, 5, pg, scratch);
 	if (err == 0)

@@ -75,8 +75,9 @@ int store_flush_add_cleared(struct store_flush *f, enum store_box box, const str
 int store_flush_prepare(struct pg_conn *pg) MUST_USE;
 
 /* Queues the flush on a connection in pipeline mode, with a Sync.  scratch is room for encoding;
- * instance (text) and incarnation are for the marker.  ERR_CLOSED, ERR_NOMEM. */
-int store_flush_send(const struct store_flush *f, struct pg_conn *pg, struct buf *scratch,
+ * row_type is for store_rows_send(), instance (text) and incarnation are for the marker.  ERR_CLOSED,
+ * ERR_NOMEM. */
+int store_flush_send(const struct store_flush *f, struct pg_conn *pg, struct buf *scratch, uint32_t row_type,
     const char *instance, uint64_t incarnation) MUST_USE;
 
 /* Bytes that scratch may need. */

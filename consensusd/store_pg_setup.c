@@ -175,6 +175,19 @@ claim_answer(struct store *s, const struct pg_result *res)
 }
 
 static int
+types_ask(struct store *s)
+{
+	return ask(s, "SELECT 'batch_row'::regtype::oid");
+}
+
+static void
+types_answer(struct store *s, const struct pg_result *res)
+{
+	if (shape_is(s, res, 1, 1))
+		s->row_type = (uint32_t)strtoul(PQgetvalue(res, 0, 0), NULL, 10);
+}
+
+static int
 prepare_ask(struct store *s)
 {
 	struct pg_conn *pg = store_conn_pg(s->writer);
@@ -198,6 +211,7 @@ static const struct step {
     {"claim", claim_ask, claim_answer},
     {"streams", store_load_streams_ask, store_load_streams_answer},
     {"offsets", store_load_offsets_ask, store_load_offsets_answer},
+    {"types", types_ask, types_answer},
     {"statements", prepare_ask, answer_nothing},
 };
 

@@ -84,6 +84,7 @@ transport_channel_conf(struct transport *t)
 void
 transport_attach(struct transport *t, struct channel *ch)
 {
+	channel_free(t->channel);
 	t->channel = ch;
 }
 

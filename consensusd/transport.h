@@ -22,6 +22,7 @@ struct transport *transport_new(struct engine *e) MUST_USE;
 void transport_free(struct transport *t);
 /* What channel_connect() or daemon_connect() takes. */
 const struct channel_conf *transport_channel_conf(struct transport *t);
+/* Takes the channel over, in place of the one before. */
 void transport_attach(struct transport *t, struct channel *ch);
 /* Says who we are, as soon as that is known (incarnation: the store). */
 void transport_identify(struct transport *t);

@@ -184,8 +184,11 @@ CREATE TABLE outbox (
 	payloads bytea[] NOT NULL,                                  -- sealed: random to look at
 	created timestamptz NOT NULL DEFAULT now(),
 	PRIMARY KEY (stream_id, first_seq)
-) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000,
-	autovacuum_vacuum_cost_delay = 0, autovacuum_vacuum_insert_threshold = -1);
+) WITH (toast_tuple_target = 8160,          -- up to a page they stay in one piece: cheaper
+	autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000,
+	autovacuum_vacuum_cost_delay = 0, autovacuum_vacuum_insert_threshold = -1,
+	toast.autovacuum_vacuum_scale_factor = 0, toast.autovacuum_vacuum_threshold = 200000,
+	toast.autovacuum_vacuum_cost_delay = 1, toast.autovacuum_vacuum_insert_threshold = -1);
 
 CREATE TABLE inbox (
 	stream_id uuid NOT NULL,
@@ -201,8 +204,26 @@ CREATE TABLE inbox (
 	payloads bytea[] NOT NULL,
 	received timestamptz NOT NULL DEFAULT now(),
 	PRIMARY KEY (stream_id, first_seq)
-) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000,
-	autovacuum_vacuum_cost_delay = 0, autovacuum_vacuum_insert_threshold = -1);
+) WITH (toast_tuple_target = 8160,          -- up to a page they stay in one piece: cheaper
+	autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000,
+	autovacuum_vacuum_cost_delay = 0, autovacuum_vacuum_insert_threshold = -1,
+	toast.autovacuum_vacuum_scale_factor = 0, toast.autovacuum_vacuum_threshold = 200000,
+	toast.autovacuum_vacuum_cost_delay = 1, toast.autovacuum_vacuum_insert_threshold = -1);
+
+-- Batches on their way into either box, many in one array.
+CREATE TYPE batch_row AS (
+	stream_id uuid,
+	first_seq bigint,
+	last_seq bigint,
+	epoch bigint,
+	src_node bigint,
+	body_bytes integer,
+	key_id bytea,
+	nonce bytea,
+	signature bytea,
+	message_ids uuid[],
+	payloads bytea[]
+);
 
 -- Sealed bytes don't compress: don't try.
 ALTER TABLE outbox ALTER COLUMN payloads SET STORAGE EXTERNAL, ALTER COLUMN message_ids SET STORAGE EXTERNAL;

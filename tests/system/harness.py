@@ -8,8 +8,6 @@ import tempfile
 import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
-sys.path.insert(0, f"{TOP}/tools")
-
 import psycopg2  # noqa: E402
 
 from devmeshlib import nodes, postgres, procs  # noqa: E402,F401

@@ -251,7 +251,7 @@ def test_devmesh_leaves_nothing():
         pids = [p for n in state["nodes"] for p in n["procs"].values()] + list(state["procs"].values())
         devmesh("down")
         assert not any(procs.alive(p) for p in pids)
-        assert not procs.session_members({p["pid"]: p["start"] for p in pids})
+        assert not [o for p in pids for o in procs.orphans(p)]
 
 
 def test_devmesh_says_why():

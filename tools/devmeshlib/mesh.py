@@ -242,6 +242,9 @@ class Mesh:
         status = nodes.status(s, node)
         if status is None:
             return "waiting for its API"
+        for d in status.get("daemons", []):
+            if d["pid"] and d["pid"] != node["pids"].get(d["name"]):
+                return f"its API still speaks of an earlier {d['name']}"
         if not status.get("serving"):
             down = [f"{d['name']} {d['state']}" + (f" ({d['detail']})" if d.get("detail") else "")
                     for d in status.get("daemons", []) if d["state"] != "running"]
@@ -273,10 +276,8 @@ class Mesh:
         node = Mesh.load(self.dir).node(name)
         for p in self._parts(part, node):
             proc = node["procs"].get(p)
-            if p == "postgres":
-                for pid, start in procs.session_members({proc["pid"]: proc["start"]}):
-                    procs.send({"pid": pid, "start": start}, sig)
-            procs.send(proc, sig)
+            for member in procs.family(proc) if p == "postgres" else [proc]:
+                procs.send(member, sig)
 
     def restart(self, name, part="all", wait=True, timeout=60):
         """Stops what still runs of a part (SIGTERM) and starts it."""

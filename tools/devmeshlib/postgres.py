@@ -85,12 +85,11 @@ def ready(node, user):
 
 
 def kill(proc):
-    """As a crash: the postmaster at once; its children notice and end, as they would.  Waits for them."""
-    children = procs.session_members({proc["pid"]: proc["start"]})
-    procs.send(proc, signal.SIGKILL)
-    for pid, start_ticks in children:
-        procs.send({"pid": pid, "start": start_ticks}, signal.SIGKILL)
-    procs.wait_gone([proc] + [{"pid": p, "start": s} for p, s in children], 10)
+    """As a crash of the machine: all of the server's processes at once."""
+    everyone = procs.family(proc)
+    for p in everyone:
+        procs.send(p, signal.SIGKILL)
+    procs.wait_gone(everyone, 10)
 
 
 def stop(proc):

@@ -92,22 +92,20 @@ def wait_gone(procs, seconds):
 
 
 def stop(procs, sig=signal.SIGTERM, seconds=10):
-    """Ends procs with sig, then with SIGKILL; takes what is left of their sessions along."""
+    """Ends procs with sig, then with SIGKILL; takes what they had started along."""
     procs = [p for p in procs if p]
+    all_of_them = [member for p in procs for member in family(p)]
     for p in procs:
         send(p, signal.SIGCONT)
         send(p, sig)
-    for p in wait_gone(procs, seconds):
+    wait_gone(procs, seconds)
+    for p in [*all_of_them, *(o for p in procs for o in orphans(p))]:
         send(p, signal.SIGKILL)
-    wait_gone(procs, 5)
-    sessions = {p["pid"]: p["start"] for p in procs}
-    for pid, start in session_members(sessions):
-        send({"pid": pid, "start": start}, signal.SIGKILL)
+    wait_gone(all_of_them, 5)
 
 
-def session_members(sessions):
-    """(pid, start time) of live processes in one of the sessions, younger than the session's leader."""
-    found = []
+def _table():
+    """(pid, parent, session, start time) of every live process."""
     for name in os.listdir("/proc"):
         if not name.isdigit():
             continue
@@ -116,10 +114,27 @@ def session_members(sessions):
                 fields = f.read().rpartition(b")")[2].split()
         except OSError:
             continue
-        sid, start = int(fields[3]), int(fields[19])
-        if sid in sessions and start >= sessions[sid] and fields[0] not in (b"Z", b"X"):
-            found.append((int(name), start))
-    return found
+        if fields[0] not in (b"Z", b"X"):
+            yield int(name), int(fields[1]), int(fields[3]), int(fields[19])
+
+
+def family(proc):
+    """A process that is alive and all its descendants, and what else is in its session."""
+    if not alive(proc):
+        return []
+    table, pids = list(_table()), {proc["pid"]}
+    grown = True
+    while grown:
+        more = {pid for pid, parent, session, _ in table if parent in pids or session == proc["pid"]} - pids
+        pids |= more
+        grown = bool(more)
+    return [{"pid": pid, "start": start} for pid, _, _, start in table if pid in pids]
+
+
+def orphans(proc):
+    """What is left of the session of a process that is gone."""
+    return [{"pid": pid, "start": start} for pid, _, session, start in _table()
+            if session == proc["pid"] and start >= proc["start"]]
 
 
 def wait_until(what, check, seconds, every=0.02):

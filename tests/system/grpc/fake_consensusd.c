@@ -10,6 +10,7 @@
  *	crash    publish: the process ends
  *	count    subscribe: node_ids[0] says how many items are sent; they wait for nothing
  *	big      subscribe: the same, each with a payload of 256 KiB
+ *	credit   subscribe: as big, within the window that the client grants (in messages)
  * Everything else succeeds at once.  What was received is counted in the metrics.
  */
 #include <stdio.h>
@@ -40,6 +41,7 @@ static struct {
 	struct channel *ch;
 	uint32_t held; /* call, 0: none */
 	int64_t publishes, items, cancels, acks, more, ends, holds;
+	int64_t credit, next, last; /* of the subscription of tenant "credit" */
 	uint8_t answer[ANSWER_BYTES], big[BIG_BYTES];
 } fake;
 
@@ -165,19 +167,26 @@ on_close_stream(void *ctx, struct channel *ch, struct imsg *m)
 }
 
 static int
-items_send(uint32_t id, const mesh_v1_StreamSelector *q, bool big)
+item_send(uint32_t id, const char *tenant, int64_t seq, bool big)
 {
 	struct pb_slice payload = {fake.big, big ? BIG_BYTES : 16};
+	mesh_v1_ClientData d = mesh_v1_ClientData_init_zero;
+
+	d.seq = seq;
+	snprintf(d.tenant_id, sizeof(d.tenant_id), "%s", tenant);
+	pb_slice_encode(&d.payload, &payload);
+	return answer(GC_ITEM, id, mesh_v1_ClientData_fields, &d);
+}
+
+static int
+credit_send(uint32_t id, const mesh_v1_StreamSelector *q)
+{
 	int rc = 0;
 
-	for (int64_t i = 1; i <= atoll(q->node_ids[0]) && rc == 0; i++) {
-		mesh_v1_ClientData d = mesh_v1_ClientData_init_zero;
-
-		d.seq = i;
-		snprintf(d.tenant_id, sizeof(d.tenant_id), "%s", q->tenant_id);
-		pb_slice_encode(&d.payload, &payload);
-		rc = answer(GC_ITEM, id, mesh_v1_ClientData_fields, &d);
-	}
+	if (q->has_window)
+		fake.credit += q->window.messages;
+	for (; fake.credit > 0 && fake.next <= fake.last && rc == 0; fake.credit--)
+		rc = item_send(id, "credit", fake.next++, true);
 	return rc;
 }
 
@@ -186,10 +195,17 @@ on_subscribe(void *ctx, struct channel *ch, struct imsg *m)
 {
 	mesh_v1_StreamSelector q = mesh_v1_StreamSelector_init_zero;
 	int rc = pb_unpack(m->body, m->len, mesh_v1_StreamSelector_fields, &q);
+	int64_t count = rc == 0 && q.node_ids_count > 0 ? atoll(q.node_ids[0]) : 0;
 
 	(void)ctx, (void)ch;
-	if (rc == 0 && q.node_ids_count > 0)
-		rc = items_send(m->peerid, &q, strcmp(q.tenant_id, "count") != 0);
+	if (strcmp(q.tenant_id, "credit") == 0) {
+		fake.credit = 0;
+		fake.next = 1;
+		fake.last = count;
+		return credit_send(m->peerid, &q);
+	}
+	for (int64_t i = 1; i <= count && rc == 0; i++)
+		rc = item_send(m->peerid, q.tenant_id, i, strcmp(q.tenant_id, "count") != 0);
 	return rc;
 }
 
@@ -202,6 +218,8 @@ on_subscribe_more(void *ctx, struct channel *ch, struct imsg *m)
 
 	(void)ctx, (void)ch;
 	fake.more++;
+	if (rc == 0 && q.has_window)
+		rc = credit_send(m->peerid, &q);
 	for (pb_size_t i = 0; i < q.acks_count && rc == 0; i++) {
 		mesh_v1_ClientData d = mesh_v1_ClientData_init_zero;
 

@@ -94,7 +94,7 @@ class Connection:
         elif kind == HEADERS:
             self.fields.setdefault(stream, []).extend(self.decoder.decode(payload))
         elif kind == DATA:
-            self.bodies[stream] = self.bodies.get(stream, b"") + payload
+            self.bodies.setdefault(stream, bytearray()).extend(payload)
         elif kind == RST:
             self.resets[stream] = int.from_bytes(payload, "big")
         elif kind == GOAWAY:

@@ -164,6 +164,42 @@ def test_reader_that_never_reads_is_ended():
             env.wait_until("CANCEL at consensusd", lambda: counter(api, "cancel") == 1)
 
 
+def test_large_window_of_a_slow_reader():
+    """A window far beyond what may wait: it is passed on as the reader keeps up, and nothing is lost."""
+    import raw
+    with env.Gateway() as g, local(g) as api:
+        for window in (mesh.WindowUpdate(messages=10 ** 9), mesh.WindowUpdate(bytes=10 ** 12)):
+            c = raw.Connection(g.socket)
+            c.send(raw.frame(raw.SETTINGS, 0, 0, b"\0\4\x7f\xff\xff\xff"))
+            c.send(raw.frame(raw.WINDOW, 0, 0, b"\x7f\x00\x00\x00"))
+            c.headers(1, raw.request("/mesh.v1.MeshDataService/SubscribeClientData"))
+            c.data(1, raw.message(mesh.StreamSelector(
+                tenant_id="credit", node_ids=["300"], window=window).SerializeToString()))
+            time.sleep(0.5)  # the reader sleeps; gatewayd must not be taking it all
+            memory = next(x for x in api.GetMetrics(mesh.Empty(), timeout=5).text.splitlines()
+                          if x.startswith("mesh_gateway_memory_bytes{"))
+            assert int(memory.split()[1]) < 24 * 1024 * 1024, memory
+            size = len(raw.message(mesh.ClientData(seq=300, tenant_id="credit", payload=bytes(256 * 1024)).SerializeToString()))
+            assert c.read(lambda: len(c.bodies.get(1, b"")) >= 299 * size, 30), len(c.bodies.get(1, b"")) / size
+            c.sock.close()
+            env.wait_until("the end of the call", lambda: 'mesh_gateway_calls{daemon="gatewayd"} 1' in api.GetMetrics(
+                mesh.Empty(), timeout=5).text)
+
+
+def test_window_of_a_client():
+    """Small windows are passed on exactly."""
+    with env.Gateway() as g, local(g) as api:
+        feed = Feed(mesh.StreamSelector(tenant_id="credit", node_ids=["100"], window=mesh.WindowUpdate(messages=3)))
+        items = api.SubscribeClientData(feed, timeout=20)
+        assert [next(items).seq for _ in range(3)] == [1, 2, 3]
+        for first in range(4, 44, 10):
+            feed.put(mesh.StreamSelector(window=mesh.WindowUpdate(messages=10)))
+            assert [next(items).seq for _ in range(10)] == list(range(first, first + 10))
+        feed.put(mesh.StreamSelector(acks=[mesh.StreamAck(seq=43)]))
+        assert next(items).message_id == "acked"  # and nothing before it
+        items.cancel()
+
+
 def test_watch_events():
     with env.Gateway() as g, local(g) as api:
         every = api.WatchMeshEvents(mesh.Filter(), timeout=20)

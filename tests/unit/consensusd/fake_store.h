@@ -242,7 +242,7 @@ fake_turn(void *arg)
 }
 
 /* The test changed away or hold. */
-static void
+static inline void
 fake_changed(struct fake_db *d)
 {
 	loop_defer_add(d->store->loop, &d->store->turn);

@@ -1,0 +1,275 @@
+/* A flow: windows, acks, loss, time-outs, and what a target may claim. */
+#include "tests/unit/consensusd/make_batch.h"
+
+#include "common/base/err.h"
+#include "common/base/mem.h"
+#include "common/base/rng.h"
+#include "consensusd/core/budget.h"
+#include "consensusd/core/flow.h"
+#include "consensusd/core/limits.h"
+
+static const struct flow_conf conf = {.window_bytes = 1 << 20, .rto_min_ms = 100, .rto_max_ms = 1000};
+static struct budget budget;
+static struct flow flow;
+static struct rng rng;
+
+static struct mono
+at_ms(int64_t ms)
+{
+	return (struct mono){1000000 + ms * 1000};
+}
+
+static int
+setup(void **state)
+{
+	const struct flow_ack start = {.window_bytes = 1 << 20};
+
+	(void)state;
+	rng_seed(&rng, 1);
+	budget = (struct budget){.max_bytes = 1 << 24};
+	flow_init(&flow, 7, 0, &conf, &budget);
+	assert_int_equal(flow_opened(&flow, &start, 0, at_ms(0)), 0);
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	flow_fini(&flow);
+	assert_int_equal(budget.used_bytes, 0);
+	return 0;
+}
+
+/* Sends batches of ten messages until seq upto. */
+static void
+send(uint64_t upto, int64_t ms)
+{
+	while (flow.next_seq <= upto) {
+		struct batch *b = make_batch(flow.next_seq, 10, 100);
+
+		assert_int_equal(flow_push(&flow, b, at_ms(ms)), 0);
+		batch_unref(b);
+	}
+}
+
+static int
+ack(uint64_t stored, uint64_t processed, const uint64_t *ranges, size_t count, int64_t ms)
+{
+	const struct flow_ack a = {stored, processed, 1 << 20, ranges, count};
+
+	return flow_acked(&flow, &a, flow.next_seq - 1, at_ms(ms));
+}
+
+static void
+test_acks(void **state)
+{
+	(void)state;
+	send(50, 0);
+	assert_int_equal(flow.count, 5);
+	assert_int_equal(ack(20, 10, NULL, 0, 5), 0);
+	assert_int_equal(flow.count, 3);
+	assert_int_equal(flow.stored, 20);
+	assert_int_equal(flow.processed, 10);
+	assert_in_range(flow.srtt_us, 4999, 5001);
+	/* An old ack changes nothing, a partial one nothing but the mark. */
+	assert_int_equal(ack(10, 10, NULL, 0, 6), 0);
+	assert_int_equal(flow.stored, 20);
+	assert_int_equal(ack(35, 10, NULL, 0, 6), 0);
+	assert_int_equal(flow.count, 2);
+	/* More than there is; more processed than stored. */
+	assert_int_equal(ack(51, 10, NULL, 0, 7), ERR_RANGE);
+	assert_int_equal(ack(40, 41, NULL, 0, 7), ERR_RANGE);
+	assert_int_equal(ack(50, 50, NULL, 0, 8), 0);
+	assert_int_equal(flow.count, 0);
+	assert_true(mono_is_never(flow_deadline(&flow)));
+}
+
+static void
+test_loss_by_later_arrival(void **state)
+{
+	const uint64_t got[] = {31, 40};
+
+	(void)state;
+	send(20, 0);
+	send(40, 20);
+	/* 31-40 has arrived, sent 20 ms after 1-20: these are lost, 21-30 may just be late. */
+	assert_int_equal(ack(0, 0, got, 2, 30), 0);
+	assert_int_equal(flow.lost_count, 2);
+	assert_false(flow_room(&flow, 1));
+	assert_int_equal(flow_resend(&flow, at_ms(30))->first_seq, 1);
+	assert_int_equal(flow_resend(&flow, at_ms(30))->first_seq, 11);
+	assert_null(flow_resend(&flow, at_ms(30)));
+	assert_int_equal(flow.retransmits, 2);
+	/* Loss halves the window, once. */
+	assert_int_equal(flow.cwnd_bytes, (1 << 20) / 8);
+	/* The target restarted and has forgotten 31-40: no range, not acknowledged any more. */
+	assert_int_equal(ack(0, 0, NULL, 0, 31), 0);
+	assert_false(flow.ring[flow.head + 3].sacked);
+}
+
+static void
+test_timeouts(void **state)
+{
+	int64_t ms;
+
+	(void)state;
+	send(20, 0);
+	assert_int_equal(flow_deadline(&flow).us, at_ms(100).us);
+	flow_timeout(&flow, at_ms(99), &rng);
+	assert_int_equal(flow.timeouts, 0);
+	flow_timeout(&flow, at_ms(100), &rng);
+	assert_int_equal(flow.timeouts, 1);
+	assert_int_equal(flow_resend(&flow, at_ms(100))->first_seq, 1);
+	assert_null(flow_resend(&flow, at_ms(100)));
+	/* The time doubles; after the third the target is asked where it is. */
+	assert_int_equal(flow_deadline(&flow).us, at_ms(300).us);
+	flow_timeout(&flow, at_ms(300), &rng);
+	assert_non_null(flow_resend(&flow, at_ms(300)));
+	ms = (flow_deadline(&flow).us - 1000000) / 1000;
+	assert_in_range(ms, 650, 750);
+	flow_timeout(&flow, at_ms(ms), &rng);
+	assert_int_equal(flow.state, FLOW_OPENING);
+	assert_int_equal(flow.count, 0);
+	assert_int_equal(flow.next_seq, 1);
+	assert_true(flow_ask(&flow, at_ms(ms), &rng));
+	assert_false(flow_ask(&flow, at_ms(ms), &rng));
+	assert_false(flow_room(&flow, 1));
+}
+
+static void
+test_window(void **state)
+{
+	struct flow_ack a = {.window_bytes = 5000};
+
+	(void)state;
+	assert_true(flow_room(&flow, 1 << 22)); /* one is always taken */
+	send(10, 0);
+	assert_true(flow_room(&flow, (1 << 18) - 1200));
+	assert_false(flow_room(&flow, (1 << 18) - 1199));
+	assert_int_equal(flow_acked(&flow, &a, 10, at_ms(1)), 0);
+	assert_true(flow_room(&flow, 3800));
+	assert_false(flow_room(&flow, 3801));
+	/* No window, nothing in flight: the target is asked later. */
+	a = (struct flow_ack){.stored = 10, .window_bytes = 0};
+	assert_int_equal(flow_acked(&flow, &a, 10, at_ms(2)), 0);
+	assert_false(flow_room(&flow, 1));
+	assert_int_equal(flow_deadline(&flow).us < at_ms(2000).us, 1);
+	flow_timeout(&flow, flow_deadline(&flow), &rng);
+	assert_int_equal(flow.state, FLOW_OPENING);
+}
+
+static void
+test_many_in_flight(void **state)
+{
+	struct batch *b;
+
+	(void)state;
+	for (uint64_t seq = 1; seq <= FLOW_INFLIGHT_MAX; seq++) {
+		b = make_batch(seq, 1, 1);
+		assert_true(flow_room(&flow, b->body_len));
+		assert_int_equal(flow_push(&flow, b, at_ms(0)), 0);
+		batch_unref(b);
+	}
+	assert_false(flow_room(&flow, 1));
+}
+
+/* What a target says when it opens is where we go on, whatever we thought; unless it can't be. */
+static void
+test_opened(void **state)
+{
+	struct flow_ack a = {.stored = 30, .processed = 20, .window_bytes = 1};
+
+	(void)state;
+	send(50, 0);
+	assert_int_equal(ack(40, 20, NULL, 0, 1), 0);
+	flow_reopen(&flow, at_ms(2));
+	a.processed = 19;
+	assert_int_equal(flow_opened(&flow, &a, 50, at_ms(3)), ERR_RANGE);
+	a.processed = 31;
+	assert_int_equal(flow_opened(&flow, &a, 50, at_ms(3)), ERR_RANGE);
+	a.processed = 20;
+	assert_int_equal(flow_opened(&flow, &a, 29, at_ms(3)), ERR_RANGE);
+	assert_int_equal(flow_opened(&flow, &a, 50, at_ms(3)), 0);
+	assert_int_equal(flow.next_seq, 31);
+	assert_int_equal(flow.stored, 30);
+	/* What was on its way before is acknowledged after all. */
+	assert_int_equal(flow_acked(&flow, &(struct flow_ack){50, 20, 1, NULL, 0}, 50, at_ms(4)), 0);
+	assert_int_equal(flow.next_seq, 51);
+}
+
+static void
+test_refused(void **state)
+{
+	struct mono now = at_ms(0);
+
+	(void)state;
+	flow_refused(&flow, now, &rng);
+	assert_int_equal(flow.state, FLOW_REFUSED);
+	for (int i = 0; i < 20; i++) {
+		now = flow_deadline(&flow);
+		assert_true(flow_ask(&flow, now, &rng));
+		assert_true(flow_deadline(&flow).us - now.us <= FLOW_REFUSED_MAX_MS * 1250LL);
+	}
+	assert_true(flow_deadline(&flow).us - now.us > FLOW_REFUSED_MAX_MS * 700LL);
+	flow_hurry(&flow, now);
+	assert_int_equal(flow_deadline(&flow).us, now.us);
+}
+
+/* Everything is stored, and then it is silent: acks get lost. */
+static void
+test_poll(void **state)
+{
+	struct mono when;
+
+	(void)state;
+	send(10, 0);
+	assert_int_equal(ack(10, 0, NULL, 0, 1), 0);
+	when = flow_deadline(&flow);
+	assert_false(mono_is_never(when));
+	assert_false(flow_poll(&flow, at_ms(1), &rng));
+	for (int i = 0; i < 20; i++) {
+		when = flow_deadline(&flow);
+		assert_true(flow_poll(&flow, when, &rng));
+		assert_true(flow_deadline(&flow).us - when.us <= FLOW_POLL_MAX_MS * 1250LL);
+	}
+	assert_true(flow_deadline(&flow).us - when.us > FLOW_POLL_MAX_MS * 700LL);
+	assert_int_equal(ack(10, 10, NULL, 0, 100), 0);
+	assert_true(mono_is_never(flow_deadline(&flow)));
+}
+
+static void
+test_no_memory(void **state)
+{
+	struct batch *b = make_batch(1, 10, 100);
+
+	(void)state;
+	mem_fail_at(1);
+	assert_int_equal(flow_push(&flow, b, at_ms(0)), ERR_NOMEM);
+	mem_fail_at(0);
+	assert_int_equal(flow.next_seq, 1);
+	flow_later(&flow, at_ms(0));
+	assert_false(mono_is_never(flow_deadline(&flow)));
+	assert_int_equal(flow_push(&flow, b, at_ms(0)), 0);
+	batch_unref(b);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    TEST(test_acks),
+	    TEST(test_loss_by_later_arrival),
+	    TEST(test_timeouts),
+	    TEST(test_window),
+	    TEST(test_many_in_flight),
+	    TEST(test_opened),
+	    TEST(test_refused),
+	    TEST(test_poll),
+	    TEST(test_no_memory),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,345 @@
+/* A target: fragments in any order, duplicates, bounds, acks, delivery. */
+#include "tests/unit/consensusd/make_batch.h"
+
+#include "common/base/err.h"
+#include "common/base/mem.h"
+#include "consensusd/core/budget.h"
+#include "consensusd/core/target.h"
+
+enum { PIECE = 1000 };
+
+static const struct target_conf conf = {.window_bytes = 100000, .backlog_bytes = 200000};
+static struct budget budget;
+static struct target *target;
+
+static struct mono
+at_us(int64_t us)
+{
+	return (struct mono){1000000 + us};
+}
+
+static int
+setup(void **state)
+{
+	static const uint8_t key[32];
+	struct ulid id = make_id(1);
+
+	(void)state;
+	budget = (struct budget){.max_bytes = 1 << 24};
+	target = target_new(&id, "t", 5, key, &conf, &budget);
+	assert_non_null(target);
+	target->state = TARGET_OPEN;
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	target_free(target);
+	assert_int_equal(budget.used_bytes, 0);
+	return 0;
+}
+
+static struct fragment
+piece(const struct batch *b, uint32_t i)
+{
+	size_t offset = (size_t)i * PIECE, left = b->body_len - offset;
+
+	return (struct fragment){
+	    .first_seq = b->first_seq,
+	    .epoch = b->epoch,
+	    .count = b->count,
+	    .batch_bytes = (uint32_t)b->body_len,
+	    .index = i,
+	    .total = (uint32_t)((b->body_len + PIECE - 1) / PIECE),
+	    .key_id = b->key_id,
+	    .nonce = b->nonce,
+	    .signature = i == 0 ? b->signature : NULL,
+	    .payload = b->body + offset,
+	    .payload_len = left < PIECE ? left : PIECE,
+	    .offset = offset,
+	};
+}
+
+/* Hands in the whole batch; returns what target_complete() says, 1 if it never was whole. */
+static int
+receive(uint64_t first, uint32_t count, uint32_t size)
+{
+	struct batch *b = make_batch(first, count, size), *whole = NULL;
+	uint32_t total = piece(b, 0).total;
+	int r = 1;
+
+	for (uint32_t i = total; i > 0; i--) {
+		struct fragment f = piece(b, i - 1);
+
+		assert_int_equal(target_fragment(target, &f, at_us(0), &whole), 0);
+		assert_true(whole == NULL || i == 1);
+	}
+	if (whole != NULL) {
+		assert_memory_equal(whole->body, b->body, b->body_len);
+		r = target_complete(target, whole, at_us(0));
+	}
+	batch_unref(b);
+	return r;
+}
+
+static void
+store_all(void)
+{
+	while (target_next(target) != NULL)
+		target_given(target);
+	target_stored(target, target->expected_seq - 1, at_us(0));
+}
+
+static void
+test_order(void **state)
+{
+	struct target_ack a;
+
+	(void)state;
+	assert_int_equal(receive(11, 10, 200), 0);
+	assert_null(target_next(target));
+	assert_true(target_ack_due(target, at_us(0), &a));
+	assert_int_equal(a.stored, 0);
+	assert_int_equal(a.range_count, 2);
+	assert_int_equal(a.ranges[0], 11);
+	assert_int_equal(a.ranges[1], 20);
+	/* Once more: it waits already. */
+	assert_int_equal(receive(11, 10, 200), 1);
+	assert_int_equal(target->duplicates, 3);
+	assert_int_equal(receive(1, 10, 200), 0);
+	assert_int_equal(target_next(target)->first_seq, 1);
+	target_given(target);
+	assert_int_equal(target_next(target)->first_seq, 11);
+	target_given(target);
+	assert_int_equal(target->expected_seq, 21);
+	/* Had it all. */
+	assert_int_equal(receive(1, 10, 200), 1);
+	target_ack_fill(target, &a);
+	assert_int_equal(a.ranges[0], 1);
+	assert_int_equal(a.ranges[1], 20);
+	target_stored(target, 20, at_us(0));
+	target_ack_fill(target, &a);
+	assert_int_equal(a.stored, 20);
+	assert_int_equal(a.range_count, 0);
+}
+
+static void
+test_overlap(void **state)
+{
+	(void)state;
+	assert_int_equal(receive(1, 10, 20), 0);
+	store_all();
+	assert_int_equal(receive(5, 10, 20), 1); /* begins below what is expected: an old one, as it seems */
+	assert_int_equal(receive(21, 10, 20), 0);
+	assert_int_equal(receive(15, 10, 20), ERR_GAP);
+	assert_int_equal(receive(25, 10, 20), ERR_GAP);
+	assert_int_equal(receive(11, 10, 20), 0);
+	store_all();
+	assert_int_equal(target->stored_seq, 30);
+}
+
+/* Fragments that contradict each other, or themselves. */
+static void
+test_bad_fragments(void **state)
+{
+	struct batch *b = make_batch(1, 10, 200), *whole;
+	struct fragment f = piece(b, 1);
+
+	(void)state;
+	f.offset = b->body_len;
+	assert_int_equal(target_fragment(target, &f, at_us(0), &whole), ERR_FORMAT);
+	f = piece(b, 1);
+	f.index = f.total;
+	assert_int_equal(target_fragment(target, &f, at_us(0), &whole), ERR_FORMAT);
+	f = piece(b, 1);
+	f.total = 1;
+	f.index = 0;
+	assert_int_equal(target_fragment(target, &f, at_us(0), &whole), ERR_FORMAT);
+	/* Another nonce is another batch: it begins anew. */
+	f = piece(b, 1);
+	assert_int_equal(target_fragment(target, &f, at_us(0), &whole), 0);
+	b->nonce[0] ^= 1;
+	f = piece(b, 0);
+	assert_int_equal(target_fragment(target, &f, at_us(0), &whole), 0);
+	assert_int_equal(target->reassembly->count, 1);
+	assert_int_equal(target->reassembly->partials[0].got, 1);
+	batch_unref(b);
+	assert_int_equal(receive(1, 10, 200), 0);
+}
+
+/* Far too much ahead of what is expected: bounded, and what is needed first stays. */
+static void
+test_bounds(void **state)
+{
+	struct batch *b, *whole;
+	struct target_ack a;
+
+	(void)state;
+	for (uint64_t i = 2; i < 400; i++) {
+		b = make_batch(i * 10, 10, 300);
+		struct fragment f = piece(b, 0);
+
+		assert_int_equal(target_fragment(target, &f, at_us(0), &whole), 0);
+		batch_unref(b);
+	}
+	assert_true(target->reassembly->count <= REASSEMBLY_MAX);
+	assert_true(budget.used_bytes <= 2 * conf.window_bytes);
+	assert_true(target->dropped > 0);
+	/* Its memory is needed for the one that is expected. */
+	assert_int_equal(receive(1, 19, 300), 0);
+	store_all();
+	/* Stored and not processed above the mark: nothing is taken, and the source is told so. */
+	while (target->ledger.total_bytes <= conf.backlog_bytes)
+		if (receive(target->expected_seq, 10, 3000) == 0)
+			store_all();
+	assert_int_equal(receive(target->expected_seq, 10, 3000), 1);
+	target_ack_fill(target, &a);
+	assert_int_equal(a.window_bytes, 0);
+	target->cursor.next_seq = target->expected_seq;
+	target->delivered_seq = target->stored_seq;
+	assert_int_equal(target_ack(target, target->stored_seq), 0);
+	target->put_seq = target->acked_seq;
+	target_processed(target, target->acked_seq);
+	target_ack_fill(target, &a);
+	assert_int_equal(a.window_bytes, conf.window_bytes);
+}
+
+static void
+test_reorder_bound(void **state)
+{
+	(void)state;
+	for (uint64_t i = 1; i <= REORDER_MAX; i++)
+		assert_int_equal(receive(10 * i, 1, 10), 0);
+	assert_int_equal(receive(10 * (REORDER_MAX + 1), 1, 10), ERR_FULL);
+	assert_int_equal(receive(5, 1, 10), 0);
+	assert_int_equal(target->reorder_count, REORDER_MAX);
+	assert_int_equal(target->reorder[0]->first_seq, 5);
+	assert_int_equal(target->reorder[REORDER_MAX - 1]->first_seq, 10 * (REORDER_MAX - 1));
+}
+
+static void
+test_ack_times(void **state)
+{
+	struct target_ack a;
+
+	(void)state;
+	assert_false(target_ack_due(target, at_us(0), &a));
+	assert_int_equal(receive(1, 10, 20), 0);
+	store_all();
+	/* Only "stored": that can wait for more. */
+	assert_false(target_ack_due(target, at_us(TARGET_ACK_DELAY_US - 1), &a));
+	assert_true(target_ack_due(target, at_us(TARGET_ACK_DELAY_US), &a));
+	assert_false(target_ack_due(target, at_us(TARGET_ACK_DELAY_US), &a));
+	assert_int_equal(a.stored, 10);
+	/* "Processed" can't. */
+	target->delivered_seq = 10;
+	assert_int_equal(target_ack(target, 4), 0);
+	target->put_seq = 4;
+	target_processed(target, 4);
+	assert_true(target_ack_due(target, at_us(0), &a));
+	assert_int_equal(a.processed, 4);
+}
+
+static void
+deliver(uint64_t first, uint64_t last)
+{
+	struct batch_record rec;
+
+	for (uint64_t seq = first; seq <= last; seq++) {
+		assert_int_equal(target_deliver(target, &rec), CURSOR_RECORD);
+		assert_int_equal(rec.seq, seq);
+		assert_int_equal(rec.sealed[0], seq & 0xff);
+	}
+}
+
+static void
+test_delivery(void **state)
+{
+	struct batch_record rec;
+	uint64_t first, last;
+
+	(void)state;
+	assert_int_equal(receive(1, 10, 20), 0);
+	target_given(target);
+	/* Stored before delivered. */
+	assert_int_equal(target_deliver(target, &rec), CURSOR_IDLE);
+	target_stored(target, 10, at_us(0));
+	deliver(1, 10);
+	assert_int_equal(target_deliver(target, &rec), CURSOR_IDLE);
+	assert_int_equal(target_ack(target, 11), ERR_RANGE);
+	assert_false(target_put_processed(target, &first, &last));
+	assert_int_equal(target_ack(target, 6), 0);
+	assert_int_equal(target_ack(target, 3), 0);
+	assert_true(target_put_processed(target, &first, &last));
+	assert_int_equal(first, 1);
+	assert_int_equal(last, 6);
+	assert_false(target_put_processed(target, &first, &last));
+	/* Another subscriber: what was not acknowledged again; not in memory any more: read. */
+	target_resume(target, 0);
+	assert_int_equal(target_deliver(target, &rec), CURSOR_READ);
+	assert_int_equal(target_deliver(target, &rec), CURSOR_IDLE);
+	struct batch *b = make_batch(1, 10, 20);
+
+	cursor_read(&target->cursor, b);
+	cursor_read(&target->cursor, NULL);
+	batch_unref(b);
+	deliver(7, 10);
+	/* One that has done all of it, and claims more. */
+	target_resume(target, 99);
+	assert_int_equal(target->acked_seq, 10);
+}
+
+static void
+test_load(void **state)
+{
+	struct batch_record rec;
+
+	(void)state;
+	target_load(target, 50, 40);
+	assert_int_equal(target->expected_seq, 51);
+	assert_int_equal(target_deliver(target, &rec), CURSOR_READ);
+	cursor_read(&target->cursor, NULL);
+	assert_int_equal(target_ack(target, 41), ERR_RANGE);
+	assert_int_equal(receive(51, 5, 20), 0);
+	/* The inbox was cleared of what is processed. */
+	target_load(target, 0, 60);
+	assert_int_equal(target->stored_seq, 60);
+}
+
+static void
+test_close(void **state)
+{
+	(void)state;
+	assert_int_equal(receive(1, 10, 20), 0);
+	store_all();
+	assert_int_equal(target_close(target, 10), ERR_RANGE);
+	deliver(1, 10);
+	assert_int_equal(target_ack(target, 10), 0);
+	target->put_seq = 10;
+	target_processed(target, 10);
+	assert_int_equal(target_close(target, 9), ERR_RANGE);
+	assert_int_equal(target_close(target, 10), 0);
+	assert_int_equal(target->state, TARGET_CLOSING);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    TEST(test_order),
+	    TEST(test_overlap),
+	    TEST(test_bad_fragments),
+	    TEST(test_bounds),
+	    TEST(test_reorder_bound),
+	    TEST(test_ack_times),
+	    TEST(test_delivery),
+	    TEST(test_load),
+	    TEST(test_close),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
