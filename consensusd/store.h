@@ -6,8 +6,8 @@
  * one transaction.  A ticket names the flush that a put belongs to; on_durable tells that all puts up
  * to a ticket are committed.  Each flush carries its number in the table flush_marker; after a lost
  * connection the marker tells whether the flush in doubt was committed, and if not it is sent again:
- * so a put is applied exactly once, in order, whatever PostgreSQL does.  Reads and pruning use a
- * second connection.  Nothing here blocks.
+ * so a put is applied exactly once, in order, whatever PostgreSQL does.  Reads use a second connection,
+ * vacuuming and pruning a third.  Nothing here blocks.
  *
  * Marks: store_full() is true above memory_max/4 of puts that are not durable yet, or while the
  * database is away; callers then stop taking new work (publishers are held).

@@ -298,7 +298,9 @@ store_up(struct store *s)
 	s->sent = NULL; /* what was in doubt is confirmed or will be sent again */
 	if (s->reader == NULL)
 		s->reader = store_reader_new(s->loop, s->conninfo, s->user);
-	if (s->reader == NULL) {
+	if (s->keeper == NULL)
+		s->keeper = store_keeper_new(s->loop, s->conninfo, s->user);
+	if (s->reader == NULL || s->keeper == NULL) {
 		store_down(s, err_text(ERR_NOMEM));
 		return;
 	}
@@ -377,6 +379,7 @@ store_free(struct store *s)
 	loop_defer_del(&s->die);
 	store_conn_free(s->writer);
 	store_reader_free(s->reader);
+	store_keeper_free(s->keeper);
 	if (s->timer != NULL)
 		loop_timer_free(s->timer);
 	while ((f = TAILQ_FIRST(&s->flushes)) != NULL) {
@@ -470,6 +473,7 @@ put_batch(struct store *s, enum store_box box, struct batch *b, uint64_t src_nod
 	if (err != 0)
 		return err;
 	before = f->bytes;
+	s->since_vacuum[box] += b->body_len;
 	return flush_took(s, f, before, store_flush_add_batch(f, box, b, src_node));
 }
 
@@ -523,8 +527,20 @@ floor_raise(struct store *s, enum store_box box, const struct ulid *stream, uint
 		store_marks_fini(m);
 		store_marks_init(m, s->seed);
 	}
-	/* Without memory the next clearing is slower. */
+	/* "All there is" says nothing of what will come.  Without memory the next clearing is slower. */
+	if (upto_seq == INT64_MAX)
+		return;
 	(void)!store_marks_add(m, stream, 0, 0, upto_seq, upto_seq);
+}
+
+/* Clearings come all the time, so what was cleared is about what was put. */
+static void
+vacuum_maybe(struct store *s, enum store_box box)
+{
+	if (s->since_vacuum[box] < STORE_VACUUM_BYTES || s->keeper == NULL)
+		return;
+	s->since_vacuum[box] = 0;
+	store_keeper_ask(s->keeper, box == STORE_INBOX ? STORE_TASK_VACUUM_INBOX : STORE_TASK_VACUUM_OUTBOX);
 }
 
 static int64_t
@@ -542,6 +558,7 @@ put_clear(struct store *s, enum store_box box, const struct ulid *stream, uint64
 	err = store_flush_add_cleared(f, box, stream, floor_get(s, box, stream), upto_seq);
 	if (err == 0)
 		floor_raise(s, box, stream, upto_seq);
+	vacuum_maybe(s, box);
 	return flush_took(s, f, before, err);
 }
 

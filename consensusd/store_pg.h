@@ -22,6 +22,7 @@
 #include "consensusd/store_pg_flush.h"
 #include "consensusd/store_pg_migrate.h"
 
+struct store_keeper;
 struct store_reader;
 
 enum {
@@ -31,6 +32,7 @@ enum {
 	STORE_WHY_BYTES = 384,
 	STORE_INSTANCE_SIZE = 37, /* a uuid as text */
 	STORE_LOAD_PAGE_ROWS = 500,
+	STORE_VACUUM_BYTES = 64 * 1024 * 1024, /* of batches, written and cleared */
 	STORE_FLOORS_MAX = 65536, /* streams; when full they are forgotten, which costs time only */
 };
 
@@ -65,6 +67,7 @@ struct store {
 	bool was_ready;
 	struct store_conn *writer;
 	struct store_reader *reader;
+	struct store_keeper *keeper;
 	struct store_setup setup;
 	struct store_load load;
 
@@ -79,6 +82,7 @@ struct store {
 	uint64_t last_sent;           /* the highest that ever left */
 	uint64_t confirmed;
 	size_t bytes;                           /* of all flushes */
+	size_t since_vacuum[STORE_BOXES];       /* bytes put */
 	struct store_marks floors[STORE_BOXES]; /* up to where streams were cleared */
 	uint64_t seed;
 	struct buf scratch;
@@ -114,12 +118,19 @@ void store_load_streams_answer(struct store *s, const struct pg_result *res);
 int store_load_offsets_ask(struct store *s) MUST_USE;
 void store_load_offsets_answer(struct store *s, const struct pg_result *res);
 
-/* --- store_pg_read.c: the connection for reads and pruning --- */
+/* --- store_pg_read.c: the connection for reads --- */
 struct store_reader *store_reader_new(struct loop *l, const char *conninfo, const char *user) MUST_USE;
 void store_reader_free(struct store_reader *r);
 /* The database is away: all waiting reads fail. */
 void store_reader_fail(struct store_reader *r);
 int store_reader_add(struct store_reader *r, enum store_box box, const struct ulid *stream, uint64_t from_seq,
     size_t max_bytes, store_batch_fn *fn, void *arg) MUST_USE;
+
+/* --- store_pg_keep.c: the connection that keeps house --- */
+enum store_task { STORE_TASK_VACUUM_OUTBOX, STORE_TASK_VACUUM_INBOX, STORE_TASK_PRUNE, STORE_TASK_COUNT };
+struct store_keeper *store_keeper_new(struct loop *l, const char *conninfo, const char *user) MUST_USE;
+void store_keeper_free(struct store_keeper *k);
+/* Does it when it can; once, however often it is asked meanwhile. */
+void store_keeper_ask(struct store_keeper *k, enum store_task task);
 
 #endif

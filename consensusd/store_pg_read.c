@@ -1,6 +1,5 @@
 /*
- * store_pg_read: the second connection: reads of batches, one at a time, and the pruning of what
- * nobody will ask for again.
+ * store_pg_read: the second connection: reads of batches, one at a time.
  */
 #include <postgresql/libpq-fe.h>
 #include <stdio.h>
@@ -15,18 +14,9 @@
 #include "consensusd/pg_array.h"
 #include "consensusd/store_pg.h"
 
-enum {
-	PRUNE_INTERVAL_MS = 3600000, /* between rounds */
-	PRUNE_AGAIN_MS = 1000,       /* while a round found a full portion */
-	PRUNE_STREAMS = 100,         /* a portion */
-};
-
 static struct metric metric_reads = METRIC_COUNTER_INIT("mesh_store_reads_total", "Reads of batches", NULL);
 static struct metric metric_read_failures =
     METRIC_COUNTER_INIT("mesh_store_read_failures_total", "Reads of batches that failed", NULL);
-static struct metric metric_pruned =
-    METRIC_COUNTER_INIT("mesh_store_pruned_streams_total", "Closed streams removed from the database", NULL);
-
 struct read_request {
 	STAILQ_ENTRY(read_request) next;
 	enum store_box box;
@@ -42,11 +32,8 @@ struct store_reader {
 	bool ready; /* statements are prepared */
 	STAILQ_HEAD(, read_request) queue;
 	size_t count;
-	struct read_request *current; /* asked, not in the queue; NULL while pruning or idle */
+	struct read_request *current; /* asked, not in the queue */
 	int current_err;
-	struct loop_timer *prune_timer;
-	bool prune_due;
-	int pruned;
 };
 
 /*
@@ -199,64 +186,8 @@ read_start(struct store_reader *r)
 	store_conn_await(r->conn, on_read);
 }
 
-/* ---- pruning ---- */
-
-static void
-on_pruned(void *ctx, const struct pg_result *res)
-{
-	struct store_reader *r = ctx;
-	char text[STORE_CONN_TROUBLE_BYTES];
-
-	if (res == NULL) {
-		metric_add(&metric_pruned, r->pruned);
-		loop_timer_arm_ms(
-		    r->prune_timer, r->pruned == PRUNE_STREAMS ? PRUNE_AGAIN_MS : PRUNE_INTERVAL_MS);
-		reader_next(r);
-		return;
-	}
-	if (PQresultStatus(res) == PGRES_TUPLES_OK) {
-		r->pruned = PQntuples(res);
-		return;
-	}
-	store_conn_trouble(r->conn, res, text);
-	log_warn("store: pruning failed: %s", text);
-}
-
-/* A stream that has been closed for so long that neither end will name it again. */
-static void
-prune_start(struct store_reader *r)
-{
-	static const char sql[] =
-	    "WITH old AS MATERIALIZED (SELECT stream_id FROM streams WHERE state = 2"
-	    " AND updated < now() - interval '30 days' ORDER BY updated LIMIT 100),"
-	    " a AS (DELETE FROM stream_offsets AS t USING old WHERE t.stream_id = old.stream_id),"
-	    " b AS (DELETE FROM delivery_log AS t USING old WHERE t.stream_id = old.stream_id),"
-	    " c AS (DELETE FROM outbox AS t USING old WHERE t.stream_id = old.stream_id),"
-	    " d AS (DELETE FROM inbox AS t USING old WHERE t.stream_id = old.stream_id)"
-	    " DELETE FROM streams AS t USING old WHERE t.stream_id = old.stream_id RETURNING 1";
-
-	r->prune_due = false;
-	r->pruned = 0;
-	if (PQsendQuery(store_conn_pg(r->conn), sql) == 0) {
-		r->ready = false;
-		store_conn_retry(r->conn);
-		return;
-	}
-	store_conn_await(r->conn, on_pruned);
-}
-
-static void
-on_prune_timer(void *arg)
-{
-	struct store_reader *r = arg;
-
-	r->prune_due = true;
-	reader_next(r);
-}
-
 /* ---- the connection ---- */
 
-/* The next thing to do; reads go first. */
 static void
 reader_next(struct store_reader *r)
 {
@@ -264,8 +195,6 @@ reader_next(struct store_reader *r)
 		return;
 	if (!STAILQ_EMPTY(&r->queue))
 		read_start(r);
-	else if (r->prune_due)
-		prune_start(r);
 }
 
 static void
@@ -333,7 +262,6 @@ metrics_register(void)
 	done = true;
 	metrics_add(&metric_reads);
 	metrics_add(&metric_read_failures);
-	metrics_add(&metric_pruned);
 }
 
 struct store_reader *
@@ -346,13 +274,11 @@ store_reader_new(struct loop *l, const char *conninfo, const char *user)
 		return NULL;
 	metrics_register();
 	STAILQ_INIT(&r->queue);
-	r->prune_timer = loop_timer_new(l, on_prune_timer, r);
-	r->conn = r->prune_timer != NULL ? store_conn_new(l, conninfo, user, &cb) : NULL;
+	r->conn = store_conn_new(l, conninfo, user, &cb);
 	if (r->conn == NULL) {
 		store_reader_free(r);
 		return NULL;
 	}
-	loop_timer_arm_ms(r->prune_timer, PRUNE_INTERVAL_MS);
 	return r;
 }
 
@@ -364,8 +290,6 @@ store_reader_free(struct store_reader *r)
 	if (r == NULL)
 		return;
 	store_conn_free(r->conn);
-	if (r->prune_timer != NULL)
-		loop_timer_free(r->prune_timer);
 	while ((q = STAILQ_FIRST(&r->queue)) != NULL) {
 		STAILQ_REMOVE_HEAD(&r->queue, next);
 		mem_free(q);

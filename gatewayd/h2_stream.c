@@ -178,7 +178,7 @@ h2_stream_send(struct h2_stream *s, const void *data, size_t len)
 
 	if (len > UINT32_MAX)
 		return ERR_LIMIT;
-	if (s->out.rpos > s->out.wpos / 2)
+	if (s->out.rpos > s->out.wpos / 2 || buf_room(&s->out) < GRPC_PREFIX_BYTES + len)
 		buf_compact(&s->out);
 	if ((rc = buf_reserve(&s->out, GRPC_PREFIX_BYTES + len, &p)) != 0)
 		return rc;

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/base/be.h"
 #include "common/base/err.h"
 #include "common/base/mem.h"
 #include "common/os/channel.h"
@@ -230,16 +231,18 @@ listeners_open(struct gateway *gw, const struct conf *c)
 static void
 peer_text(const struct sockaddr_storage *sa, char *out, size_t size)
 {
-	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)sa;
-	const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)sa;
 	char host[INET6_ADDRSTRLEN] = "?";
+	struct sockaddr_in6 v6;
+	struct sockaddr_in v4;
 
 	if (sa->ss_family == AF_INET6) {
-		inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof(host));
-		snprintf(out, size, "[%s]:%u", host, (unsigned)ntohs(v6->sin6_port));
+		memcpy(&v6, sa, sizeof(v6));
+		inet_ntop(AF_INET6, &v6.sin6_addr, host, sizeof(host));
+		snprintf(out, size, "[%s]:%u", host, (unsigned)be_load16((const uint8_t *)&v6.sin6_port));
 	} else {
-		inet_ntop(AF_INET, &v4->sin_addr, host, sizeof(host));
-		snprintf(out, size, "%s:%u", host, (unsigned)ntohs(v4->sin_port));
+		memcpy(&v4, sa, sizeof(v4));
+		inet_ntop(AF_INET, &v4.sin_addr, host, sizeof(host));
+		snprintf(out, size, "%s:%u", host, (unsigned)be_load16((const uint8_t *)&v4.sin_port));
 	}
 }
 

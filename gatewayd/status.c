@@ -166,8 +166,11 @@ own_part_put(struct buf *out, struct gateway *gw)
 	if (rc == 0)
 		rc = daemon_put(
 		    out, "gatewayd", "running", "", getpid(), (clock_mono().us - gw->started_us) / 1000);
+	/* Written even if it is false: it has to replace what the siblings say of their own parts. */
 	if (rc == 0)
-		rc = wire_put_varint(out, mesh_v1_NodeStatus_serving_tag, health_serving(gw->health));
+		rc = buf_put_u8(out, mesh_v1_NodeStatus_serving_tag << 3);
+	if (rc == 0)
+		rc = buf_put_u8(out, health_serving(gw->health));
 	return rc;
 }
 

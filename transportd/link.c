@@ -91,15 +91,16 @@ link_heard(struct link *l)
 	heartbeat_heard(&l->hb, clock_mono());
 }
 
-/* routerd hears of changes that matter, and not more often than LINK_REPORT_MS. */
+/* routerd hears of the first measurement at once, then of changes that matter, not more often than
+ * LINK_REPORT_MS. */
 static void
 report(struct link *l, struct mono now)
 {
 	uint32_t rtt = l->hb.rtt_us, loss = heartbeat_loss_ppm(&l->hb), old = l->reported_rtt_us;
 	uint32_t change = rtt > old ? rtt - old : old - rtt;
 
-	if (mono_before(now, mono_add_ms(l->reported, LINK_REPORT_MS)) ||
-	    (change <= old / 20 && loss == l->reported_loss_ppm))
+	if (old != 0 && (mono_before(now, mono_add_ms(l->reported, LINK_REPORT_MS)) ||
+			    (change <= old / 20 && loss == l->reported_loss_ppm)))
 		return;
 	l->reported = now;
 	l->reported_rtt_us = rtt;

@@ -55,6 +55,7 @@ struct ws_listener {
 	struct ws *ws;
 	int fd;
 	struct loop_fd *watch;
+	struct loop_timer *rest; /* running: nothing is accepted for a moment */
 };
 
 struct ws {

@@ -13,7 +13,7 @@
 #include "common/os/log.h"
 #include "transportd/stats.h"
 
-enum { BACKLOG = 256, ACCEPTS_PER_TURN = 16 };
+enum { BACKLOG = 256, ACCEPTS_PER_TURN = 16, REST_MS = 200 };
 
 /* --- HTTP --- */
 
@@ -148,6 +148,30 @@ adopt(struct ws *w, int fd, const char *address)
 		ws_conn_end(c);
 }
 
+static void
+on_rested(void *arg)
+{
+	struct ws_listener *l = arg;
+
+	/* If it can't be watched now, later. */
+	if (loop_fd_mod(l->watch, LOOP_READ) != 0)
+		loop_timer_arm_ms(l->rest, REST_MS);
+}
+
+/* No descriptor or memory for what waits in the backlog: asking again at once would spin. */
+static void
+accept_failed(struct ws_listener *l)
+{
+	if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)
+		return;
+	log_warn("can't accept connections: %s; links-max and pending-max may be too high for the limit of "
+		 "open files",
+	    strerror(errno));
+	stat_inc(STAT_REFUSED_PENDING);
+	(void)loop_fd_mod(l->watch, 0);
+	loop_timer_arm_ms(l->rest, REST_MS);
+}
+
 /* A full house is not worth a TLS handshake: the socket is closed at once. */
 static void
 on_listener(void *arg, int fd, unsigned events)
@@ -161,8 +185,10 @@ on_listener(void *arg, int fd, unsigned events)
 		int s = accept4(fd, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		char address[WS_ADDRESS_SIZE];
 
-		if (s == -1)
+		if (s == -1) {
+			accept_failed(l);
 			return;
+		}
 		if (l->ws->pending_count >= l->ws->pending_max) {
 			stat_inc(STAT_REFUSED_PENDING);
 			close(s);
@@ -227,6 +253,14 @@ split_address(const char *address, char *host, size_t size, const char **port)
 	snprintf(host, size, "%.*s", (int)len, address);
 }
 
+static void
+listener_fini(struct ws_listener *l)
+{
+	loop_fd_del(l->watch);
+	loop_timer_free(l->rest);
+	close(l->fd);
+}
+
 int
 ws_listen(struct ws *w, const char *address)
 {
@@ -246,8 +280,9 @@ ws_listen(struct ws *w, const char *address)
 		return ERR_IO;
 	}
 	l->watch = loop_fd_add(w->loop, l->fd, LOOP_READ, on_listener, l);
-	if (l->watch == NULL) {
-		close(l->fd);
+	l->rest = loop_timer_new(w->loop, on_rested, l);
+	if (l->watch == NULL || l->rest == NULL) {
+		listener_fini(l);
 		return ERR_NOMEM;
 	}
 	w->listener_count++;
@@ -258,9 +293,7 @@ ws_listen(struct ws *w, const char *address)
 void
 ws_stop_listening(struct ws *w)
 {
-	for (size_t i = 0; i < w->listener_count; i++) {
-		loop_fd_del(w->listeners[i].watch);
-		close(w->listeners[i].fd);
-	}
+	for (size_t i = 0; i < w->listener_count; i++)
+		listener_fini(&w->listeners[i]);
 	w->listener_count = 0;
 }

@@ -37,11 +37,11 @@ enum {
 	CHANNEL_TURN_MESSAGES = 256,          /* messages handled per turn of the loop */
 	CHANNEL_PEERS_MAX = 32,               /* connections one server holds */
 	CHANNEL_HELLO_TIMEOUT_MS = 5000,
-	CHANNEL_RETRY_MIN_MS = 50, /* a sibling restarts in about that time */
-	CHANNEL_RETRY_MAX_MS = 2000,
-	CHANNEL_NAME_SIZE = 32,   /* of a daemon's name, with NUL */
-	CHANNEL_EDGES_MAX = 8,    /* edges one server serves */
-	CHANNEL_ALLOWED_MAX = 16, /* uids one server allows */
+	CHANNEL_RETRY_MIN_MS = 50,  /* a sibling restarts in about that time */
+	CHANNEL_RETRY_MAX_MS = 400, /* a local connect costs microseconds; outages end when it succeeds */
+	CHANNEL_NAME_SIZE = 32,     /* of a daemon's name, with NUL */
+	CHANNEL_EDGES_MAX = 8,      /* edges one server serves */
+	CHANNEL_ALLOWED_MAX = 16,   /* uids one server allows */
 };
 
 /* Handles one message that was checked against the table.  0, or an error: the connection is closed

@@ -361,7 +361,7 @@ flow_room(const struct flow *f, size_t bytes)
 		return false;
 	/* A batch may be larger than the window: alone it always fits, if the target takes any. */
 	if (f->count == 0)
-		return f->granted_bytes > 0 || f->timeouts > 0;
+		return f->granted_bytes > 0;
 	return f->inflight_bytes + bytes <= window;
 }
 

@@ -11,6 +11,7 @@
 
 #include <grp.h>
 #include <pwd.h>
+#include <time.h>
 
 #include "common/os/log.h"
 #include "tests/rig/transport.h"
@@ -222,23 +223,15 @@ relay_mesh_wait_link(struct relay_mesh *m, struct rig_node *a, struct rig_node *
 	RIG_MUST(rig_wait(&m->rig, relay_mesh_linked, pair, RIG_WAIT_MS));
 }
 
-/* CPU time that a process has used, in seconds; 0: this one. */
+/* CPU time that a process has used, user and system, in seconds; 0: this one. */
 static inline double
 relay_mesh_cpu(pid_t pid)
 {
-	unsigned long user = 0, system = 0;
-	char path[64], line[1024], *p;
-	FILE *f;
+	struct timespec used;
+	clockid_t clock;
 
-	snprintf(path, sizeof(path), "/proc/%ld/stat", (long)(pid != 0 ? pid : getpid()));
-	f = fopen(path, "r");
-	RIG_MUST(f != NULL && fgets(line, sizeof(line), f) != NULL);
-	fclose(f);
-	/* Fields 14 and 15; the name, field 2, may hold anything. */
-	p = strrchr(line, ')');
-	RIG_MUST(p != NULL &&
-		 sscanf(p + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) == 2);
-	return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
+	RIG_MUST(clock_getcpuclockid(pid, &clock) == 0 && clock_gettime(clock, &used) == 0);
+	return (double)used.tv_sec + (double)used.tv_nsec / 1e9;
 }
 
 #endif

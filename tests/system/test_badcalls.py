@@ -206,10 +206,10 @@ def test_disk_full(m):
 
 
 def small_disk(m, node):
-    """Moves the outbox to a tmpfs of a few megabytes; False where that is not allowed."""
+    """Moves the outbox to a small tmpfs, larger than all that is published; False where that is not allowed."""
     path = f"{m.dir}/small"
     nodes.make_dir(m.state, path)
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m,mode=0777", "tmpfs", path],
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m,mode=0777", "tmpfs", path],
                       capture_output=True, check=False).returncode != 0:
         return False
     nodes.make_dir(m.state, f"{path}/space")
@@ -296,11 +296,11 @@ def test_old_node_of_another_database():
         m.kill("a", "consensusd")
         nodes.write_file(m.state, a["config"], good.replace(f"{a['dir']}/pg", f"{b['dir']}/pg"))
         m.start("a", "consensusd")
-        wait_until("it to be refused", lambda: "another node" in open(
+        wait_until("it to be refused", lambda: "belongs to node" in open(
             a["logs"]["consensusd"], encoding="utf-8").read())
         nodes.write_file(m.state, a["config"], good)
         m.restart("a", "consensusd", wait=False)
-        m.start("b", "consensusd")
+        m.start("b", "consensusd", wait=False)
         m.wait_ready()
 
 

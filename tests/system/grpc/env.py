@@ -68,11 +68,22 @@ class Pki:
         return cert, key
 
 
+USER = "nobody" if os.getuid() == 0 else None  # whom the daemon drops to, if there is something to drop
+
+
+def give_away(*paths):
+    """Makes files those of the user that the daemon runs as."""
+    for path in paths:
+        if USER:
+            shutil.chown(path, USER)
+
+
 class Process:
-    def __init__(self, name, argv, log):
+    def __init__(self, name, argv, log, user=None):
         self.name, self.log = name, log
         self.out = open(log, "ab")
-        self.popen = subprocess.Popen([str(a) for a in argv], stdout=self.out, stderr=self.out)
+        rights = {"user": user, "extra_groups": []} if user else {}
+        self.popen = subprocess.Popen([str(a) for a in argv], stdout=self.out, stderr=self.out, **rights)
 
     def alive(self):
         return self.popen.poll() is None
@@ -102,6 +113,7 @@ class Gateway:
         self.client = self.ca.issue("client", f"URI:spiffe://{MESH_ID}/client/tester")
         self.tokens = self.dir / "tokens"
         self.tokens.write_text(f"{hashlib.sha256(TOKEN.encode()).hexdigest()} tester\n")
+        give_away(self.dir, self.run_dir, self.tokens, self.ca.cert, *self.server)
         self.port = free_port()
         self.socket = self.run_dir / "grpc.sock"
         self.conf = self.dir / "mesh.conf"
@@ -115,7 +127,6 @@ class Gateway:
             lines += "\n\tlog-level debug"
         if "drain-timeout" not in lines:
             lines += "\n\tdrain-timeout 500ms"
-        user = os.environ.get("MESH_TEST_USER", "root" if os.getuid() == 0 else "nobody")
         self.conf.write_text(f"""
 mesh {{
 	id {MESH_ID}
@@ -123,7 +134,7 @@ mesh {{
 	runtime-dir "{self.run_dir}"
 }}
 gatewayd {{
-	user {user}
+	user nobody
 	listen 127.0.0.1:{self.port}
 	grpc-socket "{self.socket}"
 	tls-cert "{self.server[0]}"
@@ -136,7 +147,7 @@ gatewayd {{
 
     def start_fake(self):
         self.processes["fake"] = Process("fake_consensusd", [
-            BUILD / "tests/system/grpc/fake_consensusd", self.run_dir / "consensusd.sock"], self.dir / "fake.log")
+            BUILD / "tests/system/grpc/fake_consensusd", self.run_dir / "consensusd.sock"], self.dir / "fake.log", USER)
 
     def start_gateway(self):
         self.processes["gatewayd"] = Process(

@@ -185,8 +185,9 @@ def test_connections_max():
 
 
 def test_calls_max():
-    with env.Gateway("calls-max 3") as g, local(g) as api:
+    with env.Gateway("calls-max 3") as g, local(g) as api, tls(g, cert=g.client) as other:
         silent = [api.PublishClientData.future(mesh.Chunk(tenant_id="silent")) for _ in range(3)]
+        env.wait_until("the publishes", lambda: counter(other, "publish") == 3)
         # The client knows the limit from SETTINGS and waits for a place itself.
         expect(grpc.StatusCode.DEADLINE_EXCEEDED, api.PublishClientData, mesh.Chunk(), timeout=0.3)
         silent[0].cancel()

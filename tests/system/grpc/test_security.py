@@ -137,6 +137,7 @@ def test_reload_of_tokens_and_certificates():
         fresh.rename(g.tokens)
         other = env.Pki(g.dir, "other")
         cert, key = other.issue("server", "DNS:localhost")
+        env.give_away(cert, key)
         cert.rename(g.server[0])
         key.rename(g.server[1])
         g.reload()

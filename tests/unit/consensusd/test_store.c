@@ -385,6 +385,30 @@ test_check_mode_wants_a_schema(void **state)
 	user_free(u);
 }
 
+static bool
+is_vacuumed(struct user *u)
+{
+	return ask(u, "SELECT vacuum_count FROM pg_stat_user_tables WHERE relname = 'outbox'") > 0;
+}
+
+/* Room is made usable again while it is needed, not once a minute: the table stays small. */
+static void
+test_cleared_room_is_used_again(void **state)
+{
+	enum { ROUNDS = 80, BYTES = 1 << 20 };
+	struct user *u = user_ready();
+	struct ulid id = stream_id(50);
+
+	(void)state;
+	for (uint64_t seq = 1; seq <= ROUNDS; seq++) {
+		put_out(u, 50, seq, 1, BYTES);
+		done(u, store_put_outbox_clear(u->store, &id, seq));
+	}
+	wait_until(u, is_vacuumed);
+	assert_int_equal(ask(u, "SELECT count(*) FROM mesh.outbox WHERE stream_id::text LIKE '%32'"), 0);
+	user_free(u);
+}
+
 /* Memory that runs out at any point of a start, or of a put, is an error that can be tried again. */
 static void
 test_failing_allocations(void **state)
@@ -451,6 +475,7 @@ main(void)
 	    cmocka_unit_test(test_locked_table_is_a_stall),
 	    cmocka_unit_test(test_unsafe_server_is_refused),
 	    cmocka_unit_test(test_check_mode_wants_a_schema),
+	    cmocka_unit_test(test_cleared_room_is_used_again),
 	    cmocka_unit_test(test_failing_allocations),
 	};
 

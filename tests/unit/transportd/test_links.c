@@ -330,6 +330,112 @@ gatewayd_is_answered(void **state)
 	rig_fini(&r);
 }
 
+static void
+both_address_families(void **state)
+{
+	struct rig_node *a, *b;
+	struct rig r;
+	uint16_t port = rig_free_port();
+
+	(void)state;
+	rig_init(&r);
+	a = rig_add(&r, "a");
+	b = rig_add(&r, "b");
+	rig_conf(a, "\tpeer b { address [::1]:%u }", port);
+	rig_conf(b, "\tlisten *:%u", port);
+	rig_start(a);
+	rig_start(b);
+	wait_link(&r, a, b);
+	assert_non_null(strstr(a->last_link.address, "[::1]:"));
+	rig_fini(&r);
+}
+
+static bool
+one_link_each(void *arg)
+{
+	struct rig *r = arg;
+
+	return r->nodes[0].link_count == 1 && r->nodes[1].link_count + r->nodes[2].link_count == 1;
+}
+
+static void
+links_are_limited(void **state)
+{
+	struct rig_node *a, *b, *c;
+	struct rig r;
+
+	(void)state;
+	rig_init(&r);
+	a = rig_add(&r, "a");
+	b = rig_add(&r, "b");
+	c = rig_add(&r, "c");
+	rig_conf(a, "\tlinks-max 1\n");
+	rig_conf(b, "\tpeer a { address 127.0.0.1:%u }", a->port);
+	rig_conf(c, "\tpeer a { address 127.0.0.1:%u }", a->port);
+	rig_start(a);
+	rig_start(b);
+	rig_start(c);
+	assert_true(rig_wait(&r, one_link_each, &r, RIG_WAIT_MS));
+	(void)rig_wait(&r, rig_never, NULL, 300);
+	assert_int_equal(a->link_ups, 1);
+	/* When the first one goes, there is room for the other. */
+	if (b->link_count == 1)
+		rig_kill(b, SIGKILL);
+	else
+		rig_kill(c, SIGKILL);
+	if (b->pid != 0)
+		wait_link(&r, b, a);
+	else
+		wait_link(&r, c, a);
+	rig_fini(&r);
+}
+
+/* The child that resolves names: found by its parent and its name. */
+static pid_t
+resolver_of(pid_t parent)
+{
+	char path[64], line[256];
+	pid_t found = 0;
+
+	for (pid_t pid = parent + 1; pid < parent + 200 && found == 0; pid++) {
+		int ppid = 0;
+		FILE *f;
+
+		snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+		f = fopen(path, "r");
+		while (f != NULL && fgets(line, sizeof(line), f) != NULL)
+			if (sscanf(line, "PPid: %d", &ppid) == 1 && ppid == parent)
+				found = pid;
+		if (f != NULL)
+			fclose(f);
+	}
+	return found;
+}
+
+static void
+the_resolver_may_die(void **state)
+{
+	struct rig_node *a, *b;
+	struct rig r;
+	pid_t child;
+
+	(void)state;
+	rig_init(&r);
+	a = rig_add(&r, "a");
+	b = rig_add(&r, "b");
+	rig_conf(a, "\tpeer b { address localhost:%u 127.0.0.1:%u }", b->port, b->port);
+	rig_conf(b, "");
+	rig_start(a);
+	assert_true(rig_wait_routes(a));
+	child = resolver_of(a->pid);
+	assert_int_not_equal(child, 0);
+	kill(child, SIGKILL);
+	rig_start(b);
+	wait_link(&r, a, b);
+	assert_true(rig_alive(a));
+	rig_fini(&r);
+}
+
 int
 main(void)
 {
@@ -345,6 +451,9 @@ main(void)
 	    cmocka_unit_test(no_signature_no_link),
 	    cmocka_unit_test(routerd_gets_a_snapshot),
 	    cmocka_unit_test(gatewayd_is_answered),
+	    cmocka_unit_test(both_address_families),
+	    cmocka_unit_test(links_are_limited),
+	    cmocka_unit_test(the_resolver_may_die),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

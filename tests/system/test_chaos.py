@@ -1,0 +1,393 @@
+"""Everything breaks at random, from one seed: daemons, databases and nodes die, hang and come back, links
+vanish, crawl and are reset, applications start anew.  Then it stops, and all has to be there: each target
+has 1 to n once each, nothing was confirmed before it was processed durably, nothing is left behind, and
+nothing died of itself.
+
+CHAOS_SEED=N repeats a schedule (the machine's timing stays its own), CHAOS_SECONDS=N says how long it breaks.
+"""
+import contextlib
+import glob
+import heapq
+import itertools
+import json
+import os
+import random
+import signal
+import sys
+import threading
+import time
+
+import grpc
+import psycopg2
+
+import mesh_pb2 as pb
+from api import Api, open_stream
+from devmeshlib import nodes, procs
+from devmeshlib.mesh import PARTS
+from flow import RETRIED, Publisher, Sink
+from harness import check_rows, mesh, query, wait_until
+
+SECONDS = float(os.environ.get("CHAOS_SECONDS", "40"))
+SEED = int(os.environ.get("CHAOS_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
+SETTLE_S = 180
+MIB = 1 << 20
+# source, targets, tenant, bytes of a message, messages a second, unconfirmed at once
+STREAMS = (("a", "c", "acme", 200, 400, 256), ("a", "bd", "other", 200, 300, 128),
+           ("c", "a", "acme", MIB, 3, 4), ("d", "ac", "other", MIB, 2, 3),
+           ("b", "d", "acme", 20_000, 40, 32), ("c", "cb", "other", 100, 200, 64))
+BRIEF = "brief"  # the tenant of streams that are opened and closed meanwhile
+BRIEF_COUNT = 40
+# What may be said at level error although nothing is wrong: none of what is done here is a reason for it.
+EXPLAINED = ()
+
+
+class EndlessPublisher(Publisher):
+    """Publishes at a rate until finish(): that settles how many messages there are."""
+
+    def __init__(self, node, stream_id, size, rate, window):
+        super().__init__(node, stream_id, 1 << 62, size=size, window=window)
+        self.rate, self.lock, self.handed, self.call = rate, threading.Lock(), 0, None
+
+    def requests(self, credit):
+        for seq in itertools.count(self.confirmed + 1):
+            while not credit.acquire(timeout=0.5):
+                if self.stopping.is_set():
+                    return
+            with self.lock:
+                if seq > self.last or self.stopping.is_set():
+                    return
+                fresh = seq > self.handed
+                self.handed = max(self.handed, seq)
+            yield self.chunk(seq)
+            if fresh:
+                self.stopping.wait(1 / self.rate)
+
+    def finish(self):
+        with self.lock:
+            self.last = max(self.handed, 1)
+
+
+class MixedSink(Sink):
+    """A sink of streams with messages of different sizes."""
+
+    def __init__(self, node, tenant, sizes, batch):
+        super().__init__(node, tenant, list(sizes), batch=batch)
+        self.sizes = sizes
+
+    def accept(self, m):
+        self.size = self.sizes.get(m.stream_id, 200)
+        super().accept(m)
+
+
+def retried(call, seconds=SETTLE_S):
+    """The call's result, when its node is there to give one."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return call()
+        except grpc.RpcError as e:
+            if e.code() not in (*RETRIED, grpc.StatusCode.DEADLINE_EXCEEDED) or time.monotonic() > end:
+                raise
+            time.sleep(0.1)
+
+
+class BriefStreams(threading.Thread):
+    """Opens a stream, publishes a little, closes it, and again."""
+
+    def __init__(self, m, seed):
+        super().__init__(daemon=True)
+        self.m, self.rng, self.stopping, self.error = m, random.Random(seed), threading.Event(), None
+        self.done = []  # (source, targets, stream)
+
+    def one(self):
+        names = "abcd"
+        source = self.m.node(self.rng.choice(names))
+        targets = self.rng.sample(names, self.rng.choice((1, 2)))
+        stream = retried(lambda: open_stream(source, BRIEF, targets, timeout=5)).stream_id
+        pub = Publisher(source, stream, BRIEF_COUNT, window=BRIEF_COUNT)
+        pub.run()
+        if pub.error is not None:
+            raise pub.error
+
+        def close():
+            with Api(source) as api:
+                api.CloseClientDataStream(pb.StreamHandle(stream_id=stream), timeout=5)
+
+        with contextlib.suppress(grpc.RpcError):
+            # Closed by the call before whose answer was lost, and forgotten.
+            retried(close)
+        self.done.append((source, [self.m.node(t) for t in targets], stream))
+
+    def run(self):
+        try:
+            while not self.stopping.is_set():
+                self.one()
+        except Exception as e:  # shown by whoever waits for us
+            self.error = e
+
+
+class Load:
+    """Publishers and sinks of all streams, and what must be true of them at any moment."""
+
+    def __init__(self, m, seed):
+        self.m, self.streams, sizes = m, [], {}
+        for source, targets, tenant, size, rate, window in STREAMS:
+            stream = open_stream(m.node(source), tenant, list(targets)).stream_id
+            pub = EndlessPublisher(m.node(source), stream, size, rate, window)
+            self.streams.append((pub, m.node(source), [m.node(t) for t in targets]))
+            for t in targets:
+                sizes.setdefault((t, tenant), {})[stream] = size
+        self.sinks = [MixedSink(m.node(t), tenant, of, batch) for batch, ((t, tenant), of) in
+                      zip(itertools.cycle((64, 8, 2)), sizes.items())]
+        self.brief_sinks = {n["name"]: Sink(n, BRIEF) for n in m.nodes}
+        self.brief = BriefStreams(m, seed)
+        self.publishers = [s[0] for s in self.streams]
+
+    def start(self):
+        for part in (*self.sinks, *self.brief_sinks.values(), *self.publishers, self.brief):
+            part.start()
+
+    def stop(self):
+        for part in (self.brief, *self.publishers, *self.sinks, *self.brief_sinks.values()):
+            part.stopping.set()
+        for part in (*self.sinks, *self.brief_sinks.values()):
+            part.stop()
+
+    def sink(self, target, stream):
+        return next(s for s in self.sinks if s.node is target and stream in s.streams)
+
+    def check(self):
+        for part in (*self.sinks, *self.brief_sinks.values(), *self.publishers, self.brief):
+            if part.error is not None:
+                raise part.error
+
+    def check_confirmed(self):
+        """What is confirmed is processed, durably, at each target; and that is not more than its sink has
+        had.  A database that is away is asked another time; the number of those that were asked."""
+        asked = 0
+        for pub, _, targets in self.streams:
+            for t in targets:
+                confirmed = pub.confirmed
+                with contextlib.suppress(psycopg2.Error):
+                    rows = query(t, "SELECT coalesce(max(f.committed_seq), 0), coalesce((SELECT sum(last_seq - first_seq "
+                                 "+ 1) FROM delivery_log WHERE stream_id = ulid_uuid(%s) AND dst_node = node_id(%s)), 0)"
+                                 " FROM stream_offsets f WHERE stream_id = ulid_uuid(%s) AND node_id = node_id(%s)",
+                                 *(pub.stream_id, t["node_id"]) * 2)
+                    processed, logged = rows[0]
+                    asked += 1
+                    where = f"{pub.stream_id} at {t['name']}: "
+                    assert processed >= confirmed, f"{where}{confirmed} confirmed, {processed} processed"
+                    assert logged == processed, f"{where}{processed} processed, {logged} in the delivery log"
+                    got = self.sink(t, pub.stream_id).got(pub.stream_id)
+                    assert got >= processed, f"{where}{processed} processed, its sink has {got}"
+        return asked
+
+    def finish(self):
+        self.brief.stopping.set()
+        for p in self.publishers:
+            p.finish()
+
+        def done():
+            self.check()
+            return all(p.confirmed == p.last for p in self.publishers) and not self.brief.is_alive() and \
+                all(self.sink(t, p.stream_id).got(p.stream_id) == p.last for p, _, ts in self.streams for t in ts)
+
+        try:
+            wait_until("all to be delivered and confirmed", done, SETTLE_S)
+        except AssertionError as e:
+            state = [(p.stream_id, f"{p.confirmed}/{p.last}", [self.sink(t, p.stream_id).got(p.stream_id) for t in ts])
+                     for p, _, ts in self.streams]
+            raise AssertionError(f"{e}: {state}, brief streams {'running' if self.brief.is_alive() else 'done'}") from e
+
+
+class Chaos:
+    """The schedule: what is broken, and when it is repaired."""
+
+    def __init__(self, m, load, seed):
+        self.m, self.load, self.rng = m, load, random.Random(seed)
+        self.down, self.repairs, self.order = set(), [], itertools.count()
+        self.begin, self.story = time.monotonic(), []
+
+    def say(self, text):
+        self.story.append(f"{time.monotonic() - self.begin:7.2f} {text}")
+
+    def later(self, longest, text, fn, *args):
+        at = time.monotonic() + self.rng.uniform(0.05, longest)
+        heapq.heappush(self.repairs, (at, next(self.order), text, fn, args))
+
+    def check_alive(self):
+        """What is not down has not ended by itself."""
+        procs.reap()
+        for n in self.m.nodes:
+            for part in (*nodes.DAEMONS, "postgres"):
+                if (n["name"], part) not in self.down:
+                    assert procs.alive(n["procs"][part]), \
+                        f"{part} of node {n['name']} has ended:\n{nodes.log_tail(n, part)}"
+
+    # --- what breaks ---
+
+    def kill(self, node, part):
+        self.check_alive()
+        parts = PARTS[:-1] if part == "all" else (part,)
+        self.say(f"kill {node} {part}")
+        self.down |= {(node, p) for p in parts}
+        self.m.kill(node, part)
+        self.later(3, f"start {node} {part}", self.start, node, parts)
+
+    def start(self, node, parts):
+        for p in parts:
+            if (node, p) in self.down:
+                self.m.start(node, p)
+                self.down.discard((node, p))
+
+    def restart(self, node, part):
+        if (node, part) not in self.down:
+            self.say(f"restart {node} {part}")
+            self.m.signal(node, part, signal.SIGCONT)
+            self.m.restart(node, part, wait=False)
+
+    def pause(self, node, part):
+        self.say(f"pause {node} {part}")
+        self.m.signal(node, part, signal.SIGSTOP)
+        self.later(7, f"continue {node} {part}", self.m.signal, node, part, signal.SIGCONT)
+
+    def backend(self, node):
+        """One of the server's processes: it restarts all the others."""
+        server = self.m.node(node)["procs"]["postgres"]
+        children = [p for p in procs.family(server) if p["pid"] != server["pid"]]
+        if children:
+            self.say(f"kill a backend of {node}")
+            procs.send(self.rng.choice(children), signal.SIGKILL)
+
+    def link(self, verb, undo, longest, value=None):
+        lk = self.rng.choice(self.m.state["links"])
+        ends = lk["a"], lk["b"]
+        self.say(f"{verb} {' '.join(ends)}" + (f" {value}" if value is not None else ""))
+        self.m.shape_link(verb, *ends, value)
+        if undo:
+            self.later(longest, f"{undo} {' '.join(ends)}", self.m.shape_link, undo, *ends, None if value is None else 0)
+
+    def application(self):
+        part = self.rng.choice([*self.load.sinks, *self.load.brief_sinks.values()])
+        call = part.call
+        if call is not None:
+            self.say(f"a sink at {part.node['name']} starts anew")
+            call.cancel()
+
+    def fault(self):
+        rng = self.rng
+        node, daemon = rng.choice("abcd"), rng.choice(nodes.DAEMONS)
+        faults = (
+            (6, lambda: self.kill(node, daemon)), (3, lambda: self.kill(node, "consensusd")),
+            (4, lambda: self.kill(node, "postgres")), (2, lambda: self.kill(node, "all")),
+            (2, lambda: self.backend(node)), (2, lambda: self.restart(node, daemon)),
+            (3, lambda: self.pause(node, daemon)), (2, lambda: self.pause(node, "postgres")),
+            (4, lambda: self.link("cut", "heal", 4)), (4, lambda: self.link("reset", None, 0)),
+            (2, lambda: self.link("delay", "delay", 4, rng.randrange(1, 80))),
+            (2, lambda: self.link("rate", "rate", 4, rng.randrange(4, 50))), (3, self.application))
+        rng.choices([f for _, f in faults], [w for w, _ in faults])[0]()
+
+    # --- the course of it ---
+
+    def repair(self, until):
+        while self.repairs and self.repairs[0][0] <= until:
+            _, _, text, fn, args = heapq.heappop(self.repairs)
+            self.say(text)
+            fn(*args)
+
+    def run(self, seconds):
+        next_fault = next_check = time.monotonic()
+        while (now := time.monotonic()) < self.begin + seconds:
+            self.repair(now)
+            self.load.check()
+            self.check_alive()
+            if now >= next_fault:
+                self.fault()
+                next_fault = now + self.rng.uniform(0.05, 1.2)
+            if now >= next_check:
+                self.load.check_confirmed()
+                next_check = now + 0.7
+            time.sleep(0.02)
+
+    def end(self):
+        """Repairs everything, in the order that it was to be."""
+        self.say("all faults end")
+        self.repair(float("inf"))
+        self.check_alive()
+
+
+def check_logs(m):
+    """No daemon has said anything at level error, or anything that is not a line of its log."""
+    for path in (log for n in m.nodes for part, log in n["logs"].items() if part in nodes.DAEMONS):
+        with open(path, encoding="utf-8", errors="replace") as f:
+            for line in f:
+                with contextlib.suppress(ValueError, TypeError, KeyError):
+                    entry = json.loads(line)
+                    if entry["level"] != "error" or any(text in entry["msg"] for text in EXPLAINED):
+                        continue
+                # The last line of a daemon that was killed may be cut off.
+                assert line.startswith("{") and '"level":"error"' not in line, \
+                    f"{'/'.join(path.split('/')[-3:])}: {line}"
+
+
+def check_drained(m):
+    def left():
+        return [(n["name"], box, rows) for n in m.nodes for box in ("outbox", "inbox")
+                if (rows := query(n, f"SELECT ulid_text(stream_id), first_seq, last_seq FROM {box} LIMIT 5"))]
+
+    try:
+        wait_until("outboxes and inboxes to be empty", lambda: not left(), 30)
+    except AssertionError as e:
+        raise AssertionError(f"{e}: {left()}") from e
+
+
+def check_brief(load):
+    """The streams that came and went are complete, and closed wherever they were."""
+    for source, targets, stream in load.brief.done:
+        for t in targets:
+            wait_until(f"brief stream {stream} at {t['name']}",
+                       lambda t=t: load.brief_sinks[t["name"]].got(stream) == BRIEF_COUNT, 20)
+        for n in (source, *targets):
+            wait_until(f"stream {stream} to be closed at {n['name']}", lambda n=n: query(
+                n, "SELECT count(*) FROM streams WHERE stream_id = ulid_uuid(%s) AND state < 2", stream)[0][0] == 0, 30)
+
+
+def tell(what, chaos):
+    print(f"    chaos: {what}, CHAOS_SEED={SEED} CHAOS_SECONDS={SECONDS:g}", file=sys.stderr)
+    for line in chaos.story[-60:]:
+        print(f"    {line}", file=sys.stderr)
+    sys.stderr.flush()
+
+
+def check_all(m, load):
+    for pub, source, targets in load.streams:
+        check_rows(source, targets, pub.stream_id, pub.last)
+    assert load.check_confirmed() == sum(len(ts) for _, _, ts in load.streams)
+    check_brief(load)
+    check_drained(m)
+    check_logs(m)
+    assert not glob.glob(f"{m.dir}/*/core*"), "a core dump"
+
+
+def test_chaos():
+    shape = ("ring", "line")[SEED % 2]
+    print(f"  chaos: CHAOS_SEED={SEED} CHAOS_SECONDS={SECONDS:g} ({shape})", flush=True)
+    with mesh(4, shape, tenants=["acme", "other", BRIEF], timeout=120) as m:
+        load = Load(m, SEED)
+        chaos = Chaos(m, load, SEED)
+        load.start()
+        try:
+            chaos.run(SECONDS)
+            chaos.end()
+            m.wait_ready(120)
+            load.finish()
+            chaos.check_alive()
+            check_all(m, load)
+        except BaseException:
+            tell("failed", chaos)
+            raise
+        finally:
+            load.stop()
+        counts = [f"{p.last}x{p.size}" for p in load.publishers]
+        print(f"  chaos: {len(chaos.story)} events; messages {', '.join(counts)}; {len(load.brief.done)} brief "
+              f"streams", flush=True)

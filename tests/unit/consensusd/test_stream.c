@@ -1,0 +1,372 @@
+/* A stream at its source: seqs, idempotency, batches, progress, closing; and what order.h promises. */
+#include "tests/unit/consensusd/make_batch.h"
+
+#include "common/base/err.h"
+#include "common/base/mem.h"
+#include "common/base/rng.h"
+#include "consensusd/core/budget.h"
+#include "consensusd/core/idcache.h"
+#include "consensusd/core/limits.h"
+#include "consensusd/core/order.h"
+#include "consensusd/core/pending.h"
+#include "consensusd/core/stream.h"
+#include "consensusd/core/target.h"
+
+static const struct stream_conf conf = {
+    .flow = {.window_bytes = 100000, .rto_min_ms = 100, .rto_max_ms = 1000},
+    .batch_messages = 4,
+    .batch_bytes = 1000,
+    .backlog_bytes = 1000000,
+};
+static const struct mono now = {1000000};
+static struct budget budget;
+static struct pending_pool pool;
+static struct idcache ids;
+static struct rng rng;
+static struct stream *stream;
+static uint8_t payload[5000];
+
+static int
+setup(void **state)
+{
+	const uint64_t targets[] = {7, 8};
+	struct ulid id = make_id(1);
+
+	(void)state;
+	rng_seed(&rng, 1);
+	budget = (struct budget){.max_bytes = 1 << 24};
+	idcache_init(&ids, 64, 1);
+	stream = stream_new(&id, "t", targets, 2, &conf, &budget);
+	assert_non_null(stream);
+	stream->state = STREAM_OPEN;
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	stream_free(stream, &pool);
+	pending_pool_fini(&pool);
+	idcache_fini(&ids);
+	assert_int_equal(budget.used_bytes, 0);
+	return 0;
+}
+
+static int
+publish_id(uint64_t seq, uint64_t id, size_t len, uint64_t *got)
+{
+	const struct publish p = {
+	    .seq = seq, .named = id != 0, .message_id = make_id(id), .payload = payload, .payload_len = len};
+
+	return stream_publish(stream, &pool, &ids, &p, got);
+}
+
+static int
+publish(uint64_t seq, size_t len)
+{
+	uint64_t got;
+
+	return publish_id(seq, 0, len, &got);
+}
+
+/* What the shell does; content does not matter here. */
+static void
+seal(void)
+{
+	uint32_t count = stream->pending->count;
+
+	assert_true(stream_sealable(stream));
+	stream_sealed(stream, &pool, make_batch(stream->next_seq - count, count, 100));
+	assert_false(stream_sealable(stream));
+}
+
+static void
+publish_batches(uint64_t count)
+{
+	for (uint64_t i = 0; i < count; i++) {
+		for (int k = 0; k < 4; k++)
+			assert_int_equal(publish(0, 10), PUBLISH_NEW);
+		seal();
+		stream_given(stream);
+	}
+	stream_durable(stream, stream->next_seq - 1);
+}
+
+static void
+open_flow(size_t i)
+{
+	const struct flow_ack a = {.window_bytes = 100000};
+
+	assert_int_equal(flow_opened(&stream->flows[i], &a, stream->durable_seq, now), 0);
+}
+
+static void
+test_seqs(void **state)
+{
+	uint64_t seq;
+
+	(void)state;
+	assert_int_equal(publish(2, 1), ERR_GAP);
+	assert_int_equal(publish_id(0, 0, 1, &seq), PUBLISH_NEW);
+	assert_int_equal(seq, 1);
+	assert_int_equal(publish_id(2, 0, 1, &seq), PUBLISH_NEW);
+	assert_int_equal(publish_id(1, 0, 1, &seq), PUBLISH_KNOWN);
+	assert_int_equal(seq, 1);
+	assert_int_equal(stream->next_seq, 3);
+	/* Ids: in pending, then sealed, then in the tail. */
+	assert_int_equal(publish_id(3, 33, 1, &seq), PUBLISH_NEW);
+	assert_int_equal(publish_id(3, 34, 1, &seq), ERR_EXISTS);
+	assert_int_equal(publish_id(3, 33, 1, &seq), PUBLISH_KNOWN);
+	assert_int_equal(publish_id(0, 33, 1, &seq), PUBLISH_KNOWN);
+	assert_int_equal(seq, 3);
+	assert_int_equal(publish_id(4, 33, 1, &seq), ERR_EXISTS);
+	seal();
+	assert_int_equal(publish_id(2, 2, 1, &seq), PUBLISH_KNOWN);
+	assert_int_equal(publish_id(2, 99, 1, &seq), ERR_EXISTS);
+	stream_given(stream);
+	assert_int_equal(publish_id(2, 99, 1, &seq), ERR_EXISTS);
+	assert_int_equal(publish_id(2, 2, 1, &seq), PUBLISH_KNOWN);
+}
+
+static void
+test_batches(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(publish(0, 10), PUBLISH_NEW);
+	assert_int_equal(publish(0, 10), ERR_AGAIN);
+	seal();
+	/* The next one forms while this one is not taken. */
+	assert_int_equal(publish(0, 600), PUBLISH_NEW);
+	assert_int_equal(publish(0, 600), ERR_AGAIN);
+	stream_given(stream);
+	seal();
+	stream_given(stream);
+	/* A message larger than a batch is one. */
+	assert_int_equal(publish(0, 5000), PUBLISH_NEW);
+	assert_int_equal(publish(0, 1), ERR_AGAIN);
+	assert_int_equal(pool.count, 0);
+}
+
+static void
+test_drop_pending(void **state)
+{
+	const struct waiter w = {.seq = 5};
+	struct waiter out;
+	uint64_t seq;
+
+	(void)state;
+	publish_batches(1);
+	assert_int_equal(publish_id(0, 77, 10, &seq), PUBLISH_NEW);
+	assert_int_equal(waiters_add(&stream->waiters, &w), 0);
+	stream_drop_pending(stream, &pool, &ids);
+	assert_int_equal(stream->next_seq, 5);
+	assert_true(waiters_pop_from(&stream->waiters, stream->next_seq, &out));
+	assert_false(waiters_pop_from(&stream->waiters, stream->next_seq, &out));
+	/* The id was never used. */
+	assert_int_equal(publish_id(0, 77, 10, &seq), PUBLISH_NEW);
+	assert_int_equal(seq, 5);
+}
+
+static void
+test_sending(void **state)
+{
+	struct stream_order o;
+	struct flow *f = &stream->flows[0];
+
+	(void)state;
+	assert_int_equal(stream_poll(stream, f, now, &rng, &o), STREAM_ASK);
+	assert_int_equal(stream_poll(stream, f, now, &rng, &o), STREAM_IDLE);
+	open_flow(0);
+	for (int k = 0; k < 4; k++)
+		assert_int_equal(publish(0, 10), PUBLISH_NEW);
+	seal();
+	stream_given(stream);
+	/* Durable before sent. */
+	assert_int_equal(stream_poll(stream, f, now, &rng, &o), STREAM_IDLE);
+	stream_durable(stream, 4);
+	assert_int_equal(stream_poll(stream, f, now, &rng, &o), STREAM_SEND);
+	assert_int_equal(o.batch->first_seq, 1);
+	assert_int_equal(stream_poll(stream, f, now, &rng, &o), STREAM_IDLE);
+	/* Not in memory: read, once at a time. */
+	publish_batches(1);
+	tail_reset(&stream->tail, 9);
+	assert_int_equal(stream_poll(stream, f, now, &rng, &o), STREAM_READ);
+	assert_int_equal(o.from_seq, 5);
+	assert_int_equal(stream_poll(stream, f, now, &rng, &o), STREAM_IDLE);
+	struct batch *b = make_batch(5, 4, 100), *other = make_batch(1, 4, 100);
+
+	assert_false(stream_read(stream, f, other, now));
+	assert_true(stream_read(stream, f, b, now));
+	assert_false(stream_read(stream, f, NULL, now));
+	assert_int_equal(f->next_seq, 9);
+	batch_unref(b);
+	batch_unref(other);
+}
+
+static void
+test_commit(void **state)
+{
+	struct waiter w;
+	const struct flow_ack a = {.stored = 8, .processed = 6, .window_bytes = 1};
+
+	(void)state;
+	publish_batches(2);
+	for (uint64_t seq = 1; seq <= 8; seq++) {
+		w = (struct waiter){.seq = seq, .call = 100 + seq};
+		assert_int_equal(waiters_add(&stream->waiters, &w), 0);
+	}
+	open_flow(0);
+	open_flow(1);
+	assert_int_equal(flow_acked(&stream->flows[0], &a, 8, now), 0);
+	assert_false(stream_commit(stream));
+	assert_int_equal(flow_acked(&stream->flows[1], &a, 8, now), 0);
+	assert_true(stream_commit(stream));
+	assert_int_equal(stream->committed_seq, 6);
+	for (uint64_t seq = 1; seq <= 6; seq++) {
+		assert_true(waiters_pop(&stream->waiters, stream->committed_seq, &w));
+		assert_int_equal(w.call, 100 + seq);
+	}
+	assert_false(waiters_pop(&stream->waiters, stream->committed_seq, &w));
+	/* Both targets have it: it need not be kept. */
+	assert_int_equal(stream->tail.count, 0);
+}
+
+static void
+test_marks(void **state)
+{
+	(void)state;
+	assert_false(stream_held(stream, false));
+	while (!stream_held(stream, false)) {
+		assert_int_equal(publish(0, 10), PUBLISH_NEW);
+		stream_sealed(stream, &pool, make_batch(stream->next_seq - 1, 1, 5000));
+		stream_given(stream);
+		stream_durable(stream, stream->next_seq - 1);
+	}
+	assert_in_range(stream->next_seq, 195, 205);
+	assert_false(stream_overfull(stream));
+	/* Memory is not what grows. */
+	assert_true(budget.used_bytes <= conf.flow.window_bytes + 6000);
+	ledger_cut(&stream->ledger, 30);
+	assert_true(stream_held(stream, true));
+	ledger_cut(&stream->ledger, 70);
+	assert_false(stream_held(stream, true));
+}
+
+static void
+test_closing(void **state)
+{
+	struct stream_order o;
+	const struct flow_ack a = {.stored = 4, .processed = 4, .window_bytes = 1};
+	struct flow *f = &stream->flows[0];
+
+	(void)state;
+	publish_batches(1);
+	assert_int_equal(stream_close(stream), 0);
+	assert_int_equal(stream_close(stream), ERR_STATE);
+	assert_int_equal(publish(0, 1), ERR_STATE);
+	assert_int_equal(publish(3, 1), PUBLISH_KNOWN);
+	assert_int_equal(stream_poll(stream, f, now, &rng, &o), STREAM_ASK);
+	open_flow(0);
+	assert_int_equal(stream_poll(stream, f, now, &rng, &o), STREAM_SEND);
+	assert_int_equal(flow_acked(f, &a, 4, now), 0);
+	/* It must be on record here before the target may forget. */
+	assert_int_equal(stream_poll(stream, f, now, &rng, &o), STREAM_IDLE);
+	f->recorded_seq = 4;
+	assert_int_equal(stream_poll(stream, f, now, &rng, &o), STREAM_END);
+	assert_int_equal(stream_poll(stream, f, now, &rng, &o), STREAM_IDLE);
+	assert_true(stream_deadline(stream, f).us > now.us);
+	f->state = FLOW_CLOSED;
+	assert_false(stream_finished(stream));
+	/* A target that refuses can't hold up the end. */
+	flow_refused(&stream->flows[1], now, &rng);
+	assert_true(stream_finished(stream));
+	assert_true(mono_is_never(stream_deadline(stream, &stream->flows[1])));
+}
+
+static void
+test_load(void **state)
+{
+	(void)state;
+	stream_load(stream, 100);
+	stream_load_processed(stream, 7, 90);
+	stream_load_processed(stream, 8, 120);
+	stream_load_processed(stream, 9, 500);
+	assert_int_equal(stream->next_seq, 121);
+	assert_int_equal(stream->durable_seq, 120);
+	assert_int_equal(stream->committed_seq, 90);
+	assert_int_equal(stream->flows[0].next_seq, 91);
+	assert_int_equal(stream->flows[0].recorded_seq, 90);
+}
+
+/* --- order --- */
+
+static unsigned done_count;
+
+static void
+done(void *arg, const struct order_entry *e)
+{
+	(void)arg;
+	/* The mark is raised before the shell hears of it. */
+	assert_true(e->kind != ORDER_OUTBOX || stream->durable_seq >= e->seq);
+	done_count++;
+}
+
+static void
+test_order(void **state)
+{
+	struct order o;
+
+	(void)state;
+	order_init(&o);
+	done_count = 0;
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(publish(0, 10), PUBLISH_NEW);
+		seal();
+		stream_given(stream);
+	}
+	mem_fail_at(1);
+	assert_int_equal(order_reserve(&o), ERR_NOMEM);
+	mem_fail_at(0);
+	stream->state = STREAM_OPENING;
+	assert_int_equal(order_reserve(&o), 0);
+	order_add(&o, 1, ORDER_STREAM_ROW, stream, STREAM_OPENING);
+	order_add(&o, 2, ORDER_OUTBOX, stream, 1);
+	order_add(&o, 2, ORDER_RECORDED, &stream->flows[0], 1);
+	order_add(&o, 3, ORDER_OUTBOX, stream, 2);
+	assert_true(order_busy(&o));
+	order_durable(&o, 0, now, done, NULL);
+	assert_int_equal(stream->state, STREAM_OPENING);
+	order_durable(&o, 1, now, done, NULL);
+	assert_int_equal(stream->state, STREAM_OPEN);
+	assert_int_equal(stream->durable_seq, 0);
+	order_durable(&o, 2, now, done, NULL);
+	assert_int_equal(stream->durable_seq, 1);
+	assert_int_equal(stream->flows[0].recorded_seq, 1);
+	order_durable(&o, 9, now, done, NULL);
+	assert_int_equal(stream->durable_seq, 2);
+	assert_int_equal(done_count, 4);
+	assert_false(order_busy(&o));
+	order_fini(&o);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    TEST(test_seqs),
+	    TEST(test_batches),
+	    TEST(test_drop_pending),
+	    TEST(test_sending),
+	    TEST(test_commit),
+	    TEST(test_marks),
+	    TEST(test_closing),
+	    TEST(test_load),
+	    TEST(test_order),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
