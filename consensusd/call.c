@@ -185,7 +185,7 @@ call_item(struct call *c, const struct iovec *iov, int iov_count)
 	send(c->client, GC_ITEM, c->id, iov, iov_count);
 }
 
-static void
+__attribute__((format(printf, 4, 0))) static void
 send_status(struct client *client, uint32_t id, enum code code, const char *fmt, va_list ap)
 {
 	mesh_ipc_CallStatus status = mesh_ipc_CallStatus_init_zero;

@@ -158,6 +158,14 @@ on_kick(void *arg)
 }
 
 void
+store_kick(struct store *s, size_t bytes)
+{
+	s->bytes += bytes;
+	metric_set(&metric_pending, (int64_t)s->bytes);
+	loop_defer_add(s->loop, &s->kick);
+}
+
+void
 store_confirm(struct store *s)
 {
 	struct store_flush *f = s->sent;
@@ -413,195 +421,6 @@ const char *
 store_error(const struct store *s)
 {
 	return s->error;
-}
-
-/* ---- puts ---- */
-
-/* The flush that takes a put of so many bytes. */
-static int
-flush_open(struct store *s, size_t bytes, struct store_flush **out)
-{
-	struct store_flush *f = TAILQ_LAST(&s->flushes, store_flushes);
-
-	if (s->state == STORE_DEAD)
-		return ERR_UNAVAIL;
-	if (bytes > s->memory_max || s->bytes > s->memory_max - bytes)
-		return ERR_FULL;
-	/* What was sent once must stay as it is: it may be in doubt. */
-	if (f == NULL || f->number <= s->last_sent || store_flush_is_full(f)) {
-		f = store_flush_new(s->last_number + 1, s->seed);
-		if (f == NULL)
-			return ERR_NOMEM;
-		s->last_number++;
-		s->bytes += f->bytes;
-		TAILQ_INSERT_TAIL(&s->flushes, f, next);
-	}
-	*out = f;
-	return 0;
-}
-
-/* Books what a put added, and its ticket. */
-static int64_t
-flush_took(struct store *s, const struct store_flush *f, size_t before, int err)
-{
-	s->bytes += f->bytes - before;
-	metric_set(&metric_pending, (int64_t)s->bytes);
-	loop_defer_add(s->loop, &s->kick);
-	return err != 0 ? err : (int64_t)f->number;
-}
-
-int64_t
-store_put_stream(struct store *s, const struct store_stream *row)
-{
-	struct store_flush *f;
-	size_t before;
-	int err = flush_open(s, sizeof(*row) + row->meta_len, &f);
-
-	if (err != 0)
-		return err;
-	before = f->bytes;
-	return flush_took(s, f, before, store_flush_add_stream(f, row));
-}
-
-static int64_t
-put_batch(struct store *s, enum store_box box, struct batch *b, uint64_t src_node)
-{
-	struct store_flush *f;
-	size_t before;
-	int err = flush_open(s, sizeof(*b) + b->body_len, &f);
-
-	if (err != 0)
-		return err;
-	before = f->bytes;
-	s->since_vacuum[box] += b->body_len;
-	return flush_took(s, f, before, store_flush_add_batch(f, box, b, src_node));
-}
-
-int64_t
-store_put_outbox(struct store *s, struct batch *b)
-{
-	return put_batch(s, STORE_OUTBOX, b, 0);
-}
-
-int64_t
-store_put_inbox(struct store *s, struct batch *b, uint64_t src_node)
-{
-	return put_batch(s, STORE_INBOX, b, src_node);
-}
-
-int64_t
-store_put_processed(struct store *s, const struct ulid *stream, uint64_t src_node, uint64_t dst_node,
-    uint64_t first_seq, uint64_t last_seq)
-{
-	const struct store_mark m = {*stream, dst_node, src_node, first_seq, last_seq};
-	struct store_flush *f;
-	size_t before;
-	int err = flush_open(s, sizeof(m), &f);
-
-	MUST(first_seq > 0 && first_seq <= last_seq && last_seq <= INT64_MAX);
-	if (err != 0)
-		return err;
-	before = f->bytes;
-	return flush_took(s, f, before, store_flush_add_processed(f, &m));
-}
-
-/*
- * Below this no batch of the stream begins any more.  It keeps a clearing from walking over the index
- * entries of all that was cleared since the last vacuum.
- */
-static uint64_t
-floor_get(const struct store *s, enum store_box box, const struct ulid *stream)
-{
-	const struct store_mark *m = store_marks_get(&s->floors[box], stream, 0);
-
-	/* A batch that was cleared in part still begins below the mark. */
-	return m != NULL && m->last_seq > BATCH_MESSAGES_MAX ? m->last_seq - BATCH_MESSAGES_MAX : 0;
-}
-
-static void
-floor_raise(struct store *s, enum store_box box, const struct ulid *stream, uint64_t upto_seq)
-{
-	struct store_marks *m = &s->floors[box];
-
-	if (m->count == STORE_FLOORS_MAX) {
-		store_marks_fini(m);
-		store_marks_init(m, s->seed);
-	}
-	/* "All there is" says nothing of what will come.  Without memory the next clearing is slower. */
-	if (upto_seq == INT64_MAX)
-		return;
-	(void)!store_marks_add(m, stream, 0, 0, upto_seq, upto_seq);
-}
-
-/* Clearings come all the time, so what was cleared is about what was put. */
-static void
-vacuum_maybe(struct store *s, enum store_box box)
-{
-	if (s->since_vacuum[box] < STORE_VACUUM_BYTES || s->keeper == NULL)
-		return;
-	s->since_vacuum[box] = 0;
-	store_keeper_ask(s->keeper, box == STORE_INBOX ? STORE_TASK_VACUUM_INBOX : STORE_TASK_VACUUM_OUTBOX);
-}
-
-static int64_t
-put_clear(struct store *s, enum store_box box, const struct ulid *stream, uint64_t upto_seq)
-{
-	struct store_flush *f;
-	size_t before;
-	int err = flush_open(s, sizeof(struct store_mark), &f);
-
-	if (err != 0)
-		return err;
-	before = f->bytes;
-	if (upto_seq > INT64_MAX)
-		upto_seq = INT64_MAX;
-	err = store_flush_add_cleared(f, box, stream, floor_get(s, box, stream), upto_seq);
-	if (err == 0)
-		floor_raise(s, box, stream, upto_seq);
-	vacuum_maybe(s, box);
-	return flush_took(s, f, before, err);
-}
-
-int64_t
-store_put_outbox_clear(struct store *s, const struct ulid *stream, uint64_t upto_seq)
-{
-	return put_clear(s, STORE_OUTBOX, stream, upto_seq);
-}
-
-int64_t
-store_put_inbox_clear(struct store *s, const struct ulid *stream, uint64_t upto_seq)
-{
-	return put_clear(s, STORE_INBOX, stream, upto_seq);
-}
-
-int64_t
-store_put_node(struct store *s, uint64_t node_id, const uint8_t pubkey[32], const char *name,
-    const char *status, uint64_t incarnation)
-{
-	struct flush_node row = {.node_id = node_id, .incarnation = incarnation};
-	struct store_flush *f;
-	size_t before;
-	int err = flush_open(s, sizeof(row), &f);
-
-	if (err != 0)
-		return err;
-	memcpy(row.pubkey, pubkey, sizeof(row.pubkey));
-	snprintf(row.name, sizeof(row.name), "%s", name);
-	snprintf(row.status, sizeof(row.status), "%s", status);
-	before = f->bytes;
-	return flush_took(s, f, before, store_flush_add_node(f, &row));
-}
-
-uint64_t
-store_next_incarnation(struct store *s)
-{
-	struct store_flush *f;
-
-	s->incarnation++;
-	/* Every flush writes it; this makes sure that there is one.  Without memory a later one does. */
-	if (flush_open(s, 0, &f) == 0)
-		(void)flush_took(s, f, f->bytes, 0);
-	return s->incarnation;
 }
 
 int

@@ -98,6 +98,8 @@ struct store {
 };
 
 /* --- store_pg.c --- */
+/* A put has added so many bytes to the last flush: it leaves at the end of this turn, if it can. */
+void store_kick(struct store *s, size_t bytes);
 /* The setup is through: settles the flush in doubt (committed or not) and goes to work. */
 void store_up(struct store *s);
 /* The flush in doubt turned out to be committed. */

@@ -15,8 +15,8 @@
 
 enum { SERVER_VERSION_MIN = 130000 };
 
-/* The key of the advisory lock: "mesh" and a 1.  The lock ends with the session. */
-#define LOCK_KEY "469819878349"
+/* The key of the advisory lock: "mesh" in ASCII, and a byte of 1.  The lock ends with the session. */
+#define LOCK_KEY "469853497345"
 
 /* A result of the query: the rows are as said.  Otherwise the checklist ends. */
 static bool

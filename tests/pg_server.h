@@ -100,6 +100,8 @@ pg_spawn(const struct pg_server *s, const char *program, char *const argv[])
 		_exit(126);
 	dup2(fd, STDOUT_FILENO);
 	dup2(fd, STDERR_FILENO);
+	/* By it they find their own directory, and each other. */
+	setenv("PATH", s->bin, 1);
 	execv(path, argv);
 	_exit(127);
 }

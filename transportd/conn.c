@@ -80,8 +80,9 @@ conn_new(struct transport *t, bool dialled)
 
 /* --- the end --- */
 
+/* by_peer: it is the peer's verdict about this node. */
 static void
-log_failure(const struct conn *c, uint16_t code, const char *detail)
+log_end(const struct conn *c, uint16_t code, bool by_peer, const char *detail)
 {
 	char id[NODEID_TEXT_SIZE] = "";
 	struct log_ctx ctx = {.peer = id};
@@ -89,8 +90,9 @@ log_failure(const struct conn *c, uint16_t code, const char *detail)
 	if (c->hello.node_id != 0)
 		nodeid_format(id, c->hello.node_id);
 	log_at(code == GOAWAY_DUPLICATE || code == GOAWAY_SHUTDOWN ? LOG_DEBUG : LOG_WARNING, &ctx,
-	    "%s %s: %s%s%s%s", c->dialled ? "connection to" : "connection from", c->address,
-	    goaway_text(code), detail[0] != '\0' ? " (" : "", detail, detail[0] != '\0' ? ")" : "");
+	    "%s %s: %s%s%s%s%s", c->dialled ? "connection to" : "connection from", c->address,
+	    by_peer ? "the peer says of this node: " : "", goaway_text(code), detail[0] != '\0' ? " (" : "",
+	    detail, detail[0] != '\0' ? ")" : "");
 }
 
 /* Tells those who depend on it, and forgets it; the socket is not touched. */
@@ -136,7 +138,7 @@ conn_fail(struct conn *c, uint16_t code, const char *detail)
 
 	if (c->dead)
 		return;
-	log_failure(c, code, detail);
+	log_end(c, code, false, detail);
 	if (c->link == NULL)
 		stat_inc(c->dialled ? STAT_DIAL_FAILED : STAT_REFUSED_HELLO);
 	ws_close(c->ws, (uint16_t)(GOAWAY_CLOSE_BASE + code), goaway_label(code), last,
@@ -149,7 +151,7 @@ conn_kill(struct conn *c, uint16_t code, const char *detail)
 {
 	if (c->dead)
 		return;
-	log_failure(c, code, detail);
+	log_end(c, code, false, detail);
 	ws_kill(c->ws);
 	conn_end(c, code, detail);
 }
@@ -382,7 +384,7 @@ on_goaway(struct conn *c, const struct frame *f)
 		return;
 	}
 	snprintf(detail, sizeof(detail), "the peer says: %s", reason);
-	log_failure(c, code, detail);
+	log_end(c, code, true, reason);
 	ws_close(c->ws, (uint16_t)(GOAWAY_CLOSE_BASE + code), goaway_label(code), NULL, 0);
 	conn_end(c, code, detail);
 }

@@ -288,6 +288,15 @@ address_read(struct peer_address *a, const char *text)
 	a->numeric = inet_pton(AF_INET, a->host, &ip) == 1 || inet_pton(AF_INET6, a->host, &ip) == 1;
 }
 
+static bool
+same_addresses(const struct peer_address *a, const struct peer_address *b)
+{
+	for (size_t i = 0; i < PEER_ADDRESSES_MAX; i++)
+		if (strcmp(a[i].host, b[i].host) != 0 || a[i].port != b[i].port)
+			return false;
+	return true;
+}
+
 static void
 peer_read(struct peer *p, const struct conf *c, size_t i)
 {
@@ -308,7 +317,7 @@ peer_read(struct peer *p, const struct conf *c, size_t i)
 	if (id != NULL && nodeid_parse(id, &node) != 0)
 		node = 0;
 	/* What was learned holds as long as it was learned from these addresses. */
-	if (node != p->configured || memcmp(old, p->addresses, sizeof(old)) != 0) {
+	if (node != p->configured || !same_addresses(old, p->addresses)) {
 		p->node = node;
 		p->address_next = p->ip_next = p->ip_count = 0;
 	}

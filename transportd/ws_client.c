@@ -21,7 +21,12 @@ static void
 note_error(struct ws_conn *c, const char *text, size_t len)
 {
 	/* What TLS said before is more to the point. */
-	if (c->why[0] == '\0' && text != NULL)
+	if (c->why[0] != '\0' || text == NULL)
+		return;
+	/* libwebsockets' words for everything that ends before the answer. */
+	if (strncasecmp(text, "closed before", 13) == 0)
+		snprintf(c->why, sizeof(c->why), "connection refused, or closed during the handshake");
+	else
 		snprintf(c->why, sizeof(c->why), "%.*s", (int)(len < 100 ? len : 100), text);
 }
 

@@ -305,6 +305,14 @@ at_end(const struct stream *s, const struct flow *f)
 	       f->recorded_seq >= s->close_seq;
 }
 
+/* Nothing can be sent now.  Whatever the reason is, the target is asked in time: the flow's deadline counts
+ * on that. */
+static enum stream_want
+idle(struct flow *f, struct mono now, struct rng *rng)
+{
+	return flow_poll(f, now, rng) ? STREAM_ASK : STREAM_IDLE;
+}
+
 /* New data: from the tail, or else from the outbox. */
 static enum stream_want
 poll_data(
@@ -313,22 +321,22 @@ poll_data(
 	struct batch *b;
 
 	if (f->next_seq > s->durable_seq)
-		return flow_poll(f, now, rng) ? STREAM_ASK : STREAM_IDLE;
+		return idle(f, now, rng);
 	b = tail_get(&s->tail, f->next_seq);
 	if (b != NULL && b->first_seq != f->next_seq)
 		return STREAM_BROKEN;
 	if (b != NULL) {
 		if (!flow_room(f, b->body_len))
-			return STREAM_IDLE;
+			return idle(f, now, rng);
 		if (flow_push(f, b, now) != 0) {
 			flow_later(f, now);
-			return STREAM_IDLE;
+			return idle(f, now, rng);
 		}
 		out->batch = b;
 		return STREAM_SEND;
 	}
 	if (f->reading || !flow_room(f, 1))
-		return STREAM_IDLE;
+		return idle(f, now, rng);
 	f->reading = true;
 	out->from_seq = f->next_seq;
 	out->max_bytes = f->cwnd_bytes > f->inflight_bytes ? f->cwnd_bytes - f->inflight_bytes : 1;

@@ -245,20 +245,22 @@ CREATE TABLE flush_marker (
 CREATE VIEW outbox_messages AS
 SELECT ulid_text(o.stream_id) AS stream_id, ulid_text(m.id) AS message_id, o.first_seq + m.at - 1 AS seq,
 	m.payload, NULL::jsonb AS headers,          -- sealed within the payload
-	CASE WHEN o.first_seq + m.at - 1 <= (SELECT coalesce(min(coalesce(f.committed_seq, 0)), 0)
-		FROM streams s CROSS JOIN unnest(s.dst_nodes) AS d(node_id)
-		LEFT JOIN stream_offsets f ON f.stream_id = s.stream_id AND f.node_id = d.node_id
-		WHERE s.stream_id = o.stream_id)
-	THEN 'done' ELSE 'pending' END AS status, o.created
-FROM outbox o CROSS JOIN unnest(o.message_ids, o.payloads) WITH ORDINALITY AS m(id, payload, at);
+	CASE WHEN o.first_seq + m.at - 1 <= c.upto THEN 'done' ELSE 'pending' END AS status, o.created
+FROM outbox o
+CROSS JOIN LATERAL (SELECT coalesce(min(coalesce(f.committed_seq, 0)), 0) AS upto
+	FROM streams s CROSS JOIN unnest(s.dst_nodes) AS d(node_id)
+	LEFT JOIN stream_offsets f ON f.stream_id = s.stream_id AND f.node_id = d.node_id
+	WHERE s.stream_id = o.stream_id) AS c
+CROSS JOIN unnest(o.message_ids, o.payloads) WITH ORDINALITY AS m(id, payload, at);
 
 CREATE VIEW inbox_messages AS
 SELECT ulid_text(i.stream_id) AS stream_id, ulid_text(m.id) AS message_id, i.first_seq + m.at - 1 AS seq,
 	node_text(i.src_node) AS src_node, m.payload, NULL::jsonb AS headers, i.received,
-	(SELECT f.updated FROM stream_offsets f, flush_marker k
-		WHERE f.stream_id = i.stream_id AND f.node_id = k.node_id
-		AND f.committed_seq >= i.first_seq + m.at - 1) AS processed
-FROM inbox i CROSS JOIN unnest(i.message_ids, i.payloads) WITH ORDINALITY AS m(id, payload, at);
+	CASE WHEN i.first_seq + m.at - 1 <= c.committed_seq THEN c.updated END AS processed
+FROM inbox i
+LEFT JOIN LATERAL (SELECT f.committed_seq, f.updated FROM stream_offsets f, flush_marker k
+	WHERE f.stream_id = i.stream_id AND f.node_id = k.node_id) AS c ON true
+CROSS JOIN unnest(i.message_ids, i.payloads) WITH ORDINALITY AS m(id, payload, at);
 
 -- message_id is known as long as the message is in the outbox or the inbox.
 CREATE VIEW delivery_log_messages AS

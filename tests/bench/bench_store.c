@@ -327,12 +327,13 @@ run_fini(struct run *r)
 	mem_free(r->latency_us);
 }
 
-/* CPU seconds of a process. */
+/* CPU seconds of a process, and of its children that are gone. */
 static double
 cpu_of(pid_t pid)
 {
 	char path[64], text[1024] = "", *p;
 	unsigned long user = 0, system = 0;
+	long gone_user = 0, gone_system = 0;
 	FILE *f;
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
@@ -343,8 +344,9 @@ cpu_of(pid_t pid)
 	fclose(f);
 	p = strrchr(text, ')');
 	if (p != NULL)
-		(void)!sscanf(p + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system);
-	return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
+		(void)!sscanf(p + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %ld %ld", &user,
+		    &system, &gone_user, &gone_system);
+	return ((double)(user + system) + (double)(gone_user + gone_system)) / (double)sysconf(_SC_CLK_TCK);
 }
 
 /* Of the server and all that it has started. */

@@ -161,12 +161,14 @@ class Load:
             if part.error is not None:
                 raise part.error
 
-    def check_confirmed(self):
+    def check_confirmed(self, away=()):
         """What is confirmed is processed, durably, at each target; and that is not more than its sink has
         had.  A database that is away is asked another time; the number of those that were asked."""
         asked = 0
         for pub, _, targets in self.streams:
             for t in targets:
+                if t["name"] in away:
+                    continue
                 confirmed = pub.confirmed
                 with contextlib.suppress(psycopg2.Error):
                     rows = query(t, "SELECT coalesce(max(f.committed_seq), 0), coalesce((SELECT sum(last_seq - first_seq "
@@ -205,7 +207,7 @@ class Chaos:
 
     def __init__(self, m, load, seed):
         self.m, self.load, self.rng = m, load, random.Random(seed)
-        self.down, self.repairs, self.order = set(), [], itertools.count()
+        self.down, self.paused, self.repairs, self.order = set(), set(), [], itertools.count()
         self.begin, self.story = time.monotonic(), []
 
     def say(self, text):
@@ -249,7 +251,12 @@ class Chaos:
     def pause(self, node, part):
         self.say(f"pause {node} {part}")
         self.m.signal(node, part, signal.SIGSTOP)
-        self.later(7, f"continue {node} {part}", self.m.signal, node, part, signal.SIGCONT)
+        self.paused.add((node, part))
+        self.later(7, f"continue {node} {part}", self.go_on, node, part)
+
+    def go_on(self, node, part):
+        self.m.signal(node, part, signal.SIGCONT)
+        self.paused.discard((node, part))
 
     def backend(self, node):
         """One of the server's processes: it restarts all the others."""
@@ -305,7 +312,7 @@ class Chaos:
                 self.fault()
                 next_fault = now + self.rng.uniform(0.05, 1.2)
             if now >= next_check:
-                self.load.check_confirmed()
+                self.load.check_confirmed({n for n, part in self.paused if part == "postgres"})
                 next_check = now + 0.7
             time.sleep(0.02)
 

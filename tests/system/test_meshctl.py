@@ -78,12 +78,17 @@ def test_exit_codes(m):
 
 
 def test_help(m):
-    """Every command explains itself."""
+    """Every command explains itself, and the manual has it with all its options."""
+    with open(f"{TOP}/man/meshctl.1", encoding="utf-8") as f:
+        manual = f.read()
     for line in run(m, None, "commands").splitlines():
         command, _, options = line.partition(":")
         text = run(m, None, *command.split(), "--help")
         assert text.startswith(f"usage: meshctl {command}"), text
         assert all(o in text for o in options.split()), text
+        assert f".It Ic {command}" in manual, command
+        missing = [o for o in options.split() if f"Fl -{o[2:]}" not in manual]
+        assert not missing, f"{command}: {missing} not in the manual"
     assert "exit status" in run(m, None, "help")
 
 

@@ -7,6 +7,7 @@
  *	fail     publish: FAILED_PRECONDITION with a message that needs percent-encoding
  *	silent   publish: no answer ever (deadlines, cancellation)
  *	hold     streaming publish: held after each 10 messages, for 50 ms
+ *	stuck    streaming publish: held for ever
  *	crash    publish: the process ends
  *	count    subscribe: node_ids[0] says how many items are sent; they wait for nothing
  *	big      subscribe: the same, each with a payload of 256 KiB
@@ -124,6 +125,8 @@ on_publish_item(void *ctx, struct channel *ch, struct imsg *m)
 	(void)ctx, (void)ch;
 	fake.items++;
 	rc = publish(GC_ITEM, m);
+	if (rc == 0 && memmem(m->body, m->len, "stuck", 5) != NULL)
+		return hold(m->peerid, true);
 	if (rc == 0 && memmem(m->body, m->len, "hold", 4) != NULL && fake.items % HOLD_EVERY == 0) {
 		fake.holds++;
 		rc = hold(m->peerid, true);

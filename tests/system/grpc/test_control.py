@@ -59,11 +59,11 @@ def test_stream_with_hold():
 def test_held_messages_are_bounded():
     with env.Gateway() as g, local(g) as api:
         c = open_control(g)
-        c.call(1, STREAM, mesh.Chunk(seq=1, tenant_id="hold").SerializeToString())
-        big = mesh.Chunk(tenant_id="hold", stream_id="hold", payload=b"x" * 4_000_000)
-        for seq in range(2, 40):
-            big.seq = seq
-            c.send(imsg.MESSAGE_OUT, 1, big.SerializeToString())
+        c.call(1, STREAM, mesh.Chunk(seq=1, tenant_id="stuck").SerializeToString())
+        assert c.read(lambda: c.of(1, imsg.HOLD))
+        big = mesh.Chunk(tenant_id="stuck", payload=b"x" * 4_000_000).SerializeToString()
+        for _ in range(5):
+            c.send(imsg.MESSAGE_OUT, 1, big)
         code, text = c.status(1)
         assert code == 8 and "held" in text, (code, text)
         assert api.PublishClientData(mesh.Chunk(), timeout=5).success

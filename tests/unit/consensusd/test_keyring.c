@@ -167,7 +167,7 @@ test_many_tenants_are_found(void **state)
 	for (int i = 0; i < TENANTS; i++) {
 		char text[80];
 
-		snprintf(text, sizeof(text), "%04x%s\n", i, KEY_A + 4);
+		snprintf(text, sizeof(text), "%04x%s\n", i, &KEY_A[4]);
 		snprintf(name, sizeof(name), "tenants/t%d.key", i);
 		keyring_dir_put(&dir, name, text, 0600);
 	}
