@@ -38,7 +38,7 @@ put_frame(struct buf *out, mesh_e2e_Header *h, const void *payload, size_t len)
 {
 	uint8_t mem[FRAME_E2E_MAX_BYTES];
 	struct buf header;
-	struct frame f = {.class = FRAME_CLASS_CLIENT, .ttl = FRAME_TTL_DEFAULT, .visit_count = 1};
+	struct frame f = {.ttl = FRAME_TTL_DEFAULT, .visit_count = 1};
 	int err;
 
 	f.type = frame_type_of(h->msg_type);
@@ -46,6 +46,8 @@ put_frame(struct buf *out, mesh_e2e_Header *h, const void *payload, size_t len)
 		return ERR_UNKNOWN;
 	if (len > FRAME_PAYLOAD_MAX_BYTES)
 		return ERR_LIMIT;
+	/* What frees windows must not wait behind, or be dropped with, the data that fills them. */
+	f.class = f.type == FRAME_DATA ? FRAME_CLASS_CLIENT : FRAME_CLASS_CONTROL;
 	h->crc32c = crc32c(0, payload, len);
 	buf_init_fixed(&header, mem, sizeof(mem));
 	err = pb_pack(&header, mesh_e2e_Header_fields, h);

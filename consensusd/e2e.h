@@ -14,8 +14,8 @@ struct batch;
 struct buf;
 struct frame;
 
-/* Appends one frame (type FRAME_DATA, FRAME_DATA_ACK or FRAME_STREAM by h->msg_type; class client)
- * from h->source to h->destination. */
+/* Appends one frame (type FRAME_DATA, FRAME_DATA_ACK or FRAME_STREAM by h->msg_type) from
+ * h->source to h->destination: class client for data, control for all others. */
 int e2e_put_frame(struct buf *out, const mesh_e2e_Header *h, const void *payload, size_t len) MUST_USE;
 
 /* Fragments of a batch body, and fragment index of it as a frame.  Each has a CRC32C of its own; the

@@ -277,8 +277,10 @@ on_ready(void *ctx)
 		transport_identify(e->transport);
 		router_loaded(e->router);
 	}
-	HASH_ITER (hh, e->sources, s, next)
+	HASH_ITER (hh, e->sources, s, next) {
 		source_read_ids(s);
+		source_progressed(s); /* the last run may have ended before it cleared what was processed */
+	}
 	api_health_changed(e->api);
 	engine_transport_up(e);
 }

@@ -96,7 +96,8 @@ void
 sink_load_offset(struct sink *s, uint64_t seq)
 {
 	target_load(s->target, s->row.inbox_last_seq, seq);
-	s->cleared_seq = s->counted_seq = seq;
+	/* Not cleared_seq: the last run may have ended before it cleared what was processed. */
+	s->counted_seq = seq;
 }
 
 /* --- what became durable --- */

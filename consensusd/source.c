@@ -232,7 +232,6 @@ source_load_offset(struct source *s, uint64_t node, uint64_t seq)
 		return;
 	stream_load_processed(s->stream, node, seq);
 	((struct source_flow *)f->owner)->recorded_put = f->processed;
-	s->cleared_seq = s->stream->committed_seq;
 	load_close(s);
 	load_ids(s);
 }

@@ -75,6 +75,7 @@ drop_all(struct flow *f)
 	f->ring = NULL;
 	f->cap = f->head = 0;
 	f->next_seq = f->stored + 1;
+	f->unread_bytes = 0;
 	f->rto_at = MONO_NEVER;
 	f->timeouts = 0;
 }
@@ -329,8 +330,10 @@ take_stored(struct flow *f, const struct flow_ack *a, struct mono now)
 	f->stored = a->stored;
 	pop_stored(f, a->stored, now);
 	/* What was on its way before we asked where the target is may be acknowledged after the answer. */
-	if (f->next_seq <= a->stored)
+	if (f->next_seq <= a->stored) {
 		f->next_seq = a->stored + 1;
+		f->unread_bytes = 0;
+	}
 }
 
 int
@@ -393,6 +396,7 @@ flow_push(struct flow *f, struct batch *b, struct mono now)
 	f->inflight_bytes += b->body_len;
 	budget_add(f->budget, b->body_len);
 	f->next_seq = batch_last_seq(b) + 1;
+	f->unread_bytes = 0;
 	if (mono_is_never(f->rto_at))
 		arm(f);
 	return 0;

@@ -61,11 +61,13 @@ struct flow {
 	struct mono recovery;       /* loss of what was sent before is one event */
 	struct mono rto_at, ask_at; /* next time-out; when to ask (open, close) again */
 	struct backoff ask;
-	struct mono poll_at;           /* when to ask whether more was processed: acks get lost */
-	int64_t poll_us;               /* and how long to wait for that the next time */
+	struct mono poll_at;  /* when to ask whether more was processed: acks get lost */
+	int64_t poll_us;      /* and how long to wait for that the next time */
 	uint32_t timeouts;    /* in a row */
 	uint64_t retransmits; /* batches sent again */
 	bool reading;         /* a read from the outbox is on its way */
+	size_t
+	    unread_bytes; /* of the batch at next_seq that was read in vain, for want of room; 0: unknown */
 };
 
 struct flow_ack {

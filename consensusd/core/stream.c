@@ -315,8 +315,7 @@ idle(struct flow *f, struct mono now, struct rng *rng)
 
 /* New data: from the tail, or else from the outbox. */
 static enum stream_want
-poll_data(
-    struct stream *s, struct flow *f, struct mono now, struct rng *rng, struct stream_order *out)
+poll_data(struct stream *s, struct flow *f, struct mono now, struct rng *rng, struct stream_order *out)
 {
 	struct batch *b;
 
@@ -335,7 +334,7 @@ poll_data(
 		out->batch = b;
 		return STREAM_SEND;
 	}
-	if (f->reading || !flow_room(f, 1))
+	if (f->reading || !flow_room(f, f->unread_bytes > 0 ? f->unread_bytes : 1))
 		return idle(f, now, rng);
 	f->reading = true;
 	out->from_seq = f->next_seq;
@@ -373,8 +372,14 @@ stream_read(struct stream *s, struct flow *f, struct batch *b, struct mono now)
 		f->reading = false;
 		return false;
 	}
-	if (b->first_seq != f->next_seq || batch_last_seq(b) > s->durable_seq || !flow_room(f, b->body_len) ||
-	    flow_push(f, b, now) != 0)
+	if (b->first_seq != f->next_seq || batch_last_seq(b) > s->durable_seq)
+		return false;
+	if (!flow_room(f, b->body_len)) {
+		/* Not read again before it fits. */
+		f->unread_bytes = b->body_len;
+		return false;
+	}
+	if (flow_push(f, b, now) != 0)
 		return false;
 	/* Loaded after a restart: the ledger does not know these bytes yet. */
 	if (s->ledger.count == 0 && b->first_seq > s->committed_seq)

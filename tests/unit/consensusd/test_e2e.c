@@ -136,6 +136,23 @@ test_full_output_is_an_error(void **state)
 	batch_unref(b);
 }
 
+/* Acks must not wait behind the data that they make room for. */
+static void
+test_acks_are_control(void **state)
+{
+	uint8_t mem[FRAME_MAX_BYTES];
+	mesh_e2e_Header h = ack();
+	struct frame f;
+	struct buf out;
+
+	(void)state;
+	buf_init_fixed(&out, mem, sizeof(mem));
+	assert_int_equal(e2e_put_frame(&out, &h, NULL, 0), 0);
+	assert_int_equal(frame_decode(&out, &f), 0);
+	assert_int_equal(f.type, FRAME_DATA_ACK);
+	assert_int_equal(f.class, FRAME_CLASS_CONTROL);
+}
+
 static void
 test_acks_and_stream_messages(void **state)
 {
@@ -278,6 +295,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_fragments_make_the_batch_again),
 	    cmocka_unit_test(test_full_output_is_an_error),
+	    cmocka_unit_test(test_acks_are_control),
 	    cmocka_unit_test(test_acks_and_stream_messages),
 	    cmocka_unit_test(test_frames_are_checked_against_headers),
 	    cmocka_unit_test(test_fragments_are_checked),
