@@ -95,6 +95,12 @@ find_targets(struct call *call, const struct engine *e, const mesh_v1_OpenClient
 	for (pb_size_t i = 0; i < req->target_nodes_count; i++) {
 		uint64_t node = resolve(e, req->target_nodes[i]);
 
+		if (node == 0 && !router_knows_nodes(e->router)) {
+			call_done(call, CODE_UNAVAILABLE,
+			    "node '%s' is not known here yet: this node has just started; try again",
+			    req->target_nodes[i]);
+			return false;
+		}
 		if (node == 0) {
 			call_done(call, CODE_NOT_FOUND, "node '%s' is not known here", req->target_nodes[i]);
 			return false;

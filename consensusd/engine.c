@@ -132,6 +132,23 @@ arm_timer(struct engine *e)
 	loop_timer_arm(e->timer, deadlines_next(&e->deadlines));
 }
 
+/* Streams that nothing happens to keep what they have: when memory is short, they give it back. */
+static void
+trim_all(struct engine *e)
+{
+	struct mono now = clock_mono();
+	struct source *s, *s_next;
+	struct sink *k, *k_next;
+
+	if (!budget_over(&e->budget) || mono_before(now, e->trim_at))
+		return;
+	e->trim_at = mono_add_ms(now, ENGINE_TRIM_MS);
+	HASH_ITER(hh, e->sources, s, s_next)
+	stream_trim(s->stream);
+	HASH_ITER(hh, e->sinks, k, k_next)
+	target_trim(k->target);
+}
+
 static void
 turn(void *arg)
 {
@@ -144,6 +161,7 @@ turn(void *arg)
 	more = source_turn(e);
 	more |= api_turn(e->api);
 	more |= transport_turn(e->transport);
+	trim_all(e);
 	metric_set(&stats.memory, (int64_t)e->budget.used_bytes);
 	arm_timer(e);
 	if (more)
@@ -239,8 +257,10 @@ on_load_stream(void *ctx, const struct store_stream *row)
 		if (row->src_node == e->self)
 			err = source_load(e, row);
 		for (size_t i = 0; i < row->dst_count && err == 0; i++) {
-			if (row->dst_nodes[i] == e->self)
+			if (row->dst_nodes[i] == e->self) {
 				err = sink_load(e, row);
+				break; /* another node's list may name us twice */
+			}
 		}
 	}
 	if (err != 0) {

@@ -56,6 +56,7 @@ struct engine_read {
 	struct engine *engine;
 	struct ulid stream_id;
 	uint64_t node;
+	uint64_t from_seq; /* for who wants to know whether anything of use came */
 };
 
 TAILQ_HEAD(engine_read_list, engine_read);
@@ -73,7 +74,7 @@ struct engine {
 	uint8_t public_key[32];
 	struct ulid mesh_id;
 	char mesh_name[NODE_NAME_SIZE], node_name[NODE_NAME_SIZE], region[NODE_NAME_SIZE];
-	struct mono started;
+	struct mono started, trim_at;
 
 	struct stream_conf stream_conf;
 	struct target_conf target_conf;

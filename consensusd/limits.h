@@ -12,6 +12,9 @@ enum {
 	ENGINE_TURN_DELIVER_COUNT = 2048,
 	ENGINE_TURN_RECEIVE_BYTES = 4 * 1024 * 1024, /* of frames from this node to itself */
 
+	/* How often all streams are asked to give memory back when it is short. */
+	ENGINE_TRIM_MS = 50,
+
 	/* A batch this large is not held back while the store works. */
 	GIVE_EARLY_COUNT = 64,
 	GIVE_EARLY_BYTES = 64 * 1024,

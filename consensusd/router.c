@@ -25,6 +25,7 @@ struct router {
 	struct channel *channel;
 	struct channel_conf conf;
 	bool in_snapshot;
+	bool known; /* there has been a whole one */
 };
 
 static int on_up(void *ctx, struct channel *ch);
@@ -69,6 +70,12 @@ router_attach(struct router *r, struct channel *ch)
 {
 	channel_free(r->channel);
 	r->channel = ch;
+}
+
+bool
+router_knows_nodes(const struct router *r)
+{
+	return r->known;
 }
 
 bool
@@ -215,6 +222,7 @@ on_nodes_end(void *ctx, struct channel *ch, struct imsg *m)
 	if (!r->in_snapshot)
 		return ERR_STATE;
 	r->in_snapshot = false;
+	r->known = true;
 	for (size_t i = 0; i < e->nodes.count; i++) {
 		struct node *n = e->nodes.all[i];
 

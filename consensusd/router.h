@@ -20,5 +20,7 @@ void router_attach(struct router *r, struct channel *ch);
 /* The store is ready for the first time: says who we are, and writes the nodes that are known. */
 void router_loaded(struct router *r);
 bool router_up(const struct router *r);
+/* Whether routerd has told which nodes there are since this process began. */
+bool router_knows_nodes(const struct router *r);
 
 #endif

@@ -176,6 +176,10 @@ store_batches(struct sink *s)
 	struct batch *b;
 	int64_t ticket;
 
+	/* The row that ends the stream is the last that is written: what a source sends beyond its end is
+	 * dropped, since nothing may wait for the store when the sink is freed. */
+	if (s->target->state != TARGET_OPEN)
+		return;
 	while ((b = target_next(s->target)) != NULL) {
 		uint64_t last = batch_last_seq(b);
 

@@ -13,6 +13,7 @@
 #include "consensusd/meta.h"
 #include "consensusd/seal.h"
 #include "consensusd/sink_impl.h"
+#include "consensusd/source.h"
 #include "consensusd/stats.h"
 #include "consensusd/subscriber.h"
 #include "consensusd/transport.h"
@@ -137,7 +138,8 @@ sink_on_batch(struct engine *e, const mesh_e2e_Header *h, const struct frame *f)
 			answer(e, h, f->src, mesh_e2e_MsgType_MSG_UNKNOWN_STREAM, NULL, 0);
 		return;
 	}
-	if (f->src != s->row.src_node || strcmp(h->tenant_id, s->row.tenant_id) != 0) {
+	if (f->src != s->row.src_node || strcmp(h->tenant_id, s->row.tenant_id) != 0 ||
+	    s->target->state != TARGET_OPEN) {
 		metric_inc(&stats.bad_frames);
 		return;
 	}
@@ -266,7 +268,9 @@ sink_on_open(struct engine *e, const mesh_e2e_Header *h, const struct frame *f)
 		    engine_node_text(e, f->src));
 		return;
 	}
-	if (s == NULL)
+	if (s == NULL && row.src_node != e->self && source_find(e, &id) != NULL)
+		metric_inc(&stats.bad_frames); /* its row would take the place of our stream's */
+	else if (s == NULL)
 		open_new(e, h, &row);
 	else if (s->row.src_node != f->src)
 		metric_inc(&stats.bad_frames);
@@ -275,6 +279,22 @@ sink_on_open(struct engine *e, const mesh_e2e_Header *h, const struct frame *f)
 }
 
 /* --- closing --- */
+
+/* Nothing of a closed stream is kept but where it was. */
+static int
+clear_inbox(struct sink *s)
+{
+	uint64_t upto = s->target->processed_seq;
+	int64_t ticket;
+
+	if (s->cleared_seq >= upto)
+		return 0;
+	ticket = store_put_inbox_clear(s->engine->store, &s->row.stream_id, upto);
+	if (ticket < 0)
+		return (int)ticket;
+	s->cleared_seq = upto;
+	return 0;
+}
 
 void
 sink_on_close(struct engine *e, const mesh_e2e_Header *h, const struct frame *f)
@@ -298,11 +318,13 @@ sink_on_close(struct engine *e, const mesh_e2e_Header *h, const struct frame *f)
 		sink_touch(s);
 		return;
 	}
+	if (clear_inbox(s) != 0 || (f->src != e->self && put_row(s, TARGET_CLOSING) != 0)) {
+		s->target->state = TARGET_OPEN; /* the source asks again */
+		return;
+	}
 	if (f->src == e->self) {
 		/* The row is the source's, which will write its end. */
 		s->target->state = TARGET_CLOSED;
 		sink_end(s);
-	} else if (put_row(s, TARGET_CLOSING) != 0) {
-		s->target->state = TARGET_OPEN;
 	}
 }

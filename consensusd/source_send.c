@@ -57,7 +57,8 @@ on_read(void *arg, struct batch *b, int err)
 			metric_inc(&stats.sent);
 			transport_send_batch(r->engine->transport, b, s->row.tenant_id, r->node);
 		}
-		if (err == 0)
+		/* What is not there (a target claims a part of a batch) is not read again and again. */
+		if (err == 0 && (b != NULL || f->next_seq != r->from_seq || f->unread_bytes > 0))
 			source_flow_ready(f->owner);
 		else
 			retry_later(f->owner);
@@ -74,9 +75,11 @@ read_outbox(struct source_flow *f, const struct stream_order *o)
 	struct engine_read *r = engine_read_new(e, &f->source->row.stream_id, f->flow->node);
 	int err = ERR_NOMEM;
 
-	if (r != NULL)
+	if (r != NULL) {
+		r->from_seq = o->from_seq;
 		err =
 		    store_read(e->store, STORE_OUTBOX, &r->stream_id, o->from_seq, o->max_bytes, on_read, r);
+	}
 	if (err == 0)
 		return;
 	engine_read_free(r);
@@ -207,8 +210,10 @@ record(struct source_flow *f)
 	int64_t ticket;
 
 	/* This node itself as a target has written its row before it acknowledged. */
-	if (f->flow->node == e->self)
+	if (f->flow->node == e->self && upto > f->recorded_put) {
 		f->recorded_put = f->flow->recorded_seq = upto;
+		source_flow_ready(f); /* it may be all that a closing stream waits for */
+	}
 	if (upto <= f->recorded_put || order_reserve(&e->order) != 0)
 		return;
 	ticket = store_put_processed(
@@ -257,6 +262,7 @@ source_finish(struct source *s)
 {
 	if (s->ended || !stream_finished(s->stream) || s->stream->durable_seq < s->stream->close_seq)
 		return;
+	clear(s); /* nothing of a closed stream is kept but where it was */
 	if (source_put_row(s, STREAM_CLOSED) == 0)
 		s->ended = true;
 	else

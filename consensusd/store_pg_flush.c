@@ -171,7 +171,9 @@ static const struct {
 	" ON CONFLICT (stream_id) DO UPDATE SET dst_nodes = EXCLUDED.dst_nodes, qos = EXCLUDED.qos,"
 	" priority = EXCLUDED.priority, epoch = EXCLUDED.epoch, state = EXCLUDED.state,"
 	" close_seq = EXCLUDED.close_seq, source_key = EXCLUDED.source_key, key_id = EXCLUDED.key_id,"
-	" signed_meta = EXCLUDED.signed_meta, updated = now()"},
+	" signed_meta = EXCLUDED.signed_meta, updated = now()"
+	/* Ids come from other nodes, too: one can't have another's row. */
+	" WHERE streams.src_node = EXCLUDED.src_node"},
     [STMT_NODE] = {"node",
 	"INSERT INTO nodes (node_id, pubkey, name, status, incarnation)"
 	" VALUES ($1::bigint, $2::bytea, $3::text, $4::text, $5::bigint)"

@@ -77,6 +77,8 @@ subscriber_detach(struct sink *k)
 	mem_free(k->sizes);
 	k->sizes = NULL;
 	k->subscriber = NULL;
+	target_attend(k->target, false);
+	sink_touch(k);
 }
 
 static uint64_t
@@ -103,6 +105,7 @@ attach(struct subscriber *s, struct sink *k)
 	target_resume(k->target, resume_of(s, k->id_text));
 	k->credited_seq = k->target->cursor.next_seq - 1;
 	k->subscriber = s;
+	target_attend(k->target, true);
 	TAILQ_INSERT_TAIL(&s->sinks, k, subscribed);
 	sink_touch(k);
 	return 0;

@@ -161,8 +161,10 @@ deliver_one(struct subscriber *s, struct sink *k, const struct batch_record *rec
 	return 0;
 }
 
-static void
-end_unopened(struct subscriber *s, const struct sink *k, uint64_t seq, int err)
+/* What can't be opened ends the subscription (true); one that follows a tenant goes on without the stream:
+ * its source, which has signed this, may be nobody of the tenant's. */
+static bool
+end_unopened(struct subscriber *s, struct sink *k, uint64_t seq, int err)
 {
 	const struct log_ctx ctx = {.stream_id = k->id_text};
 
@@ -170,9 +172,14 @@ end_unopened(struct subscriber *s, const struct sink *k, uint64_t seq, int err)
 	log_at(LOG_ERROR, &ctx,
 	    "message %llu from %s can't be opened: %s; is the tenant's old key still in the keyring?",
 	    (unsigned long long)seq, engine_node_text(k->engine, k->row.src_node), err_text(err));
+	if (s->selector.stream_ids_count == 0) {
+		subscriber_detach(k);
+		return false;
+	}
 	call_done(s->call, err == ERR_NOENT ? CODE_FAILED_PRECONDITION : CODE_DATA_LOSS,
 	    "message %llu of stream %s can't be opened at this node: %s", (unsigned long long)seq, k->id_text,
 	    err_text(err));
+	return true;
 }
 
 /* Messages of one stream; returns how many, or -1 when the subscription has ended. */
@@ -192,10 +199,8 @@ deliver_sink(struct subscriber *s, struct sink *k, int share)
 			return n;
 		case CURSOR_RECORD:
 			err = deliver_one(s, k, &rec);
-			if (err != 0) {
-				end_unopened(s, k, rec.seq, err);
-				return -1;
-			}
+			if (err != 0)
+				return end_unopened(s, k, rec.seq, err) ? -1 : n;
 			n++;
 		}
 	}

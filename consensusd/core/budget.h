@@ -44,4 +44,14 @@ budget_spent(const struct budget *b)
 	return b->used_bytes > b->max_bytes;
 }
 
+/* What one stream may keep at hand that the store has too; low_bytes when memory is short.  Above half of
+ * it a stream whose ends are there is slowed down rather than read back later. */
+static inline size_t
+budget_keep(const struct budget *b, size_t window_bytes, size_t low_bytes)
+{
+	if (budget_over(b))
+		return low_bytes;
+	return b->max_bytes / 8 > window_bytes ? b->max_bytes / 8 : window_bytes;
+}
+
 #endif

@@ -238,7 +238,7 @@ static void
 tail_shorten(struct stream *s)
 {
 	uint64_t taken = s->durable_seq;
-	size_t keep = budget_over(s->budget) ? FLOW_CWND_MIN_BYTES : s->conf->flow.window_bytes;
+	size_t keep = budget_keep(s->budget, s->conf->flow.window_bytes, FLOW_CWND_MIN_BYTES);
 
 	for (size_t i = 0; i < s->flow_count; i++) {
 		if (s->flows[i].next_seq - 1 < taken)
@@ -246,6 +246,13 @@ tail_shorten(struct stream *s)
 	}
 	tail_pop(&s->tail, taken);
 	tail_trim(&s->tail, keep, s->durable_seq);
+}
+
+void
+stream_trim(struct stream *s)
+{
+	tail_shorten(s);
+	tail_trim(&s->tail, s->conf->flow.window_bytes, s->durable_seq);
 }
 
 void
@@ -399,12 +406,32 @@ stream_deadline(const struct stream *s, const struct flow *f)
 	return at_end(s, f) ? mono_min(when, f->ask_at) : when;
 }
 
+static bool
+all_open(const struct stream *s)
+{
+	for (size_t i = 0; i < s->flow_count; i++) {
+		if (s->flows[i].state != FLOW_OPEN)
+			return false;
+	}
+	return true;
+}
+
+/* Targets that take what they can get: publishers go at their speed. */
+static bool
+ahead_of_targets(const struct stream *s, bool was_held)
+{
+	size_t mark = budget_keep(s->budget, s->conf->flow.window_bytes, 0) / 2;
+
+	return all_open(s) && s->tail.bytes > (was_held ? mark / 2 : mark);
+}
+
 bool
 stream_held(const struct stream *s, bool was_held)
 {
 	size_t mark = was_held ? s->conf->backlog_bytes / 4 * 3 : s->conf->backlog_bytes;
 
-	return s->ledger.total_bytes > mark || waiters_count(&s->waiters) > WAITERS_HOLD_COUNT;
+	return s->ledger.total_bytes > mark || waiters_count(&s->waiters) > WAITERS_HOLD_COUNT ||
+	       ahead_of_targets(s, was_held);
 }
 
 bool

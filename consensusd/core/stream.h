@@ -100,6 +100,8 @@ void stream_given(struct stream *s);
  * their waiters are the caller's to fail (waiters_pop_from() next_seq). */
 void stream_drop_pending(struct stream *s, struct pending_pool *pool, struct idcache *ids);
 
+/* Memory is short: keeps no more than a window of what the outbox has. */
+void stream_trim(struct stream *s);
 /* Only order.c calls this: the outbox is durable up to seq. */
 void stream_durable(struct stream *s, uint64_t seq);
 /* After acks: raises committed_seq to what all targets have processed.  True if it was raised. */
@@ -133,7 +135,8 @@ bool stream_read(struct stream *s, struct flow *f, struct batch *b, struct mono 
 /* When to poll the flow again if nothing happens before. */
 struct mono stream_deadline(const struct stream *s, const struct flow *f);
 
-/* Above the mark, with some of it free again below 3/4: publishers of this stream are held. */
+/* Above the mark of the outbox (until below 3/4 of it), or much faster than targets that are there:
+ * publishers of this stream are held. */
 bool stream_held(const struct stream *s, bool was_held);
 /* Far above the mark: unary publishes are refused. */
 bool stream_overfull(const struct stream *s);

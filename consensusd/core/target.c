@@ -251,10 +251,17 @@ target_next(const struct target *t)
 static void
 tail_shorten(struct target *t)
 {
-	size_t keep = budget_over(t->budget) ? TARGET_IDLE_BYTES : t->conf->window_bytes;
+	size_t keep = budget_keep(t->budget, t->conf->window_bytes, TARGET_IDLE_BYTES);
 
 	tail_pop(&t->tail, t->cursor.next_seq - 1);
 	tail_trim(&t->tail, keep, t->stored_seq);
+}
+
+void
+target_trim(struct target *t)
+{
+	tail_shorten(t);
+	tail_trim(&t->tail, TARGET_IDLE_BYTES, t->stored_seq);
 }
 
 void
@@ -291,6 +298,13 @@ target_processed(struct target *t, uint64_t seq)
 	if (seq > t->processed_seq)
 		t->processed_seq = seq;
 	ledger_cut(&t->ledger, t->processed_seq);
+	t->ack_now = true;
+}
+
+void
+target_attend(struct target *t, bool attended)
+{
+	t->attended = attended;
 	t->ack_now = true;
 }
 
@@ -362,11 +376,18 @@ range_add(struct target_ack *a, uint64_t first, uint64_t last)
 	a->ranges[a->range_count++] = last;
 }
 
+/* The source goes at the speed of a subscriber that is there. */
+static bool
+ahead_of_subscriber(const struct target *t)
+{
+	return t->attended && t->tail.bytes > budget_keep(t->budget, t->conf->window_bytes, SIZE_MAX) / 2;
+}
+
 void
 target_ack_fill(const struct target *t, struct target_ack *out)
 {
 	*out = (struct target_ack){.stored = t->stored_seq, .processed = t->processed_seq};
-	if (!backlog_full(t) && !budget_spent(t->budget))
+	if (!backlog_full(t) && !budget_spent(t->budget) && !ahead_of_subscriber(t))
 		out->window_bytes = budget_over(t->budget) ? FLOW_CWND_MIN_BYTES : t->conf->window_bytes;
 	if (t->expected_seq > t->stored_seq + 1)
 		range_add(out, t->stored_seq + 1, t->expected_seq - 1);

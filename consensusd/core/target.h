@@ -61,6 +61,7 @@ struct target {
 	struct tail tail; /* given to the store, not delivered */
 	struct cursor cursor;
 	struct ledger ledger; /* bytes given to the store and not processed */
+	bool attended; /* a subscriber is there (the shell says so) */
 	bool ack_now;
 	struct mono ack_at; /* MONO_NEVER: no ack is due */
 	uint64_t duplicates, dropped;
@@ -87,10 +88,14 @@ struct batch *target_next(const struct target *t);
 /* The store took it. */
 void target_given(struct target *t);
 
+/* Memory is short: keeps little of what the inbox has. */
+void target_trim(struct target *t);
 /* Only order.c calls these two: durable up to seq. */
 void target_stored(struct target *t, uint64_t seq, struct mono now);
 void target_processed(struct target *t, uint64_t seq);
 
+/* A subscriber came or went: one that is there is waited for, in memory; else the store takes all. */
+void target_attend(struct target *t, bool attended);
 /* The next message for the subscriber: see cursor.h. */
 enum cursor_want target_deliver(struct target *t, struct batch_record *rec);
 /* The application has processed all up to seq; ERR_RANGE if it was never delivered. */
