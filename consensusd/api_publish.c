@@ -235,7 +235,8 @@ check_stream(struct request *r)
 		    engine_node_text(r->api->engine, f->flow->node), r->source->id_text, f->error);
 		return false;
 	}
-	if (r->publish.named && r->publish.seq == 0 && !source_knows_ids(r->source)) {
+	if (r->publish.named && r->publish.seq == 0 &&
+	    (!source_knows_ids(r->source) || !dedupe_knows(r->source))) {
 		refuse(r, CODE_UNAVAILABLE,
 		    "stream %s: this node has just started and is reading which messages it has; try again",
 		    r->source->id_text);

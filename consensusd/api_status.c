@@ -10,6 +10,7 @@
 #include "common/os/log.h"
 #include "common/os/metrics.h"
 #include "consensusd/api_impl.h"
+#include "consensusd/dedupe.h"
 #include "consensusd/engine.h"
 #include "consensusd/router.h"
 #include "consensusd/store.h"
@@ -35,7 +36,7 @@ condition(const struct engine *e, char *detail, size_t size)
 		snprintf(detail, size, "transportd is away: messages wait");
 	else if (!router_up(e->router))
 		snprintf(detail, size, "routerd is away: paths are as they were");
-	else
+	else if (!dedupe_trouble(e, detail, size))
 		snprintf(detail, size, "%s", "");
 	return true;
 }

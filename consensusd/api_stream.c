@@ -8,6 +8,7 @@
 #include "common/os/log.h"
 #include "consensusd/api_impl.h"
 #include "consensusd/engine.h"
+#include "consensusd/router.h"
 #include "consensusd/sink.h"
 #include "consensusd/source.h"
 #include "proto/mesh.pb.h"

@@ -14,6 +14,7 @@
 #include "common/os/daemon.h"
 #include "common/os/log.h"
 #include "consensusd/api.h"
+#include "consensusd/dedupe.h"
 #include "consensusd/engine.h"
 #include "consensusd/keyring.h"
 #include "consensusd/router.h"
@@ -117,6 +118,8 @@ consensusd_start(struct daemon *d)
 		err = serve(d, c);
 	if (err == 0)
 		err = connect_siblings(d, e);
+	if (err == 0)
+		err = dedupe_open(e, d->conf);
 	if (err == 0)
 		err = engine_open_store(e, d->conf, c->sql_dir_fd, c->database_user);
 	if (err != 0)

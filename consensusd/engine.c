@@ -11,6 +11,7 @@
 #include "common/os/crypto.h"
 #include "common/os/log.h"
 #include "consensusd/api.h"
+#include "consensusd/dedupe.h"
 #include "consensusd/keyring.h"
 #include "consensusd/limits.h"
 #include "consensusd/router.h"
@@ -104,6 +105,7 @@ engine_fini(struct engine *e)
 		engine_read_free(TAILQ_FIRST(&e->reads));
 	source_free_all(e);
 	sink_free_all(e);
+	dedupe_close(e);
 	router_free(e->router);
 	transport_free(e->transport);
 	loop_timer_free(e->timer);
@@ -143,10 +145,10 @@ trim_all(struct engine *e)
 	if (!budget_over(&e->budget) || mono_before(now, e->trim_at))
 		return;
 	e->trim_at = mono_add_ms(now, ENGINE_TRIM_MS);
-	HASH_ITER(hh, e->sources, s, s_next)
-	stream_trim(s->stream);
-	HASH_ITER(hh, e->sinks, k, k_next)
-	target_trim(k->target);
+	HASH_ITER (hh, e->sources, s, s_next)
+		stream_trim(s->stream);
+	HASH_ITER (hh, e->sinks, k, k_next)
+		target_trim(k->target);
 }
 
 static void
@@ -241,6 +243,7 @@ on_durable(void *ctx, uint64_t ticket)
 	e->flushed = true;
 	/* At once, so that what waited for this flush is part of the next. */
 	turn(e);
+	dedupe_durable(e, ticket);
 }
 
 static void
@@ -296,6 +299,7 @@ on_ready(void *ctx)
 	if (first) {
 		transport_identify(e->transport);
 		router_loaded(e->router);
+		dedupe_loaded(e);
 	}
 	HASH_ITER (hh, e->sources, s, next) {
 		source_read_ids(s);

@@ -30,6 +30,7 @@
 
 struct api;
 struct conf;
+struct dedupe;
 struct keyring;
 struct router;
 struct seal_message;
@@ -68,6 +69,7 @@ struct engine {
 	struct transport *transport;
 	struct router *router;
 	struct api *api;
+	struct dedupe *dedupe; /* NULL: without Redis */
 	struct rng rng;
 
 	uint64_t self;

@@ -23,6 +23,27 @@ enum {
 	SOURCE_IDS_COUNT = 65536,
 	SOURCE_IDS_BYTES = 4 * 1024 * 1024,
 
+	/* Redis.  Ids of one stream that are kept there: the lowest seq goes first; and for how long after
+	 * the last one came.  All that is read back is no more than IDCACHE_MAX has room for. */
+	CACHE_STREAM_IDS = 65536,
+	CACHE_TTL_S = 24 * 3600,
+	CACHE_ADD_IDS = 512, /* in one command */
+	/* Commands, and bytes of them, without an answer: what comes then is dropped and counted. */
+	CACHE_PENDING_MAX = 4096,
+	CACHE_PENDING_BYTES = 4 * 1024 * 1024,
+	/* A longer text, or this much of an answer that can't be taken yet: the connection is dropped. */
+	CACHE_TEXT_MAX_BYTES = 512,
+	CACHE_UNREAD_MAX_BYTES = 64 * 1024,
+	/* No answer for so long: the same. */
+	CACHE_CONNECT_MS = 1000,
+	CACHE_ANSWER_MS = 5000,
+	CACHE_RETRY_MIN_MS = 50,
+	CACHE_RETRY_MAX_MS = 5000,
+	/* After a start, publishing by message id waits so long for what Redis knows, at most; streams that
+	 * are asked for at once. */
+	CACHE_WARM_MS = 500,
+	CACHE_RECALLS_MAX = 16,
+
 	/* Calls of API clients that are open at once, all connections: refuse. */
 	CALLS_MAX = 65536,
 	/* Subscriptions at once: refuse. */

@@ -114,6 +114,7 @@ source_free(struct source *s)
 {
 	struct engine *e = s->engine;
 
+	dedupe_forget(s, s->ended);
 	if (HASH_ADDED(s)) {
 		HASH_DEL(e->sources, s);
 		metric_add(&stats.sources, -1);
@@ -203,6 +204,9 @@ load_ids(struct source *s)
 {
 	s->ids_last = s->stream->durable_seq;
 	s->ids_next = s->ids_last > SOURCE_IDS_COUNT ? s->ids_last - SOURCE_IDS_COUNT : 1;
+	/* Redis knows no better about what is not done and read from there. */
+	dedupe_set(s, s->ids_last,
+	    s->stream->committed_seq < s->ids_next ? s->ids_next - 1 : s->stream->committed_seq);
 }
 
 int

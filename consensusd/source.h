@@ -7,6 +7,7 @@
 #include <bsd/sys/queue.h>
 
 #include "consensusd/core/stream.h"
+#include "consensusd/dedupe.h"
 #include "consensusd/engine.h"
 #include "consensusd/hash.h"
 #include "consensusd/limits.h"
@@ -39,6 +40,7 @@ struct source {
 	 * ids_read where the read that is under way began. */
 	uint64_t ids_last, ids_next, ids_read;
 	bool ids_reading;
+	struct dedupe_source dedupe;
 	uint64_t cleared_seq; /* outbox, as given to the store */
 	struct timed clear;
 	TAILQ_ENTRY(source) dirty_entry;

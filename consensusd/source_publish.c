@@ -151,6 +151,7 @@ give_pending(struct source *s)
 	if (ticket < 0)
 		return (int)ticket;
 	order_add(&e->order, (uint64_t)ticket, ORDER_OUTBOX, st, last);
+	dedupe_given(e, st->sealed, (uint64_t)ticket);
 	stream_given(st);
 	return 0;
 }

@@ -47,7 +47,17 @@
 	X(calls, "mesh_stream_calls", GAUGE, NULL, "API calls under way")                                    \
 	X(held_calls, "mesh_stream_held_calls", GAUGE, NULL, "Streaming publishes that are held")            \
 	X(memory, "mesh_stream_memory_bytes", GAUGE, NULL, "Payload held in memory")                         \
-	X(store_ready, "mesh_stream_store_ready", GAUGE, NULL, "1 while the database is connected")
+	X(store_ready, "mesh_stream_store_ready", GAUGE, NULL, "1 while the database is connected")          \
+	X(redis_up, "mesh_redis_up", GAUGE, NULL, "1 while Redis is connected")                              \
+	X(redis_failures, "mesh_redis_failures_total", COUNTER, NULL,                                        \
+	    "Connections to Redis that were lost or did not come about")                                     \
+	X(redis_rejected, "mesh_redis_rejected_total", COUNTER, NULL,                                        \
+	    "Answers of Redis that were errors or made no sense, and members that are no ids")               \
+	X(redis_added, "mesh_redis_added_ids_total", COUNTER, NULL, "Message ids given to Redis")            \
+	X(redis_dropped, "mesh_redis_dropped_ids_total", COUNTER, NULL,                                      \
+	    "Message ids not given to it: it was away or behind")                                            \
+	X(redis_recalled, "mesh_redis_recalled_ids_total", COUNTER, NULL,                                    \
+	    "Message ids that Redis remembered over a restart")
 
 struct stats {
 #define X(field, name, kind, labels, help) struct metric field;

@@ -66,9 +66,14 @@ subscriber_credit(struct sink *k, uint64_t seq)
 	if (seq >= k->target->cursor.next_seq)
 		seq = k->target->cursor.next_seq - 1;
 	while (k->credited_seq < seq) {
-		k->credited_seq++;
+		uint32_t *size = &k->sizes[++k->credited_seq % SUBSCRIBER_SIZES];
+
+		/* What an earlier subscriber got, and acknowledged since, took no credit of this one. */
+		if (*size == 0)
+			continue;
 		s->unacked_count--;
-		s->unacked_bytes -= k->sizes[k->credited_seq % SUBSCRIBER_SIZES];
+		s->unacked_bytes -= *size;
+		*size = 0;
 	}
 	subscriber_ready(s);
 }
@@ -164,15 +169,18 @@ deliver_one(struct subscriber *s, struct sink *k, const struct batch_record *rec
 /* What can't be opened ends the subscription (true); one that follows a tenant goes on without the stream:
  * its source, which has signed this, may be nobody of the tenant's. */
 static bool
-end_unopened(struct subscriber *s, struct sink *k, uint64_t seq, int err)
+end_unopened(struct subscriber *s, struct sink *k, const struct batch_record *rec, int err)
 {
 	const struct log_ctx ctx = {.stream_id = k->id_text};
+	uint64_t seq = rec->seq;
 
 	metric_inc(&stats.unopened);
 	log_at(LOG_ERROR, &ctx,
 	    "message %llu from %s can't be opened: %s; is the tenant's old key still in the keyring?",
 	    (unsigned long long)seq, engine_node_text(k->engine, k->row.src_node), err_text(err));
 	if (s->selector.stream_ids_count == 0) {
+		if (!s->manual)
+			use_credit(s, k, rec); /* as what the sink gives back */
 		subscriber_detach(k);
 		return false;
 	}
@@ -200,7 +208,7 @@ deliver_sink(struct subscriber *s, struct sink *k, int share)
 		case CURSOR_RECORD:
 			err = deliver_one(s, k, &rec);
 			if (err != 0)
-				return end_unopened(s, k, rec.seq, err) ? -1 : n;
+				return end_unopened(s, k, &rec, err) ? -1 : n;
 			n++;
 		}
 	}

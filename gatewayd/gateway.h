@@ -56,7 +56,12 @@ struct gateway {
 	char *dirs[GATEWAY_FILES]; /* of the files that a reload reads, for the sandbox */
 };
 
-void gateway_limits_read(struct gateway_limits *out, const struct conf *c);
+/* The steps of common/os/daemon.h. */
+int gateway_open(struct daemon *d) MUST_USE;
+int gateway_start(struct daemon *d) MUST_USE;
+void gateway_reload(struct daemon *d, const struct conf *fresh);
+void gateway_stop(struct daemon *d);
+void gateway_fini(struct daemon *d);
 
 /* Accounts for memory that grew from *was to now bytes, or shrank.  ERR_LIMIT: there is no more (nothing
  * is changed then). */

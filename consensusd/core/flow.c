@@ -269,16 +269,6 @@ find_lost(struct flow *f, struct mono now)
 	}
 }
 
-/* What the target takes now.  None, with nothing in flight, no ack may come to tell when that changes:
- * then the target is asked. */
-static void
-grant(struct flow *f, size_t bytes, struct mono now)
-{
-	f->granted_bytes = bytes;
-	if (bytes == 0 && f->count == 0)
-		f->rto_at = mono_add_ms(now, f->conf->rto_max_ms);
-}
-
 /* Something was heard of the target: no need to ask for a while. */
 static void
 progressed(struct flow *f, struct mono now)
@@ -287,10 +277,11 @@ progressed(struct flow *f, struct mono now)
 	f->poll_at = mono_add_us(now, f->poll_us);
 }
 
+/* With nothing in flight, nothing makes the target say that it has processed more, or takes more again. */
 static bool
 may_poll(const struct flow *f)
 {
-	return f->state == FLOW_OPEN && f->count == 0 && f->processed < f->stored;
+	return f->state == FLOW_OPEN && f->count == 0 && (f->processed < f->stored || f->granted_bytes == 0);
 }
 
 bool
@@ -318,7 +309,7 @@ flow_opened(struct flow *f, const struct flow_ack *a, uint64_t newest_seq, struc
 	f->ask.max_ms = f->conf->rto_max_ms;
 	backoff_reset(&f->ask);
 	progressed(f, now);
-	grant(f, a->window_bytes, now);
+	f->granted_bytes = a->window_bytes;
 	return 0;
 }
 
@@ -351,7 +342,7 @@ flow_acked(struct flow *f, const struct flow_ack *a, uint64_t newest_seq, struct
 	scan_ranges(f, a);
 	find_lost(f, now);
 	arm(f);
-	grant(f, a->window_bytes, now);
+	f->granted_bytes = a->window_bytes;
 	return 0;
 }
 

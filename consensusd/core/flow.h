@@ -106,7 +106,7 @@ void flow_later(struct flow *f, struct mono now);
 struct batch *flow_resend(struct flow *f, struct mono now);
 /* Whether it is time to ask (open or close); if so, the next time is set. */
 bool flow_ask(struct flow *f, struct mono now, struct rng *rng);
-/* Whether it is time to ask a target that has everything whether it has processed more. */
+/* Whether it is time to ask a target that has everything (or takes nothing) whether that has changed. */
 bool flow_poll(struct flow *f, struct mono now, struct rng *rng);
 /* Marks what timed out as lost, or goes to OPENING after too many in a row. */
 void flow_timeout(struct flow *f, struct mono now, struct rng *rng);

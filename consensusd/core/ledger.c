@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/mem.h"
+#include "common/base/must.h"
 #include "consensusd/core/limits.h"
 
 enum { LEDGER_CAP_MIN = 8 };
@@ -24,8 +25,10 @@ ledger_fini(struct ledger *l)
 static void
 to_front(struct ledger *l)
 {
-	if (l->head > 0)
-		memmove(l->buckets, l->buckets + l->head, l->count * sizeof(*l->buckets));
+	if (l->head == 0)
+		return;
+	MUST(l->buckets != NULL);
+	memmove(l->buckets, l->buckets + l->head, l->count * sizeof(*l->buckets));
 	l->head = 0;
 }
 
@@ -78,6 +81,7 @@ ledger_add(struct ledger *l, uint64_t last_seq, size_t bytes)
 			make_room(l);
 		newest = l->count > 0 ? &l->buckets[l->head + l->count - 1] : NULL;
 		if (l->head + l->count < l->cap) {
+			MUST(l->buckets != NULL);
 			newest = &l->buckets[l->head + l->count++];
 			newest->bytes = 0;
 		}

@@ -403,7 +403,7 @@ stream_deadline(const struct stream *s, const struct flow *f)
 		return MONO_NEVER;
 	if (f->state == FLOW_REFUSED && s->state == STREAM_CLOSING)
 		return MONO_NEVER;
-	return at_end(s, f) ? mono_min(when, f->ask_at) : when;
+	return at_end(s, f) ? f->ask_at : when;
 }
 
 static bool

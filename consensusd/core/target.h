@@ -61,7 +61,7 @@ struct target {
 	struct tail tail; /* given to the store, not delivered */
 	struct cursor cursor;
 	struct ledger ledger; /* bytes given to the store and not processed */
-	bool attended; /* a subscriber is there (the shell says so) */
+	bool attended;        /* a subscriber is there (the shell says so) */
 	bool ack_now;
 	struct mono ack_at; /* MONO_NEVER: no ack is due */
 	uint64_t duplicates, dropped;

@@ -5,7 +5,7 @@
  *
  * usage: bench_relay [-v] [-s SECONDS] [NAME ...]
  *
- *	link_throughput_dialler_sends   Gbit/s of payload, largest frames, from a to b
+ *	link_throughput_dialer_sends    Gbit/s of payload, largest frames, from a to b
  *	link_throughput_listener_sends  the same from b to a
  *	link_small_frames               frames of SMALL_BYTES of payload per second, from a to b
  *	relay_throughput                Gbit/s of payload, largest frames, from a over b to c
@@ -19,7 +19,8 @@
  * (default 3 s in all), and before each round limit_tls_raw is measured: NAME_ratio is the median of the
  * rounds' quotients, which says more than the figure does on a machine that others use, too.
  * NAME_cpu is CPU time, user and system: of the sending and the receiving daemon together for a link, of
- * b alone for a relay; per GB of payload, or per frame.  It hardly depends on what else runs.
+ * b alone for a relay; per GB of payload, or per frame.  Others on the machine move it by a tenth or so
+ * (caches, clock), and the figures by more than half.
  *
  * Round trips: every PING_PACE_MS a frame of PING_BYTES of payload goes from a to b and back to a, or from
  * a over b to c and back over b to a, in turn; the stand-in at the far end answers at once.  Both take the
@@ -32,6 +33,8 @@
  */
 #include "tests/bench/limits.h"
 #include "tests/bench/relay_mesh.h"
+
+#define ADDED_RTT "relay_added_rtt_p50"
 
 enum {
 	SMALL_BYTES = 200,
@@ -229,7 +232,7 @@ struct figure {
 };
 
 static const struct figure figures[] = {
-    {"link_throughput_dialler_sends", 'a', 'b', FRAME_PAYLOAD_MAX_BYTES},
+    {"link_throughput_dialer_sends", 'a', 'b', FRAME_PAYLOAD_MAX_BYTES},
     {"link_throughput_listener_sends", 'b', 'a', FRAME_PAYLOAD_MAX_BYTES},
     {"link_small_frames", 'a', 'b', SMALL_BYTES},
     {"relay_throughput", 'a', 'c', FRAME_PAYLOAD_MAX_BYTES},
@@ -341,7 +344,7 @@ round_trips(void)
 	bench.a->on_frame = bench.b->on_frame = bench.c->on_frame = NULL;
 	direct = median(ping.samples[0] + PINGS_WARM, PINGS);
 	relayed = median(ping.samples[1] + PINGS_WARM, PINGS);
-	print("relay_added_rtt_p50", "", (relayed - direct) / RELAY_PASSES, "us");
+	print(ADDED_RTT, "", (relayed - direct) / RELAY_PASSES, "us");
 	print("relay_round_trip", "_direct_p50", direct, "us");
 	print("relay_round_trip", "_p50", relayed, "us");
 	print("relay_round_trip", "_added_p50", relayed - direct, "us");
@@ -419,6 +422,23 @@ wanted(const char *name, char **names)
 	return false;
 }
 
+/* Every name given must be a figure: a misspelt one would measure nothing. */
+static bool
+names_known(char **names)
+{
+	for (; *names != NULL; names++) {
+		bool known = strcmp(*names, ADDED_RTT) == 0;
+
+		for (size_t i = 0; i < sizeof(figures) / sizeof(figures[0]); i++)
+			known = known || strcmp(*names, figures[i].name) == 0;
+		if (!known) {
+			fprintf(stderr, "bench_relay: there is no figure %s\n", *names);
+			return false;
+		}
+	}
+	return true;
+}
+
 static int
 usage(void)
 {
@@ -439,11 +459,13 @@ main(int argc, char **argv)
 			return usage();
 	}
 	argv += optind;
+	if (!names_known(argv))
+		return usage();
 	line_up();
 	for (size_t i = 0; i < sizeof(figures) / sizeof(figures[0]); i++)
 		if (wanted(figures[i].name, argv))
 			figure_measure(&figures[i]);
-	if (wanted("relay_added_rtt_p50", argv))
+	if (wanted(ADDED_RTT, argv))
 		round_trips();
 	if (bench.limit_count == 0)
 		(void)limit_round();

@@ -29,15 +29,17 @@ def sees(m, name):
 
 
 def told(m, *words):
-    """Some node's transportd said it in its log."""
+    """Some node's transportd said it in its log, since setup_node() if that was called."""
+    since = getattr(m, "logs_before", {})
     wait_until(f"a log line with {', '.join(words)}", lambda: any(
-        all(w in line for w in words) for n in m.nodes for line in log_of(n).splitlines()))
+        all(w in line for w in words) for n in m.nodes for line in log_of(n)[since.get(n["name"], 0):].splitlines()))
 
 
 def setup_node(m, name):
     """Stops the node's transportd, so that its files can be changed."""
     m.kill(name, "transportd")
-    wait_until(f"{name} to be gone", lambda: name not in sees(m, "b"))
+    wait_until(f"{name} to be gone", lambda: name not in sees(m, "a"))
+    m.logs_before = {n["name"]: len(log_of(n)) for n in m.nodes}
     return m.node(name)
 
 

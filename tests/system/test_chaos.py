@@ -79,14 +79,14 @@ class MixedSink(Sink):
         super().accept(m)
 
 
-def retried(call, seconds=SETTLE_S):
+def retried(call, also=(), seconds=SETTLE_S):
     """The call's result, when its node is there to give one."""
     end = time.monotonic() + seconds
     while True:
         try:
             return call()
         except grpc.RpcError as e:
-            if e.code() not in (*RETRIED, grpc.StatusCode.DEADLINE_EXCEEDED) or time.monotonic() > end:
+            if e.code() not in (*RETRIED, grpc.StatusCode.DEADLINE_EXCEEDED, *also) or time.monotonic() > end:
                 raise
             time.sleep(0.1)
 
@@ -103,7 +103,9 @@ class BriefStreams(threading.Thread):
         names = "abcd"
         source = self.m.node(self.rng.choice(names))
         targets = self.rng.sample(names, self.rng.choice((1, 2)))
-        stream = retried(lambda: open_stream(source, BRIEF, targets, timeout=5)).stream_id
+        # A node that started anew while it was cut off has not heard of the others.
+        stream = retried(lambda: open_stream(source, BRIEF, targets, timeout=5),
+                         [grpc.StatusCode.NOT_FOUND]).stream_id
         pub = Publisher(source, stream, BRIEF_COUNT, window=BRIEF_COUNT)
         pub.run()
         if pub.error is not None:
@@ -113,9 +115,7 @@ class BriefStreams(threading.Thread):
             with Api(source) as api:
                 api.CloseClientDataStream(pb.StreamHandle(stream_id=stream), timeout=5)
 
-        with contextlib.suppress(grpc.RpcError):
-            # Closed by the call before whose answer was lost, and forgotten.
-            retried(close)
+        retried(close)
         self.done.append((source, [self.m.node(t) for t in targets], stream))
 
     def run(self):
@@ -132,7 +132,7 @@ class Load:
     def __init__(self, m, seed):
         self.m, self.streams, sizes = m, [], {}
         for source, targets, tenant, size, rate, window in STREAMS:
-            stream = open_stream(m.node(source), tenant, list(targets)).stream_id
+            stream = retried(lambda a=(m.node(source), tenant, list(targets)): open_stream(*a)).stream_id
             pub = EndlessPublisher(m.node(source), stream, size, rate, window)
             self.streams.append((pub, m.node(source), [m.node(t) for t in targets]))
             for t in targets:
@@ -259,9 +259,8 @@ class Chaos:
         self.paused.discard((node, part))
 
     def backend(self, node):
-        """One of the server's processes: it restarts all the others."""
-        server = self.m.node(node)["procs"]["postgres"]
-        children = [p for p in procs.family(server) if p["pid"] != server["pid"]]
+        """The process of one connection: the server restarts all the others."""
+        children = [p for p in procs.family(self.m.node(node)["procs"]["postgres"]) if b": mesh mesh" in title(p)]
         if children:
             self.say(f"kill a backend of {node}")
             procs.send(self.rng.choice(children), signal.SIGKILL)
@@ -321,6 +320,14 @@ class Chaos:
         self.say("all faults end")
         self.repair(float("inf"))
         self.check_alive()
+
+
+def title(proc):
+    try:
+        with open(f"/proc/{proc['pid']}/cmdline", "rb") as f:
+            return f.read()
+    except OSError:
+        return b""
 
 
 def check_logs(m):

@@ -41,7 +41,7 @@ def parser():
                     help="tenant with a key on all nodes, or on these (default demo; may be repeated)")
     up.add_argument("--set", dest="settings", action="append", default=[], metavar="DAEMON.KEY=VALUE",
                     help="a directive for every mesh.conf (may be repeated)")
-    up.add_argument("--redis", action="store_true", help="start a Redis server and configure it")
+    up.add_argument("--redis", action="store_true", help="give each node a Redis server and configure it")
     up.add_argument("--daemons", metavar="LIST", default=",".join(nodes.DAEMONS),
                     help="start only these (for development)")
     up.add_argument("--timeout", type=float, default=60, help="seconds until it must work (default 60)")

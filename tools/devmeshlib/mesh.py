@@ -22,7 +22,7 @@ from .procs import DevmeshError
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 USERS = ("postgres", "nobody")  # who the servers run as when root starts them
 STOP_ORDER = ("gatewayd", "consensusd", "routerd", "transportd")
-PARTS = DAEMONS + ("postgres", "all")
+PARTS = DAEMONS + ("postgres", "redis", "all")
 
 
 def default_user():
@@ -141,8 +141,7 @@ class Mesh:
         for n in self.nodes:
             postgres.copy_template(template, f"{n['dir']}/data", nodes.mesh_user(s))
         postgres.remove_template(template)
-        if redis:
-            s["redis_socket"] = f"{self.dir}/redis.sock"
+        s["redis"] = redis
         self.save()
 
     def _choose_programs(self, build):
@@ -172,11 +171,8 @@ class Mesh:
         self.say("starting databases" + ("" if s["direct"] else ", proxy") + " and daemons")
         for n in self.nodes:
             nodes.start_postgres(s, n)
-        if s.get("redis_socket"):
-            s["procs"]["redis"] = procs.spawn(
-                ["redis-server", "--port", "0", "--unixsocket", s["redis_socket"], "--unixsocketperm", "700",
-                 "--dir", self.dir, "--save", "", "--databases", str(len(self.nodes))],
-                f"{self.dir}/redis.log", user, cwd="/")
+            if s["redis"]:
+                nodes.start_redis(s, n)
         if not s["direct"]:
             s["procs"]["proxy"] = proxy.start(f"{s['bin']}/meshproxy", self.dir, user)
             self._forward_links()
@@ -289,6 +285,9 @@ class Mesh:
             if "postgres" in parts:
                 postgres.stop(node["procs"].get("postgres"))
                 nodes.start_postgres(self.state, node)
+            if "redis" in parts:
+                procs.stop([node["procs"].get("redis")])
+                nodes.start_redis(self.state, node)
             for d in reversed(daemons):
                 nodes.start_daemon(self.state, node, d)
         if wait:
@@ -301,6 +300,8 @@ class Mesh:
             parts = [p for p in self._parts(part, node) if not procs.alive(node["procs"].get(p))]
             if "postgres" in parts:
                 nodes.start_postgres(self.state, node)
+            if "redis" in parts:
+                nodes.start_redis(self.state, node)
             for d in self.state["daemons"]:
                 if d in parts:
                     nodes.start_daemon(self.state, node, d)
@@ -311,7 +312,7 @@ class Mesh:
         if part not in PARTS:
             raise DevmeshError(f"no part '{part}' of a node; there are {', '.join(PARTS)}")
         if part == "all":
-            return [*self.state["daemons"], "postgres"]
+            return [*self.state["daemons"], "postgres", *(["redis"] if self.state.get("redis") else [])]
         if part not in node["procs"]:
             raise DevmeshError(f"{part} of node {node['name']} was never started")
         return [part]
@@ -354,6 +355,7 @@ class Mesh:
         for d in STOP_ORDER:
             procs.stop([n["procs"].get(d) for n in self.nodes])
         procs.stop([n["procs"].get("postgres") for n in self.nodes], signal.SIGINT, 20)
+        procs.stop([n["procs"].get("redis") for n in self.nodes])
         procs.stop(list(self.state["procs"].values()), seconds=5)
 
     def down(self, remove=False):

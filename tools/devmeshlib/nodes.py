@@ -34,14 +34,15 @@ def make(directory, name, index, taken):
     run = f"{d}/run"
     if len(f"{run}/consensusd.sock") > SOCKET_PATH_MAX:
         raise DevmeshError(f"{directory} is too long a name: Unix sockets allow {SOCKET_PATH_MAX} characters")
-    logs = {n: f"{d}/log/{n}.log" for n in DAEMONS + ("postgres",)}
+    logs = {n: f"{d}/log/{n}.log" for n in DAEMONS + ("postgres", "redis")}
     node = {
         "name": name, "index": index, "dir": d, "config": f"{d}/mesh.conf",
         "grpc_port": free_port(taken), "transport_port": free_port(taken),
         "grpc_socket": f"{run}/grpc.sock", "control_socket": f"{run}/gatewayd.sock",
         "ca": f"{directory}/ca/ca.crt", "client_cert": f"{d}/tls/client.crt",
         "client_key": f"{d}/tls/client.key", "token_file": f"{d}/tokens",
-        "keyring": f"{d}/keyring", "logs": logs, "pids": {}, "procs": {},
+        "keyring": f"{d}/keyring", "redis_socket": f"{d}/redis/redis.sock",
+        "logs": logs, "pids": {}, "procs": {},
     }
     node["grpc_address"] = f"127.0.0.1:{node['grpc_port']}"
     node["transport_address"] = f"127.0.0.1:{node['transport_port']}"
@@ -59,7 +60,7 @@ def mesh_user(mesh):
 
 
 def make_dirs(mesh, node):
-    for sub in ("", "/run", "/log", "/tls", "/pg"):
+    for sub in ("", "/run", "/log", "/tls", "/pg", "/redis"):
         make_dir(mesh, node["dir"] + sub)
 
 
@@ -122,9 +123,8 @@ def configure(mesh, node, peers):
                      "tls-cert": quoted(f"{tls}/gateway.crt"), "tls-key": quoted(f"{tls}/gateway.key"),
                      "client-ca": quoted(node["ca"]), "token-file": quoted(node["token_file"])},
     }
-    if mesh.get("redis_socket"):
-        values["consensusd"]["redis-socket"] = quoted(mesh["redis_socket"])
-        values["consensusd"]["redis-db"] = node["index"]
+    if mesh.get("redis"):
+        values["consensusd"]["redis-socket"] = quoted(node["redis_socket"])
     for daemon in DAEMONS:
         values[daemon]["user"] = mesh["user"] or "root"
     for setting in mesh["settings"]:
@@ -156,6 +156,15 @@ def start_postgres(mesh, node):
     proc = postgres.start(node, mesh_user(mesh))
     node["procs"]["postgres"] = proc
     node["pids"]["postgres"] = proc["pid"]
+
+
+def start_redis(mesh, node):
+    """A Redis server of the node's own, on a Unix socket, that keeps nothing when it ends."""
+    proc = procs.spawn(["redis-server", "--port", "0", "--unixsocket", node["redis_socket"], "--unixsocketperm",
+                        "700", "--dir", f"{node['dir']}/redis", "--save", "", "--appendonly", "no"],
+                       node["logs"]["redis"], mesh_user(mesh), cwd="/")
+    node["procs"]["redis"] = proc
+    node["pids"]["redis"] = proc["pid"]
 
 
 def status(mesh, node):

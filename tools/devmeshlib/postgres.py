@@ -86,6 +86,7 @@ def ready(node, user):
 
 def kill(proc):
     """As a crash of the machine: all of the server's processes at once."""
+    procs.send(proc, signal.SIGSTOP)  # it starts no more children while they are counted
     everyone = procs.family(proc)
     for p in everyone:
         procs.send(p, signal.SIGKILL)

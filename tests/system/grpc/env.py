@@ -145,9 +145,9 @@ gatewayd {{
 }}
 """)
 
-    def start_fake(self):
+    def start_fake(self, *options):
         self.processes["fake"] = Process("fake_consensusd", [
-            BUILD / "tests/system/grpc/fake_consensusd", self.run_dir / "consensusd.sock"], self.dir / "fake.log", USER)
+            BUILD / "tests/system/grpc/fake_consensusd", self.run_dir / "consensusd.sock", *options], self.dir / "fake.log", USER)
 
     def start_gateway(self):
         self.processes["gatewayd"] = Process(

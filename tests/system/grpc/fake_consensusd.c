@@ -1,7 +1,7 @@
 /*
  * fake_consensusd: what gatewayd needs of a consensusd, without streams, peers or a database.
  *
- *	fake_consensusd SOCKET
+ *	fake_consensusd SOCKET [mute]        mute: questions for the node's status get no answer
  *
  * The tenant of a request chooses what happens:
  *	fail     publish: FAILED_PRECONDITION with a message that needs percent-encoding
@@ -40,6 +40,7 @@ static struct {
 	struct loop *loop;
 	struct loop_timer *timer;
 	struct channel *ch;
+	bool mute;
 	uint32_t held; /* call, 0: none */
 	int64_t publishes, items, cancels, acks, more, ends, holds;
 	int64_t credit, next, last; /* of the subscription of tenant "credit" */
@@ -264,6 +265,8 @@ on_node_status(void *ctx, struct channel *ch, struct imsg *m)
 	mesh_v1_NodeStatus s = mesh_v1_NodeStatus_init_zero;
 
 	(void)ctx, (void)ch;
+	if (fake.mute)
+		return 0;
 	snprintf(s.node_id, sizeof(s.node_id), "0000000000001");
 	s.daemons_count = 1;
 	snprintf(s.daemons[0].name, sizeof(s.daemons[0].name), "consensusd");
@@ -330,10 +333,11 @@ main(int argc, char **argv)
 	    .on_down = on_down};
 	int fd;
 
-	if (argc != 2 || argv[1][0] == '-') {
-		fprintf(stderr, "usage: fake_consensusd SOCKET\n");
+	if (argc < 2 || argv[1][0] == '-') {
+		fprintf(stderr, "usage: fake_consensusd SOCKET [mute]\n");
 		return 2;
 	}
+	fake.mute = argc > 2 && strcmp(argv[2], "mute") == 0;
 	log_init("fake_consensusd", NULL);
 	fake.loop = loop_event_new();
 	fd = channel_listen_fd(argv[1]);

@@ -45,6 +45,24 @@ def test_status_names_what_is_down():
         assert "routerd" in e.details(), e.details()
 
 
+def test_sibling_that_does_not_answer():
+    g = env.Gateway()
+    g.start_fake("mute")
+    g.start_gateway()
+    try:
+        with local(g) as api:
+            env.wait_until("the API to serve", lambda: g.log_has("the API is serving"))
+            begin = time.monotonic()
+            n = api.GetNodeStatus(mesh.Empty(), timeout=20)
+            assert 4 < time.monotonic() - begin < 10
+            assert [d.detail for d in n.daemons if d.name == "consensusd"] == ["it does not answer"], n
+            # A client that does not wait for it leaves nothing behind.
+            expect(grpc.StatusCode.DEADLINE_EXCEEDED, api.GetNodeStatus, mesh.Empty(), timeout=0.2)
+            assert api.PublishClientData(mesh.Chunk(), timeout=5).success
+    finally:
+        assert g.stop()["gatewayd"] == 0
+
+
 def test_metrics_are_one_text():
     with env.Gateway() as g, local(g) as api:
         text = api.GetMetrics(mesh.Empty(), timeout=5).text

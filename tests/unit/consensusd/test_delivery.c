@@ -504,6 +504,58 @@ test_forged(void **state)
 }
 
 static bool
+b_open(struct env *e)
+{
+	return e->nodes[1].engine.sinks != NULL && e->nodes[1].engine.sinks->target->state == TARGET_OPEN;
+}
+
+static bool
+b_closed(struct env *e)
+{
+	return e->nodes[1].engine.sinks == NULL;
+}
+
+/* A source that sends a message after it has closed the stream, before that is durable: nothing of it may
+ * wait for the store when the stream goes. */
+static void
+test_beyond_the_end(void **state)
+{
+	static const uint8_t message_id[ULID_BYTES] = {1};
+	struct seal_message m = {.payload = (const uint8_t *)"late", .payload_len = 4};
+	mesh_e2e_Header h;
+	struct batch *late;
+	struct ulid id;
+	uint8_t mem[FRAME_MAX_BYTES];
+	struct buf out;
+	struct frame f;
+
+	(void)state;
+	memcpy(m.message_id.b, message_id, ULID_BYTES);
+	env_open(a, "one", S1, "b");
+	env_run(&env, b_open);
+	assert_int_equal(ulid_parse(S1, &id), 0);
+	assert_int_equal(seal_batch(a->engine.keyring, &id, "one", 1, 1, &m, 1, &late), 0);
+	buf_init_fixed(&out, mem, sizeof(mem));
+	assert_int_equal(e2e_put_fragment(&out, late, "one", a->engine.self, b->engine.self, 0), 0);
+	batch_unref(late);
+	assert_int_equal(frame_decode(&out, &f), 0);
+	assert_int_equal(e2e_get(&f, &h), 0);
+	fake_dbs[1].hold = true;
+	bad_before = stats.bad_frames.value;
+	for (int i = 0; i < 2; i++) {
+		mesh_e2e_Header end = header(mesh_e2e_MsgType_MSG_CLOSE, a);
+
+		end.destination = b->engine.self;
+		send_frame(b, &end, NULL, 0);
+		send_frame(b, &h, f.payload, f.payload_len);
+	}
+	env_run(&env, one_more_bad);
+	fake_dbs[1].hold = false;
+	fake_changed(&fake_dbs[1]);
+	env_run(&env, b_closed);
+}
+
+static bool
 flip_bit(struct env *e, size_t from, struct frame *f)
 {
 	static uint8_t copy[FRAME_PAYLOAD_MAX_BYTES];
@@ -575,6 +627,7 @@ main(void)
 	    TEST(test_transportd_restarts),
 	    TEST(test_hold),
 	    TEST(test_forged),
+	    TEST(test_beyond_the_end),
 	    TEST(test_changed_content),
 	    TEST(test_malformed),
 	};

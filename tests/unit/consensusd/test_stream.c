@@ -246,11 +246,36 @@ test_marks(void **state)
 	}
 	assert_in_range(stream->next_seq, 195, 205);
 	assert_false(stream_overfull(stream));
-	/* Memory is not what grows. */
+	/* When memory is short, only a window of it is kept. */
+	assert_true(budget.used_bytes > 900000);
+	stream_trim(stream);
 	assert_true(budget.used_bytes <= conf.flow.window_bytes + 6000);
 	ledger_cut(&stream->ledger, 30);
 	assert_true(stream_held(stream, true));
 	ledger_cut(&stream->ledger, 70);
+	assert_false(stream_held(stream, true));
+}
+
+/* Targets that are there set the pace, before anything has to be read back. */
+static void
+test_pace(void **state)
+{
+	size_t mark = budget.max_bytes / 16;
+
+	(void)state;
+	open_flow(0);
+	while (stream->tail.bytes <= mark) {
+		assert_false(stream_held(stream, false));
+		assert_int_equal(publish(0, 10), PUBLISH_NEW);
+		stream_sealed(stream, &pool, make_batch(stream->next_seq - 1, 1, 5000));
+		stream_given(stream);
+		stream_durable(stream, stream->next_seq - 1);
+		stream->ledger.total_bytes = 0;
+	}
+	assert_false(stream_held(stream, false)); /* one of them is away: the outbox may grow */
+	open_flow(1);
+	assert_true(stream_held(stream, false));
+	tail_trim(&stream->tail, mark / 2, stream->durable_seq);
 	assert_false(stream_held(stream, true));
 }
 
@@ -363,6 +388,7 @@ main(void)
 	    TEST(test_sending),
 	    TEST(test_commit),
 	    TEST(test_marks),
+	    TEST(test_pace),
 	    TEST(test_closing),
 	    TEST(test_load),
 	    TEST(test_order),

@@ -1,0 +1,60 @@
+/*
+ * dedupe: has Redis remember which message ids were published, so that consensusd still knows them after a
+ * restart, when the database has removed their messages.
+ *
+ * An id is given to Redis once its message is durable in the outbox.  After a start the ids are asked for,
+ * and publishing by message id waits for the answer, at most CACHE_WARM_MS.  Redis is believed only where
+ * the outbox does not know better: about seqs that all targets had processed when this process started, or
+ * that are too far back to be read from the outbox.
+ *
+ * Without redis-socket engine.dedupe is NULL; every call may be made all the same.
+ */
+#ifndef CONSENSUSD_DEDUPE_H
+#define CONSENSUSD_DEDUPE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <bsd/sys/queue.h>
+
+#include "common/base/must.h"
+
+struct batch;
+struct conf;
+struct engine;
+struct source;
+
+enum dedupe_state {
+	DEDUPE_NEW,   /* Redis was not asked yet */
+	DEDUPE_ASKED, /* on this connection; no answer yet */
+	DEDUPE_KNOWN,
+	DEDUPE_REFUSED, /* on this connection: nothing is written there */
+};
+
+/* What a source remembers for this module; all zero at first. */
+struct dedupe_source {
+	TAILQ_ENTRY(source) entry;
+	bool listed; /* in the list of those to be asked for, or of those that were */
+	enum dedupe_state state;
+	uint64_t durable_seq;  /* when it was loaded: what Redis has above it is of another time */
+	uint64_t believed_seq; /* up to here Redis is believed */
+};
+
+/* Begins to connect if redis-socket is set.  ERR_NOMEM. */
+int dedupe_open(struct engine *e, const struct conf *conf) MUST_USE;
+void dedupe_close(struct engine *e);
+/* All streams are loaded: asks for their ids. */
+void dedupe_loaded(struct engine *e);
+/* False: Redis may still tell that a message id was used. */
+bool dedupe_knows(const struct source *s);
+/* A source was loaded so far. */
+void dedupe_set(struct source *s, uint64_t durable_seq, uint64_t believed_seq);
+/* A source is freed; closed: for good. */
+void dedupe_forget(struct source *s, bool closed);
+/* A batch was given to the store; the tickets up to this one are durable. */
+void dedupe_given(struct engine *e, struct batch *b, uint64_t ticket);
+void dedupe_durable(struct engine *e, uint64_t ticket);
+/* Whether Redis should be there and is not; then a text for people. */
+bool dedupe_trouble(const struct engine *e, char *text, size_t size);
+
+#endif
