@@ -36,6 +36,7 @@ sink_send_ack(struct sink *s, uint32_t msg_type, const struct target_ack *a)
 	h.msg_type = msg_type;
 	memcpy(h.stream_id.bytes, s->row.stream_id.b, ULID_BYTES);
 	h.stream_id.size = ULID_BYTES;
+	memcpy(h.tenant_id, s->row.tenant_id, sizeof(h.tenant_id));
 	h.stored = a->stored;
 	h.ack = a->processed;
 	h.window_bytes = a->window_bytes;
@@ -62,6 +63,7 @@ answer(struct engine *e, const mesh_e2e_Header *in, uint64_t node, uint32_t msg_
 
 	h.msg_type = msg_type;
 	h.stream_id = in->stream_id;
+	memcpy(h.tenant_id, in->tenant_id, sizeof(h.tenant_id));
 	transport_send(e->transport, &h, node, payload, len);
 }
 
@@ -307,7 +309,8 @@ sink_on_close(struct engine *e, const mesh_e2e_Header *h, const struct frame *f)
 		answer(e, h, f->src, mesh_e2e_MsgType_MSG_CLOSED, NULL, 0);
 		return;
 	}
-	if (f->src != s->row.src_node || s->target->state == TARGET_OPENING) {
+	if (f->src != s->row.src_node || strcmp(h->tenant_id, s->row.tenant_id) != 0 ||
+	    s->target->state == TARGET_OPENING) {
 		metric_inc(&stats.bad_frames);
 		return;
 	}

@@ -10,6 +10,7 @@
 #include "common/os/log.h"
 #include "consensusd/api.h"
 #include "consensusd/stats.h"
+#include "consensusd/tag.h"
 #include "proto/pb.h"
 
 void
@@ -37,7 +38,8 @@ flow_of(struct engine *e, const mesh_e2e_Header *h, const struct frame *f)
 		return NULL;
 	}
 	flow = stream_flow(s->stream, f->src);
-	if (flow == NULL) {
+	/* The tag proves the tenant that the header names: it has to be this stream's. */
+	if (flow == NULL || (tag_needed(h->msg_type) && strcmp(h->tenant_id, s->row.tenant_id) != 0)) {
 		metric_inc(&stats.bad_frames);
 		return NULL;
 	}

@@ -16,6 +16,7 @@
 #include "consensusd/sink.h"
 #include "consensusd/source.h"
 #include "consensusd/stats.h"
+#include "consensusd/tag.h"
 #include "proto/ipc.pb.h"
 #include "proto/messages.h"
 #include "proto/pb.h"
@@ -168,7 +169,9 @@ transport_send(struct transport *t, mesh_e2e_Header *h, uint64_t node, const voi
 		return;
 	h->source = t->engine->self;
 	h->destination = node;
-	err = e2e_put_frame(out, h, payload, len);
+	err = tag_needed(h->msg_type) ? tag_make(t->engine->keyring, h, payload, len) : 0;
+	if (err == 0)
+		err = e2e_put_frame(out, h, payload, len);
 	if (err != 0)
 		log_warn("a frame can't be sent now and will be sent again: %s", err_text(err));
 }
@@ -193,6 +196,8 @@ dispatch(struct engine *e, const struct frame *f)
 
 	if (err == 0 && h.destination != e->self)
 		err = ERR_FORMAT;
+	if (err == 0 && tag_needed(h.msg_type))
+		err = tag_check(e->keyring, &h, f->payload, f->payload_len);
 	if (err != 0) {
 		metric_inc(&stats.bad_frames);
 		log_debug("frame from %s dropped: %s", engine_node_text(e, f->src), err_text(err));

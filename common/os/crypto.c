@@ -158,6 +158,27 @@ crypto_hash(uint8_t out[CRYPTO_HASH_BYTES], const void *data, size_t len)
 	crypto_generichash(out, CRYPTO_HASH_BYTES, data, len, NULL, 0);
 }
 
+void
+crypto_mac(uint8_t out[CRYPTO_HASH_BYTES], const uint8_t key[CRYPTO_KEY_BYTES], const char *context,
+    const void *a, size_t a_len, const void *b, size_t b_len)
+{
+	crypto_generichash_state st;
+
+	crypto_generichash_init(&st, key, CRYPTO_KEY_BYTES, CRYPTO_HASH_BYTES);
+	crypto_generichash_update(&st, (const uint8_t *)context, strlen(context) + 1);
+	if (a_len > 0)
+		crypto_generichash_update(&st, a, a_len);
+	if (b_len > 0)
+		crypto_generichash_update(&st, b, b_len);
+	crypto_generichash_final(&st, out, CRYPTO_HASH_BYTES);
+}
+
+bool
+crypto_equal(const void *a, const void *b, size_t len)
+{
+	return sodium_memcmp(a, b, len) == 0;
+}
+
 static crypto_generichash_state *
 hasher_state(struct crypto_hasher *h)
 {

@@ -7,6 +7,7 @@
 #ifndef COMMON_OS_CRYPTO_H
 #define COMMON_OS_CRYPTO_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,6 +29,7 @@ enum {
 #define CRYPTO_CONTEXT_LSA "mesh.v1 lsa"
 #define CRYPTO_CONTEXT_BATCH "mesh.v1 batch"
 #define CRYPTO_CONTEXT_STREAM "mesh.v1 stream"
+#define CRYPTO_CONTEXT_TAG "mesh.v1 tag"
 
 /* libsodium exports these two names itself: ours differ for the linker. */
 #define crypto_sign mesh_crypto_sign
@@ -58,6 +60,12 @@ int crypto_verify(const uint8_t pubkey[CRYPTO_PUBKEY_BYTES], const char *context
 uint64_t crypto_node_id(const uint8_t pubkey[CRYPTO_PUBKEY_BYTES]);
 
 void crypto_hash(uint8_t out[CRYPTO_HASH_BYTES], const void *data, size_t len);
+
+/* Keyed BLAKE2b-256 of context || 0x00 || a || b: proves the key. */
+void crypto_mac(uint8_t out[CRYPTO_HASH_BYTES], const uint8_t key[CRYPTO_KEY_BYTES], const char *context,
+    const void *a, size_t a_len, const void *b, size_t b_len);
+/* Compares in constant time. */
+bool crypto_equal(const void *a, const void *b, size_t len);
 
 struct crypto_hasher { /* incremental BLAKE2b-256; opaque storage */
 	_Alignas(64) uint8_t state[384];

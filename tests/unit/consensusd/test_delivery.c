@@ -4,6 +4,7 @@
 #include "consensusd/e2e.h"
 #include "consensusd/limits.h"
 #include "consensusd/seal.h"
+#include "consensusd/tag.h"
 
 #define S1 "01ARZ3NDEKTSV4RRFFQ69G5001"
 #define S2 "01ARZ3NDEKTSV4RRFFQ69G5002"
@@ -433,6 +434,15 @@ send_frame(struct env_node *to, const mesh_e2e_Header *h, const void *payload, s
 	assert_int_equal(channel_send(to->transport, CT_FRAMES_IN, 0, buf_head(&fin), buf_left(&fin)), 0);
 }
 
+/* As a node that has the tenant's key does it. */
+static void
+send_tagged(struct env_node *to, mesh_e2e_Header *h, const void *payload, size_t len)
+{
+	if (tag_needed(h->msg_type))
+		assert_int_equal(tag_make(a->engine.keyring, h, payload, len), 0);
+	send_frame(to, h, payload, len);
+}
+
 static int64_t bad_before;
 
 static bool
@@ -447,7 +457,7 @@ assert_bad(struct env_node *to, mesh_e2e_Header *h, const void *payload, size_t 
 {
 	bad_before = stats.bad_frames.value;
 	h->destination = to->engine.self;
-	send_frame(to, h, payload, len);
+	send_tagged(to, h, payload, len);
 	env_run(&env, one_more_bad);
 }
 
@@ -462,6 +472,7 @@ header(uint32_t type, const struct env_node *from)
 	memcpy(h.stream_id.bytes, id.b, ULID_BYTES);
 	h.stream_id.size = ULID_BYTES;
 	h.source = from->engine.self;
+	memcpy(h.tenant_id, "one", sizeof("one"));
 	return h;
 }
 
@@ -497,10 +508,42 @@ test_forged(void **state)
 	h = header(mesh_e2e_MsgType_MSG_ACK, b);
 	h.destination = c->engine.self;
 	bad_before = stats.bad_frames.value;
-	send_frame(a, &h, NULL, 0);
+	send_tagged(a, &h, NULL, 0);
 	env_run(&env, one_more_bad);
 	assert_int_equal(a->engine.sources->stream->committed_seq, 0);
 	assert_int_equal(b->engine.sinks->target->stored_seq, 3);
+}
+
+/* What a node without the tenant's key says in a target's name: true as it may be, it proves nothing. */
+static void
+test_untagged(void **state)
+{
+	static const uint32_t types[] = {mesh_e2e_MsgType_MSG_ACK, mesh_e2e_MsgType_MSG_OPENED};
+	mesh_e2e_Header h;
+
+	(void)state;
+	env_open(a, "one", S1, "b");
+	publish_many(a, 2, S1, 3, 10);
+	until(b_stored, 3);
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+		for (int how = 0; how < 3; how++) {
+			h = header(types[i], b);
+			h.stored = h.ack = 3;
+			h.destination = a->engine.self;
+			if (how == 1) { /* a tag that was made for something else */
+				h.ack = 1;
+				assert_int_equal(tag_make(a->engine.keyring, &h, NULL, 0), 0);
+				h.ack = 3;
+			} else if (how == 2) { /* a good one of another tenant */
+				memcpy(h.tenant_id, "two", sizeof("two"));
+				assert_int_equal(tag_make(a->engine.keyring, &h, NULL, 0), 0);
+			}
+			bad_before = stats.bad_frames.value;
+			send_frame(a, &h, NULL, 0);
+			env_run(&env, one_more_bad);
+			assert_int_equal(a->engine.sources->stream->committed_seq, 0);
+		}
+	}
 }
 
 static bool
@@ -513,6 +556,13 @@ static bool
 b_closed(struct env *e)
 {
 	return e->nodes[1].engine.sinks == NULL;
+}
+
+static bool
+late_heard(struct env *e)
+{
+	(void)e;
+	return stats.bad_frames.value + stats.received.value > bad_before;
 }
 
 /* A source that sends a message after it has closed the stream, before that is durable: nothing of it may
@@ -541,15 +591,15 @@ test_beyond_the_end(void **state)
 	assert_int_equal(frame_decode(&out, &f), 0);
 	assert_int_equal(e2e_get(&f, &h), 0);
 	fake_dbs[1].hold = true;
-	bad_before = stats.bad_frames.value;
+	bad_before = stats.bad_frames.value + stats.received.value;
 	for (int i = 0; i < 2; i++) {
 		mesh_e2e_Header end = header(mesh_e2e_MsgType_MSG_CLOSE, a);
 
 		end.destination = b->engine.self;
-		send_frame(b, &end, NULL, 0);
+		send_tagged(b, &end, NULL, 0);
 		send_frame(b, &h, f.payload, f.payload_len);
 	}
-	env_run(&env, one_more_bad);
+	env_run(&env, late_heard);
 	fake_dbs[1].hold = false;
 	fake_changed(&fake_dbs[1]);
 	env_run(&env, b_closed);
@@ -627,6 +677,7 @@ main(void)
 	    TEST(test_transportd_restarts),
 	    TEST(test_hold),
 	    TEST(test_forged),
+	    TEST(test_untagged),
 	    TEST(test_beyond_the_end),
 	    TEST(test_changed_content),
 	    TEST(test_malformed),

@@ -1,0 +1,34 @@
+/*
+ * tag: authenticates the end-to-end messages that carry no payload of their own to sign.
+ *
+ * Acks, positions and closing decide what a source confirms and forgets, and what a target ends.  They
+ * carry a keyed BLAKE2b-256 over their header and payload, made with the tenant's key, which only the
+ * source and the targets of the tenant's streams have: no node in between can say "processed".
+ * Batches and stream statements are signed instead (seal.h, meta.h); a refusal or an unknown stream
+ * needs no tag, since a node without the tenant's key has to be able to say it, and it ends nothing:
+ * the source asks again.
+ */
+#ifndef CONSENSUSD_TAG_H
+#define CONSENSUSD_TAG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/must.h"
+#include "proto/e2e.pb.h"
+
+struct keyring;
+
+/* True for MSG_ACK, MSG_OPENED, MSG_CLOSE and MSG_CLOSED. */
+bool tag_needed(uint32_t msg_type);
+
+/* Sets h's key_id and signature; the header must be complete but for these and the CRC.  ERR_NOENT: no
+ * key for h->tenant_id. */
+int tag_make(const struct keyring *k, mesh_e2e_Header *h, const void *payload, size_t len) MUST_USE;
+
+/* 0, ERR_NOENT (unknown tenant or key) or ERR_CRYPTO.  That the tenant is the stream's is for the
+ * caller to check. */
+int tag_check(const struct keyring *k, const mesh_e2e_Header *h, const void *payload, size_t len) MUST_USE;
+
+#endif
