@@ -198,24 +198,38 @@ check_ids(struct request *r)
 	return true;
 }
 
+/* The stream by its id as text; most publishes are to the same one as the publish before. */
 static bool
-find_stream(struct request *r)
+look_up(struct request *r)
 {
+	struct engine *e = r->api->engine;
 	struct ulid id;
 
-	if (!r->api->engine->loaded) {
-		refuse(r, CODE_UNAVAILABLE, "the database of this node is away");
-		return false;
-	}
+	r->source = e->recent;
+	if (r->source != NULL && strcmp(r->source->id_text, r->chunk.stream_id) == 0)
+		return true;
 	if (ulid_parse(r->chunk.stream_id, &id) != 0) {
 		refuse(r, CODE_INVALID_ARGUMENT, "stream_id '%s' is not a ULID", r->chunk.stream_id);
 		return false;
 	}
-	r->source = source_find(r->api->engine, &id);
+	r->source = source_find(e, &id);
 	if (r->source == NULL) {
 		refuse(r, CODE_NOT_FOUND, "stream %s is not open at this node", r->chunk.stream_id);
 		return false;
 	}
+	e->recent = r->source;
+	return true;
+}
+
+static bool
+find_stream(struct request *r)
+{
+	if (!r->api->engine->loaded) {
+		refuse(r, CODE_UNAVAILABLE, "the database of this node is away");
+		return false;
+	}
+	if (!look_up(r))
+		return false;
 	if (r->chunk.tenant_id[0] != '\0' && strcmp(r->chunk.tenant_id, r->source->row.tenant_id) != 0) {
 		refuse(r, CODE_PERMISSION_DENIED, "stream %s is not tenant %s's", r->chunk.stream_id,
 		    r->chunk.tenant_id);

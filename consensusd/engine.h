@@ -94,6 +94,7 @@ struct engine {
 	struct assembly assembly;
 
 	struct source *sources; /* hash by stream id */
+	struct source *recent;  /* the last one that was published to, or NULL */
 	struct sink *sinks;
 	struct source_list dirty_sources;
 	struct source_flow_list ready_flows;

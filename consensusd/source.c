@@ -115,6 +115,8 @@ source_free(struct source *s)
 	struct engine *e = s->engine;
 
 	dedupe_forget(s, s->ended);
+	if (e->recent == s)
+		e->recent = NULL;
 	if (HASH_ADDED(s)) {
 		HASH_DEL(e->sources, s);
 		metric_add(&stats.sources, -1);

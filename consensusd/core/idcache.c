@@ -84,28 +84,34 @@ allocate(struct idcache *c)
 }
 
 int
-idcache_add(struct idcache *c, const struct ulid *stream_id, const struct ulid *message_id, uint64_t seq)
+idcache_add_new(struct idcache *c, const struct ulid *stream_id, const struct ulid *message_id, uint64_t seq)
 {
 	struct idcache_entry *e;
-	uint32_t *link;
+	uint32_t *bucket;
 
 	MUST(seq != 0);
 	if (c->entries == NULL && allocate(c) != 0)
 		return ERR_NOMEM;
-	link = link_to(c, stream_id, message_id);
-	if (*link != 0) {
-		c->entries[*link - 1].seq = seq;
-		return 0;
-	}
 	c->newest = (c->newest + 1) & (c->max - 1);
 	e = &c->entries[c->newest];
 	if (e->seq != 0)
 		entry_free(c, link_to(c, &e->stream_id, &e->message_id));
-	/* The freed entry may have been the end of this bucket. */
-	link = bucket_of(c, stream_id, message_id);
+	bucket = bucket_of(c, stream_id, message_id);
 	*e = (struct idcache_entry){.stream_id = *stream_id, .message_id = *message_id, .seq = seq};
-	e->next = *link;
-	*link = c->newest + 1;
+	e->next = *bucket;
+	*bucket = c->newest + 1;
+	return 0;
+}
+
+int
+idcache_add(struct idcache *c, const struct ulid *stream_id, const struct ulid *message_id, uint64_t seq)
+{
+	uint32_t *link = c->entries != NULL ? link_to(c, stream_id, message_id) : NULL;
+
+	if (link == NULL || *link == 0)
+		return idcache_add_new(c, stream_id, message_id, seq);
+	MUST(seq != 0);
+	c->entries[*link - 1].seq = seq;
 	return 0;
 }
 

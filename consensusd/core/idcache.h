@@ -33,6 +33,9 @@ void idcache_fini(struct idcache *c);
 /* ERR_NOMEM: not remembered.  An id that is there already gets the new seq. */
 int idcache_add(
     struct idcache *c, const struct ulid *stream_id, const struct ulid *message_id, uint64_t seq) MUST_USE;
+/* The same for an id that idcache_find() has just not found: its bucket is looked at once less. */
+int idcache_add_new(
+    struct idcache *c, const struct ulid *stream_id, const struct ulid *message_id, uint64_t seq) MUST_USE;
 bool idcache_find(
     const struct idcache *c, const struct ulid *stream_id, const struct ulid *message_id, uint64_t *seq);
 /* Forgets one id (its message could not be kept). */

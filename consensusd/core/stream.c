@@ -185,7 +185,7 @@ stream_publish(
 		return err;
 	*seq = s->next_seq++;
 	/* Without memory the id is not remembered: the client's retry can still name the seq. */
-	if (p->named && idcache_add(ids, &s->id, &p->message_id, *seq) != 0)
+	if (p->named && idcache_add_new(ids, &s->id, &p->message_id, *seq) != 0)
 		return PUBLISH_NEW;
 	return PUBLISH_NEW;
 }

@@ -23,13 +23,13 @@ import psycopg2
 import mesh_pb2 as pb
 from api import Api, open_stream
 from devmeshlib import nodes, procs
-from devmeshlib.mesh import PARTS
 from flow import RETRIED, Publisher, Sink
 from harness import check_rows, mesh, query, wait_until
 
-SECONDS = float(os.environ.get("CHAOS_SECONDS", "40"))
+SECONDS = float(os.environ.get("CHAOS_SECONDS", "30"))
 SEED = int(os.environ.get("CHAOS_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 SETTLE_S = 180
+PARTS = (*nodes.DAEMONS, "postgres")
 MIB = 1 << 20
 # source, targets, tenant, bytes of a message, messages a second, unconfirmed at once
 STREAMS = (("a", "c", "acme", 200, 400, 256), ("a", "bd", "other", 200, 300, 128),
@@ -221,7 +221,7 @@ class Chaos:
         """What is not down has not ended by itself."""
         procs.reap()
         for n in self.m.nodes:
-            for part in (*nodes.DAEMONS, "postgres"):
+            for part in PARTS:
                 if (n["name"], part) not in self.down:
                     assert procs.alive(n["procs"][part]), \
                         f"{part} of node {n['name']} has ended:\n{nodes.log_tail(n, part)}"
@@ -230,7 +230,7 @@ class Chaos:
 
     def kill(self, node, part):
         self.check_alive()
-        parts = PARTS[:-1] if part == "all" else (part,)
+        parts = PARTS if part == "all" else (part,)
         self.say(f"kill {node} {part}")
         self.down |= {(node, p) for p in parts}
         self.m.kill(node, part)

@@ -82,8 +82,9 @@ class Process:
     def __init__(self, name, argv, log, user=None):
         self.name, self.log = name, log
         self.out = open(log, "ab")
-        rights = {"user": user, "extra_groups": []} if user else {}
-        self.popen = subprocess.Popen([str(a) for a in argv], stdout=self.out, stderr=self.out, **rights)
+        # Not by Popen's own means: it would fork, and a process with gRPC's threads must not (it may hang).
+        drop = ["setpriv", f"--reuid={user}", "--clear-groups"] if user else []
+        self.popen = subprocess.Popen([*drop, *(str(a) for a in argv)], stdout=self.out, stderr=self.out)
 
     def alive(self):
         return self.popen.poll() is None
