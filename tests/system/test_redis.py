@@ -50,6 +50,10 @@ def consensusd_of(node):
     return next(d for d in status.daemons if d.name == "consensusd")
 
 
+def wait_connected(node):
+    wait_until("consensusd to use Redis", lambda: consensusd_of(node).state == "running")
+
+
 def wait_cleared(node, stream):
     """Until the database has forgotten the messages: what is known then is known from elsewhere."""
     wait_until("the outbox to be cleared",
@@ -77,6 +81,7 @@ def repeat_all(node, stream, count):
 def test_id_known_after_restart(m):
     """The publisher repeats what it had published before consensusd was killed: same seqs, no delivery."""
     a = m.node("a")
+    wait_connected(a)
     stream = api.open_stream(a, "acme", ["c"]).stream_id
     with sink(m, "c", stream) as s:
         repeat_all(a, stream, 20)
@@ -111,10 +116,12 @@ def test_id_known_from_the_outbox(m):
         wait_until("message 3", lambda: s.got(stream) == 3)
     m.start("a", "redis")
     m.wait_ready()
+    wait_connected(a)
 
 
 def test_closed_stream_is_forgotten(m):
     a = m.node("a")
+    wait_connected(a)
     stream = api.open_stream(a, "acme", ["c"]).stream_id
     with sink(m, "c", stream):
         repeat_all(a, stream, 3)
@@ -159,24 +166,30 @@ def test_absence_is_shown(m):
     d = wait_until("the status to say so", lambda: (d := consensusd_of(a)).state == "degraded" and d)
     assert "Redis is away" in d.detail, d.detail
     m.start("a", "redis")
-    wait_until("the status to be well", lambda: consensusd_of(a).state == "running")
+    wait_connected(a)
 
 
 def test_hung_redis_delays_the_start_little(m):
     """Publishing by id waits half a second for a Redis that does not answer, and goes on without."""
     a = m.node("a")
     stream = api.open_stream(a, "acme", ["c"]).stream_id
+    wait_connected(a)
     with sink(m, "c", stream) as s:
         repeat_all(a, stream, 3)
+        wait_until("Redis to have the ids", lambda: cardinality(a, stream) == 3)
+        wait_cleared(a, stream)
         m.signal("a", "redis", signal.SIGSTOP)
         m.kill("a", "consensusd")
         m.start("a", "consensusd")
         assert publish(a, stream, 4).seq == 4
         wait_until("message 4", lambda: s.got(stream) == 4)
         m.signal("a", "redis", signal.SIGCONT)
-        wait_until("Redis to be used again", lambda: consensusd_of(a).state == "running")
-        # What it says late is taken, too.
-        repeat_all(a, stream, 4)
+        wait_connected(a)
+        # What it says late is taken, too, and comes before what is added then.
+        assert publish(a, stream, 5).seq == 5
+        wait_until("Redis to have the ids", lambda: cardinality(a, stream) == 4)
+        repeat_all(a, stream, 5)
+        assert s.message_ids[stream] == [message_id(n) for n in range(1, 6)]
     m.wait_ready()
 
 

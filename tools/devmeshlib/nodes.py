@@ -169,8 +169,9 @@ def start_redis(mesh, node):
 
 def status(mesh, node):
     """What `meshctl -j status` says of the node, or None when it does not answer."""
-    r = subprocess.run([f"{mesh['bin']}/meshctl", "-j", "--timeout", "2s", "-s", node["control_socket"],
-                        "status"], capture_output=True, text=True, check=False, **procs.run_as(mesh_user(mesh)))
+    argv = [f"{mesh['bin']}/meshctl", "-j", "--timeout", "2s", "-s", node["control_socket"], "status"]
+    r = subprocess.run([*procs.run_as(mesh_user(mesh)), *argv], capture_output=True, text=True, check=False,
+                       timeout=60)
     try:
         return json.loads(r.stdout)
     except ValueError:

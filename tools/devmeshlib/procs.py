@@ -30,8 +30,8 @@ def spawn(argv, log, user=None, cwd=None, env=None):
     for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"):
         full_env.pop(name, None)
     with open(log, "ab") as out:
-        child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=cwd,
-                                 env=full_env, start_new_session=True, **run_as(user))
+        child = subprocess.Popen([*run_as(user), *argv], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                                 cwd=cwd, env=full_env, start_new_session=True)
     # A child that has ended already is a zombie of ours: its start time is gone, alive() is false.
     start = start_time(child.pid)
     child.returncode = 0  # reap() waits for it, not the Popen object
@@ -40,16 +40,23 @@ def spawn(argv, log, user=None, cwd=None, env=None):
 
 
 def run_as(user):
-    """Arguments of subprocess for a pwd entry (None: as ourselves)."""
+    """What stands before a command so that it runs as a pwd entry (None: as ourselves); the pid stays the same.
+
+    Not subprocess' own way: that forks, and in a program with threads of other libraries (gRPC) a fork
+    may never return.  Without it Python uses vfork.
+    """
     if user is None:
-        return {}
-    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+        return []
+    return ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups", "--"]
 
 
-def run(argv, user=None, text_in=None, env=None):
+def run(argv, user=None, text_in=None, env=None, seconds=120):
     """Runs argv to its end; its output, or DevmeshError with what it said."""
-    r = subprocess.run(argv, input=text_in, capture_output=True, text=True, check=False, cwd="/",
-                       env=dict(os.environ, **(env or {})), **run_as(user))
+    try:
+        r = subprocess.run([*run_as(user), *argv], input=text_in, capture_output=True, text=True, check=False,
+                           cwd="/", env=dict(os.environ, **(env or {})), timeout=seconds)
+    except subprocess.TimeoutExpired:
+        raise DevmeshError(f"{' '.join(argv[:4])} … did not end within {seconds} s") from None
     if r.returncode != 0:
         said = (r.stderr or r.stdout).strip()
         raise DevmeshError(f"{' '.join(argv[:4])} … failed ({r.returncode}): {said}")

@@ -1,4 +1,5 @@
 """A gatewayd with a stand-in for consensusd, in a directory of its own, and what tests need around it."""
+import atexit
 import hashlib
 import os
 import pathlib
@@ -107,6 +108,7 @@ class Gateway:
 
     def __init__(self, extra=""):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="mesh-grpc-"))
+        atexit.register(shutil.rmtree, self.dir, ignore_errors=True)
         self.run_dir = self.dir / "run"
         self.run_dir.mkdir()
         self.ca = Pki(self.dir)
