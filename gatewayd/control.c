@@ -156,11 +156,15 @@ front_hold(struct call *c, bool hold)
 	struct control_call *cc = control_call_of(c);
 	bool outer = cc->busy;
 
-	hold_send(cc, hold);
-	if (hold)
+	if (hold) {
+		hold_send(cc, true);
 		return;
+	}
 	cc->busy = true;
 	held_feed(cc);
+	/* Only when nothing is kept here any more: else each hold and release would add to it. */
+	if (!cc->call.ended && call_ready(&cc->call) && buf_left(&cc->held) == 0)
+		hold_send(cc, false);
 	if (!outer)
 		busy_end(cc);
 }

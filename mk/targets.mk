@@ -83,6 +83,7 @@ install: all
 	@$(foreach s,1 5 7 8,$(if $(wildcard man/*.$(s)),$(call install_files,$(wildcard man/*.$(s)),$(MANDIR)/man$(s),644) &&)) true
 	@$(call install_files,$(wildcard etc/sql/*.sql),$(DATADIR)/sql,644)
 	@$(call install_files,etc/mesh.conf,$(DATADIR),644)
+	@$(call install_files,proto/mesh.proto,$(DATADIR)/proto,644)
 	@$(call install_files,$(wildcard etc/systemd/*),$(LIBDIR)/systemd/system,644)
 	@install -d $(DESTDIR)$(LIBDIR)/sysusers.d $(DESTDIR)$(LIBDIR)/tmpfiles.d
 	@install -m 644 etc/sysusers.conf $(DESTDIR)$(LIBDIR)/sysusers.d/mesh.conf

@@ -170,18 +170,23 @@ class Mesh:
         s, user = self.state, nodes.mesh_user(self.state)
         self.say("starting databases" + ("" if s["direct"] else ", proxy") + " and daemons")
         for n in self.nodes:
-            nodes.start_postgres(s, n)
+            self._launch(nodes.start_postgres, n)
             if s["redis"]:
-                nodes.start_redis(s, n)
+                self._launch(nodes.start_redis, n)
         if not s["direct"]:
             s["procs"]["proxy"] = proxy.start(f"{s['bin']}/meshproxy", self.dir, user)
             self._forward_links()
         for n in self.nodes:
             nodes.configure(s, n, self._peers(n))
             for daemon in s["daemons"]:
-                nodes.start_daemon(s, n, daemon)
+                self._launch(nodes.start_daemon, n, daemon)
         self.save()
         self.wait_ready(timeout)
+
+    def _launch(self, starter, *args):
+        """Starts a process and writes down at once that it is ours, whatever happens next."""
+        starter(self.state, *args)
+        self.save()
 
     def _forward_links(self):
         for lk in self.state["links"]:
@@ -284,12 +289,12 @@ class Mesh:
             procs.stop([node["procs"].get(d) for d in daemons])
             if "postgres" in parts:
                 postgres.stop(node["procs"].get("postgres"))
-                nodes.start_postgres(self.state, node)
+                self._launch(nodes.start_postgres, node)
             if "redis" in parts:
                 procs.stop([node["procs"].get("redis")])
-                nodes.start_redis(self.state, node)
+                self._launch(nodes.start_redis, node)
             for d in reversed(daemons):
-                nodes.start_daemon(self.state, node, d)
+                self._launch(nodes.start_daemon, node, d)
         if wait:
             self.wait_ready(timeout, [name])
 
@@ -299,12 +304,12 @@ class Mesh:
             node = self.node(name)
             parts = [p for p in self._parts(part, node) if not procs.alive(node["procs"].get(p))]
             if "postgres" in parts:
-                nodes.start_postgres(self.state, node)
+                self._launch(nodes.start_postgres, node)
             if "redis" in parts:
-                nodes.start_redis(self.state, node)
+                self._launch(nodes.start_redis, node)
             for d in self.state["daemons"]:
                 if d in parts:
-                    nodes.start_daemon(self.state, node, d)
+                    self._launch(nodes.start_daemon, node, d)
         if wait:
             self.wait_ready(timeout, [name])
 
