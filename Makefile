@@ -64,9 +64,9 @@ endef
 $(foreach p,$(PROGRAMS),$(eval $(call program,$(p))))
 PROGRAM_BINS = $(foreach p,$(PROGRAMS),$(if $(wildcard $(p)/main.c),$(BUILD)/bin/$(p)))
 
-# --- programs for development and tests, not installed: tools/x.c ---
+# --- programs for development and tests, not installed: tools/x.c, and tools/x/*.c if it has more ---
 TOOL_BINS = $(patsubst tools/%.c,$(BUILD)/bin/%,$(TOOLS))
-$(TOOL_BINS): $(BUILD)/bin/%: $(BUILD)/tools/%.o $(LIBS_a)
+$(TOOL_BINS): $(BUILD)/bin/%: $(BUILD)/tools/%.o $$(call obj,$$(wildcard tools/$$*/*.c)) $(LIBS_a)
 	@mkdir -p $(@D)
 	@echo "  LINK   $*"
 	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIB_os_a) $(LIBS_common)

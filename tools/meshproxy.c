@@ -7,515 +7,259 @@
  * the last is "ok" or "error: …":
  *
  *	forward NAME PORT TO_PORT	listen on 127.0.0.1:PORT, connect to 127.0.0.1:TO_PORT
- *	cut NAME			a silent black hole: nothing passes, nothing is closed, new
+ *	forward6 NAME PORT TO_PORT	the same, but listen on [::1]:PORT
+ *	cut NAME [up|down] [ID]		a silent black hole: nothing passes, nothing is closed, new
  *					connections are accepted and lead nowhere
- *	heal NAME			the opposite; what was held up passes now
+ *	heal NAME [up|down] [ID]	the opposite; what was held up passes now
+ *	refuse NAME			new connections are reset, until heal; those that there are stay
+ *	stall NAME [ID] MS		nothing passes for MS
+ *	reset NAME [ID]			closes connections with RST
+ *	half NAME [up|down] [ID]	closes one direction (default up) behind what is on its way; what
+ *					comes after that is not read
  *	delay NAME MS			each way
+ *	jitter NAME MS			each way up to so much more, at random; order is kept
  *	rate NAME MBIT			each way, all connections together; 0: no limit
- *	reset NAME			closes all connections of the forward with RST
+ *	conns NAME			one line per connection: ID, port of the dialler's end, port of the
+ *					proxy's end towards the listener (0: not connected), bytes up and
+ *					down, age in ms
  *	status				one line per forward
  *
- * Several forwards may have one name; a command is for all of them.
+ * up is from the dialler to the listener.  Several forwards may have one name; a command is for all of
+ * them.  With ID it is for that connection alone, else for all that there are; cut and heal then hold for
+ * those to come, too, and heal without direction and ID undoes every cut.
  */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "common/base/mem.h"
 #include "common/os/clock.h"
-#include "common/os/loop.h"
+#include "tools/meshproxy/wire.h"
 
 enum {
-	CHUNK_BYTES = 64 * 1024,
-	QUEUE_MIN_BYTES = 256 * 1024,       /* per direction of a connection; then reading stops */
-	QUEUE_MAX_BYTES = 64 * 1024 * 1024, /* with a delay: what is on its way */
-	QUEUE_RATED_MS = 100,               /* with a rate: a router's buffer */
 	LINE_MAX_BYTES = 256,
-	NAME_SIZE = 64,
-	DELAY_MAX_MS = 60000,
+	WORDS_MAX = 5,
+	WORD_SIZE = NAME_SIZE,
+	TIME_MAX_MS = 60000,
 	RATE_MAX_MBIT = 100000,
 };
 
-struct chunk {
-	STAILQ_ENTRY(chunk) entry;
-	struct mono due;
-	size_t used, sent;
-	uint8_t data[CHUNK_BYTES];
-};
-STAILQ_HEAD(chunks, chunk);
-
-/* One direction: read from `from`, written to `to` when due. */
-struct flow {
-	struct conn *conn;
-	struct end *from, *to;
-	struct chunks queue;
-	size_t queued;
-	struct loop_timer *timer;
-	bool eof, shut; /* read the end; passed it on */
+/* A command line, taken apart. */
+struct ask {
+	char words[WORDS_MAX][WORD_SIZE]; /* verb, name, and what follows */
+	int count;
+	bool ways[WAYS]; /* "up", "down"; without: both */
+	bool way_given;
+	double numbers[2];
+	int number_count;
+	unsigned id; /* 0: all connections */
+	bool id_found;
 };
 
-struct end {
-	struct conn *conn;
-	int fd;
-	struct loop_fd *watch;
-	struct flow *in, *out; /* what is read here, what is written here */
-	bool connecting;
-};
-
-struct conn {
-	TAILQ_ENTRY(conn) entry;
-	struct forward *forward;
-	struct end client, server;
-	struct flow up, down;
-	bool dead;
-};
-TAILQ_HEAD(conns, conn);
-
-struct forward {
-	TAILQ_ENTRY(forward) entry;
-	char name[NAME_SIZE];
-	uint16_t port, to_port;
-	int fd;
-	struct loop_fd *watch;
-	bool cut;
-	int64_t delay_ms, rate_mbit;
-	struct mono free_up, free_down; /* when the emulated line is free again */
-	struct conns conns;
-	uint64_t bytes;
-	struct proxy *proxy;
-};
-TAILQ_HEAD(forwards, forward);
-
-struct proxy {
-	struct loop *loop;
-	int control_fd;
-	struct forwards forwards;
-	struct chunks spare; /* chunks are large: they are used again */
-	struct conns dead;
-	struct loop_defer bury;
-};
-
-static void on_end(void *arg, int fd, unsigned events);
-static void on_due(void *arg);
-
-/* --- a connection --- */
-
+/* Calls fn for the connections of the forward that are meant; fn may close them. */
 static void
-chunk_drop(struct proxy *p, struct flow *f)
+each_conn(struct forward *fw, struct ask *a, void (*fn)(struct conn *, const struct ask *))
 {
-	struct chunk *c = STAILQ_FIRST(&f->queue);
+	struct conn *c, *next;
 
-	STAILQ_REMOVE_HEAD(&f->queue, entry);
-	STAILQ_INSERT_HEAD(&p->spare, c, entry);
-}
-
-static void
-end_close(struct end *e)
-{
-	loop_fd_del(e->watch);
-	e->watch = NULL;
-	if (e->fd >= 0)
-		close(e->fd);
-	e->fd = -1;
-}
-
-/* Both ends are closed at once; the memory goes at the end of the turn. */
-static void
-conn_close(struct conn *c, bool reset)
-{
-	struct proxy *p = c->forward->proxy;
-	struct linger hard = {.l_onoff = 1, .l_linger = 0};
-
-	if (c->dead)
-		return;
-	c->dead = true;
-	if (reset) {
-		(void)setsockopt(c->client.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
-		if (c->server.fd >= 0)
-			(void)setsockopt(c->server.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
-	}
-	end_close(&c->client);
-	end_close(&c->server);
-	loop_timer_free(c->up.timer);
-	loop_timer_free(c->down.timer);
-	while (!STAILQ_EMPTY(&c->up.queue))
-		chunk_drop(p, &c->up);
-	while (!STAILQ_EMPTY(&c->down.queue))
-		chunk_drop(p, &c->down);
-	TAILQ_REMOVE(&c->forward->conns, c, entry);
-	TAILQ_INSERT_TAIL(&p->dead, c, entry);
-	loop_defer_add(p->loop, &p->bury);
-}
-
-static void
-on_bury(void *arg)
-{
-	struct proxy *p = arg;
-	struct conn *c;
-
-	while ((c = TAILQ_FIRST(&p->dead)) != NULL) {
-		TAILQ_REMOVE(&p->dead, c, entry);
-		mem_free(c);
+	for (c = TAILQ_FIRST(&fw->conns); c != NULL; c = next) {
+		next = TAILQ_NEXT(c, entry);
+		if (a->id != 0 && c->id != a->id)
+			continue;
+		a->id_found = true;
+		fn(c, a);
 	}
 }
 
-static size_t
-queue_limit(const struct forward *fw)
-{
-	int64_t bytes = QUEUE_MIN_BYTES;
-
-	if (fw->rate_mbit > 0)
-		bytes = fw->rate_mbit * 125 * (fw->delay_ms + QUEUE_RATED_MS);
-	else if (fw->delay_ms > 0)
-		bytes = QUEUE_MAX_BYTES;
-	if (bytes < CHUNK_BYTES)
-		bytes = CHUNK_BYTES;
-	return bytes > QUEUE_MAX_BYTES ? QUEUE_MAX_BYTES : (size_t)bytes;
-}
-
-static bool
-can_write(const struct flow *f)
-{
-	const struct chunk *c = STAILQ_FIRST(&f->queue);
-
-	return c != NULL && !mono_before(clock_mono(), c->due);
-}
-
-/* What each end waits for follows from the state of the flows. */
 static void
-end_update(struct end *e)
+cut_conn(struct conn *c, const struct ask *a)
 {
-	const struct forward *fw = e->conn->forward;
-	unsigned events = 0;
-
-	if (e->watch == NULL)
-		return;
-	if (e->connecting)
-		events = LOOP_WRITE;
-	else if (!fw->cut && !e->conn->server.connecting) {
-		if (!e->in->eof && e->in->queued < queue_limit(fw))
-			events |= LOOP_READ;
-		if (can_write(e->out))
-			events |= LOOP_WRITE;
-	}
-	if (loop_fd_mod(e->watch, events) != 0)
-		conn_close(e->conn, false);
-}
-
-static void
-conn_update(struct conn *c)
-{
-	if (!c->dead)
-		end_update(&c->client);
-	if (!c->dead)
-		end_update(&c->server);
-}
-
-/* When a chunk of len bytes that arrives now comes out at the other end of the emulated line. */
-static struct mono
-chunk_due(struct forward *fw, bool up, size_t len)
-{
-	struct mono now = clock_mono(), *line = up ? &fw->free_up : &fw->free_down;
-
-	if (fw->rate_mbit == 0)
-		return mono_add_ms(now, fw->delay_ms);
-	if (mono_before(*line, now))
-		*line = now;
-	*line = mono_add_us(*line, (int64_t)len * 8 / fw->rate_mbit);
-	return mono_add_ms(*line, fw->delay_ms);
-}
-
-static struct chunk *
-chunk_get(struct proxy *p)
-{
-	struct chunk *c = STAILQ_FIRST(&p->spare);
-
-	if (c != NULL)
-		STAILQ_REMOVE_HEAD(&p->spare, entry);
-	else
-		c = mem_calloc(1, sizeof(*c));
-	return c;
-}
-
-/* Passes on the end of a direction when all before it was written. */
-static void
-flow_finish(struct flow *f)
-{
-	if (f->eof && !f->shut && STAILQ_EMPTY(&f->queue)) {
-		f->shut = true;
-		(void)shutdown(f->to->fd, SHUT_WR);
-	}
-	if (f->conn->up.shut && f->conn->down.shut)
-		conn_close(f->conn, false);
-}
-
-/* Writes what is due; arms the timer for the rest. */
-static void
-flow_write(struct flow *f)
-{
-	struct proxy *p = f->conn->forward->proxy;
-
-	while (can_write(f)) {
-		struct chunk *c = STAILQ_FIRST(&f->queue);
-		ssize_t n = send(f->to->fd, c->data + c->sent, c->used - c->sent, MSG_NOSIGNAL);
-
-		if (n < 0 && errno == EAGAIN)
-			return;
-		if (n < 0) {
-			conn_close(f->conn, true);
-			return;
-		}
-		c->sent += (size_t)n;
-		f->queued -= (size_t)n;
-		f->conn->forward->bytes += (uint64_t)n;
-		if (c->sent == c->used)
-			chunk_drop(p, f);
-	}
-	if (!STAILQ_EMPTY(&f->queue))
-		loop_timer_arm(f->timer, STAILQ_FIRST(&f->queue)->due);
-	else
-		flow_finish(f);
-}
-
-static void
-flow_read(struct flow *f)
-{
-	struct forward *fw = f->conn->forward;
-	/* With a rate small pieces come out evenly. */
-	size_t want = fw->rate_mbit > 0 ? CHUNK_BYTES / 8 : CHUNK_BYTES;
-	struct chunk *c = chunk_get(fw->proxy);
-	ssize_t n;
-
-	if (c == NULL) {
-		conn_close(f->conn, true);
-		return;
-	}
-	n = recv(f->from->fd, c->data, want, 0);
-	if (n <= 0) {
-		STAILQ_INSERT_HEAD(&fw->proxy->spare, c, entry);
-		if (n == 0) {
-			f->eof = true;
-			flow_write(f);
-		} else if (errno != EAGAIN) {
-			conn_close(f->conn, true);
-		}
-		return;
-	}
-	c->used = (size_t)n;
-	c->sent = 0;
-	c->due = chunk_due(fw, f == &f->conn->up, (size_t)n);
-	STAILQ_INSERT_TAIL(&f->queue, c, entry);
-	f->queued += (size_t)n;
-	flow_write(f);
-}
-
-static void
-on_due(void *arg)
-{
-	struct flow *f = arg;
-	struct conn *c = f->conn;
-
-	if (!c->forward->cut)
-		flow_write(f);
+	for (int i = 0; i < WAYS; i++)
+		c->flows[i].cut |= a->ways[i];
 	conn_update(c);
 }
 
 static void
-on_end(void *arg, int fd, unsigned events)
+heal_conn(struct conn *c, const struct ask *a)
 {
-	struct end *e = arg;
-	struct conn *c = e->conn;
-
-	if (e->connecting) {
-		int err = 0;
-		socklen_t len = sizeof(err);
-
-		if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) != 0 || err != 0) {
-			conn_close(c, true);
-			return;
-		}
-		e->connecting = false;
-	} else if (!c->forward->cut) {
-		if (events & LOOP_WRITE)
-			flow_write(e->out);
-		if (!c->dead && (events & LOOP_READ))
-			flow_read(e->in);
-	}
+	for (int i = 0; i < WAYS; i++)
+		c->flows[i].cut &= !a->ways[i];
 	conn_update(c);
 }
 
-/* --- connecting --- */
-
-static struct sockaddr_in
-local(uint16_t port)
-{
-	return (struct sockaddr_in){
-	    .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-}
-
-static int
-socket_dial(uint16_t port)
-{
-	struct sockaddr_in to = local(port);
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), on = 1;
-
-	if (fd < 0)
-		return -1;
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	if (connect(fd, (struct sockaddr *)&to, sizeof(to)) == 0 || errno == EINPROGRESS)
-		return fd;
-	close(fd);
-	return -1;
-}
-
-/* The far half of a connection; not made while the forward is cut. */
 static void
-conn_dial(struct conn *c)
+stall_conn(struct conn *c, const struct ask *a)
 {
-	struct proxy *p = c->forward->proxy;
-
-	c->server.fd = socket_dial(c->forward->to_port);
-	c->server.connecting = true;
-	if (c->server.fd >= 0)
-		c->server.watch = loop_fd_add(p->loop, c->server.fd, LOOP_WRITE, on_end, &c->server);
-	if (c->server.watch == NULL)
-		conn_close(c, true);
+	conn_stall(c, (int64_t)a->numbers[a->number_count - 1]);
 }
 
 static void
-flow_init(struct flow *f, struct conn *c, struct end *from, struct end *to)
+reset_conn(struct conn *c, const struct ask *a)
 {
-	f->conn = c;
-	f->from = from;
-	f->to = to;
-	from->in = f;
-	to->out = f;
-	STAILQ_INIT(&f->queue);
-	f->timer = loop_timer_new(c->forward->proxy->loop, on_due, f);
+	(void)a;
+	conn_close(c, true);
 }
 
 static void
-conn_new(struct forward *fw, int fd)
+half_conn(struct conn *c, const struct ask *a)
 {
-	struct conn *c = mem_calloc(1, sizeof(*c));
-	int on = 1;
-
-	if (c == NULL) {
-		close(fd);
-		return;
-	}
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	c->forward = fw;
-	c->client = (struct end){.conn = c, .fd = fd};
-	c->server = (struct end){.conn = c, .fd = -1, .connecting = true};
-	flow_init(&c->up, c, &c->client, &c->server);
-	flow_init(&c->down, c, &c->server, &c->client);
-	c->client.watch = loop_fd_add(fw->proxy->loop, fd, 0, on_end, &c->client);
-	TAILQ_INSERT_TAIL(&fw->conns, c, entry);
-	if (c->client.watch == NULL || c->up.timer == NULL || c->down.timer == NULL)
-		conn_close(c, true);
-	else if (!fw->cut)
-		conn_dial(c);
+	flow_end(&c->flows[a->way_given && a->ways[DOWN] ? DOWN : UP]);
+	conn_update(c);
 }
 
-static void
-on_accept(void *arg, int fd, unsigned events)
-{
-	int conn = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-	(void)events;
-	if (conn >= 0)
-		conn_new(arg, conn);
-}
-
-/* --- commands --- */
+/* --- commands on a forward: NULL, or what is wrong --- */
 
 static const char *
-cmd_forward(struct proxy *p, const char *name, int64_t port, int64_t to_port)
+cmd_cut(struct forward *fw, struct ask *a, FILE *out)
 {
-	struct sockaddr_in at = local((uint16_t)port);
-	struct forward *fw;
-	int fd, on = 1;
-
-	if (port < 1 || port > 65535 || to_port < 1 || to_port > 65535)
-		return "a port is a number from 1 to 65535";
-	fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return strerror(errno);
-	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	fw = mem_calloc(1, sizeof(*fw));
-	if (fw == NULL || bind(fd, (struct sockaddr *)&at, sizeof(at)) != 0 || listen(fd, 128) != 0 ||
-	    (fw->watch = loop_fd_add(p->loop, fd, LOOP_READ, on_accept, fw)) == NULL) {
-		mem_free(fw);
-		close(fd);
-		return strerror(errno);
+	(void)out;
+	if (a->id != 0) {
+		each_conn(fw, a, cut_conn);
+		return NULL;
 	}
-	snprintf(fw->name, sizeof(fw->name), "%s", name);
-	fw->fd = fd;
-	fw->port = (uint16_t)port;
-	fw->to_port = (uint16_t)to_port;
-	fw->proxy = p;
-	TAILQ_INIT(&fw->conns);
-	TAILQ_INSERT_TAIL(&p->forwards, fw, entry);
+	for (int i = 0; i < WAYS; i++)
+		fw->lines[i].cut |= a->ways[i];
+	forward_update(fw);
 	return NULL;
 }
 
-static void
-forward_heal(struct forward *fw)
+static const char *
+cmd_heal(struct forward *fw, struct ask *a, FILE *out)
 {
-	struct conn *c, *next;
-
-	for (c = TAILQ_FIRST(&fw->conns); c != NULL; c = next) {
-		next = TAILQ_NEXT(c, entry);
-		if (c->server.fd < 0)
-			conn_dial(c);
-		if (!c->dead && !c->server.connecting)
-			flow_write(&c->up);
-		if (!c->dead && !c->server.connecting)
-			flow_write(&c->down);
-	}
+	(void)out;
+	for (int i = 0; i < WAYS && a->id == 0; i++)
+		fw->lines[i].cut &= !a->ways[i];
+	if (a->id == 0)
+		fw->refuse = false;
+	each_conn(fw, a, heal_conn);
+	return NULL;
 }
 
-static void
-forward_update(struct forward *fw)
+static const char *
+cmd_refuse(struct forward *fw, struct ask *a, FILE *out)
 {
-	struct conn *c, *next;
-
-	for (c = TAILQ_FIRST(&fw->conns); c != NULL; c = next) {
-		next = TAILQ_NEXT(c, entry);
-		conn_update(c);
-	}
+	(void)a;
+	(void)out;
+	fw->refuse = true;
+	return NULL;
 }
 
-static bool
-forward_command(struct forward *fw, const char *verb, int64_t value)
+static const char *
+cmd_stall(struct forward *fw, struct ask *a, FILE *out)
 {
-	if (strcmp(verb, "cut") == 0)
-		fw->cut = true;
-	else if (strcmp(verb, "heal") == 0) {
-		fw->cut = false;
-		forward_heal(fw);
-	} else if (strcmp(verb, "delay") == 0 && value >= 0 && value <= DELAY_MAX_MS)
-		fw->delay_ms = value;
-	else if (strcmp(verb, "rate") == 0 && value >= 0 && value <= RATE_MAX_MBIT)
-		fw->rate_mbit = value;
-	else if (strcmp(verb, "reset") == 0) {
-		while (!TAILQ_EMPTY(&fw->conns))
-			conn_close(TAILQ_FIRST(&fw->conns), true);
-	} else
-		return false;
+	(void)out;
+	if (a->number_count == 0 || a->numbers[a->number_count - 1] > TIME_MAX_MS)
+		return "stall wants a time in ms";
+	each_conn(fw, a, stall_conn);
+	return NULL;
+}
+
+static const char *
+cmd_reset(struct forward *fw, struct ask *a, FILE *out)
+{
+	(void)out;
+	each_conn(fw, a, reset_conn);
+	return NULL;
+}
+
+static const char *
+cmd_half(struct forward *fw, struct ask *a, FILE *out)
+{
+	(void)out;
+	each_conn(fw, a, half_conn);
+	return NULL;
+}
+
+static const char *
+cmd_delay(struct forward *fw, struct ask *a, FILE *out)
+{
+	(void)out;
+	if (a->number_count != 1 || a->numbers[0] > TIME_MAX_MS)
+		return "delay wants a time in ms";
+	fw->delay_ms = (int64_t)a->numbers[0];
 	forward_update(fw);
-	return true;
+	return NULL;
+}
+
+static const char *
+cmd_jitter(struct forward *fw, struct ask *a, FILE *out)
+{
+	(void)out;
+	if (a->number_count != 1 || a->numbers[0] > TIME_MAX_MS)
+		return "jitter wants a time in ms";
+	fw->jitter_ms = (int64_t)a->numbers[0];
+	forward_update(fw);
+	return NULL;
+}
+
+static const char *
+cmd_rate(struct forward *fw, struct ask *a, FILE *out)
+{
+	double mbit = a->numbers[0];
+
+	(void)out;
+	if (a->number_count != 1 || mbit > RATE_MAX_MBIT || (mbit > 0 && mbit < 0.001))
+		return "rate wants Mbit/s, at least 0.001; or 0 for no limit";
+	fw->rate_kbit = (int64_t)(mbit * 1000 + 0.5);
+	for (int i = 0; i < WAYS; i++)
+		fw->lines[i].free = clock_mono();
+	forward_update(fw);
+	return NULL;
+}
+
+static const char *
+cmd_conns(struct forward *fw, struct ask *a, FILE *out)
+{
+	const struct conn *c;
+
+	(void)a;
+	TAILQ_FOREACH (c, &fw->conns, entry)
+		fprintf(out, "%u %u %u %" PRIu64 " %" PRIu64 " %" PRId64 "\n", c->id, conn_client_port(c),
+		    conn_server_port(c), c->flows[UP].bytes, c->flows[DOWN].bytes,
+		    mono_diff_us(clock_mono(), c->since) / 1000);
+	return NULL;
+}
+
+static const struct command {
+	const char *verb;
+	const char *(*fn)(struct forward *fw, struct ask *a, FILE *out);
+	int numbers_with_id; /* so many numbers: the first is the ID of a connection; 0: takes none */
+	bool takes_way;
+} commands[] = {
+    {"cut", cmd_cut, 1, true},
+    {"heal", cmd_heal, 1, true},
+    {"refuse", cmd_refuse, 0, false},
+    {"stall", cmd_stall, 2, false},
+    {"reset", cmd_reset, 1, false},
+    {"half", cmd_half, 1, true},
+    {"delay", cmd_delay, 0, false},
+    {"jitter", cmd_jitter, 0, false},
+    {"rate", cmd_rate, 0, false},
+    {"conns", cmd_conns, 0, false},
+};
+
+/* --- commands without one --- */
+
+static const char *
+cmd_forward(struct proxy *p, const struct ask *a, bool ipv6)
+{
+	for (int i = 0; i < 2; i++)
+		if (a->number_count != 2 || a->numbers[i] < 1 || a->numbers[i] > 65535)
+			return "a port is a number from 1 to 65535";
+	return forward_new(p, a->words[1], (uint16_t)a->numbers[0], (uint16_t)a->numbers[1], ipv6);
+}
+
+static const char *
+cut_name(const struct forward *fw)
+{
+	if (fw->lines[UP].cut)
+		return fw->lines[DOWN].cut ? "cut" : "cut-up";
+	return fw->lines[DOWN].cut ? "cut-down" : "open";
 }
 
 static void
@@ -530,37 +274,90 @@ cmd_status(const struct proxy *p, FILE *out)
 		TAILQ_FOREACH (c, &fw->conns, entry)
 			count++;
 		fprintf(out,
-		    "%s %u %u %s delay %" PRId64 " rate %" PRId64 " connections %u bytes %" PRIu64 "\n",
-		    fw->name, fw->port, fw->to_port, fw->cut ? "cut" : "open", fw->delay_ms, fw->rate_mbit,
-		    count, fw->bytes);
+		    "%s %s%u %u %s delay %" PRId64 " jitter %" PRId64 " rate %g connections %u up %" PRIu64
+		    " down %" PRIu64 "\n",
+		    fw->name, fw->ipv6 ? "[::1]:" : "", fw->port, fw->to_port, cut_name(fw), fw->delay_ms,
+		    fw->jitter_ms, (double)fw->rate_kbit / 1000, count, fw->lines[UP].bytes,
+		    fw->lines[DOWN].bytes);
 	}
+}
+
+/* --- a command line --- */
+
+/* A word behind verb and name: a direction or a number. */
+static bool
+ask_word(struct ask *a, const char *word)
+{
+	char *end;
+
+	if (strcmp(word, "up") == 0 || strcmp(word, "down") == 0) {
+		a->ways[word[0] == 'u' ? UP : DOWN] = true;
+		a->way_given = true;
+		return true;
+	}
+	if (a->number_count == 2)
+		return false;
+	a->numbers[a->number_count] = strtod(word, &end);
+	return *end == '\0' && a->numbers[a->number_count++] >= 0;
+}
+
+static const char *
+ask_parse(struct ask *a, const char *line)
+{
+	a->count = sscanf(line, "%63s %63s %63s %63s %63s", a->words[0], a->words[1], a->words[2],
+	    a->words[3], a->words[4]);
+	if (a->count < 1)
+		return "no command";
+	for (int i = 2; i < a->count; i++)
+		if (!ask_word(a, a->words[i]))
+			return "what follows the name must be up, down or a number";
+	if (!a->way_given)
+		a->ways[UP] = a->ways[DOWN] = true;
+	return NULL;
+}
+
+static const char *
+forwards_command(struct proxy *p, const struct command *cmd, struct ask *a, FILE *out)
+{
+	const char *wrong = NULL;
+	bool found = false;
+	struct forward *fw;
+
+	if (a->way_given && !cmd->takes_way)
+		return "up and down are for cut, heal and half";
+	if (cmd->numbers_with_id > 0 && a->number_count == cmd->numbers_with_id)
+		a->id = (unsigned)a->numbers[0];
+	TAILQ_FOREACH (fw, &p->forwards, entry) {
+		if (strcmp(fw->name, a->words[1]) != 0)
+			continue;
+		found = true;
+		if ((wrong = cmd->fn(fw, a, out)) != NULL)
+			return wrong;
+	}
+	if (!found)
+		return "no such forward";
+	return a->id != 0 && !a->id_found ? "no such connection" : NULL;
 }
 
 /* Runs one line; NULL, or what is wrong with it. */
 static const char *
 command_run(struct proxy *p, const char *line, FILE *out)
 {
-	char verb[16] = "", name[NAME_SIZE] = "";
-	long long v1 = -1, v2 = -1;
-	struct forward *fw;
-	bool found = false;
+	struct ask a = {.count = 0};
+	const char *wrong = ask_parse(&a, line), *verb = a.words[0];
 
-	if (sscanf(line, "%15s %63s %lld %lld", verb, name, &v1, &v2) < 1)
-		return "no command";
+	if (wrong != NULL)
+		return wrong;
 	if (strcmp(verb, "status") == 0) {
 		cmd_status(p, out);
 		return NULL;
 	}
-	if (strcmp(verb, "forward") == 0)
-		return cmd_forward(p, name, v1, v2);
-	TAILQ_FOREACH (fw, &p->forwards, entry) {
-		if (strcmp(fw->name, name) != 0)
-			continue;
-		found = true;
-		if (!forward_command(fw, verb, v1))
-			return "unknown command or value";
-	}
-	return found ? NULL : "no such forward";
+	if (strcmp(verb, "forward") == 0 || strcmp(verb, "forward6") == 0)
+		return cmd_forward(p, &a, strcmp(verb, "forward6") == 0);
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		if (strcmp(verb, commands[i].verb) == 0)
+			return forwards_command(p, &commands[i], &a, out);
+	return "unknown command";
 }
 
 /* One command per connection; the client is a local tool that writes its line at once. */
@@ -610,25 +407,25 @@ control_listen(const char *path)
 int
 main(int argc, char **argv)
 {
-	struct proxy p = {.forwards = TAILQ_HEAD_INITIALIZER(p.forwards),
-	    .spare = STAILQ_HEAD_INITIALIZER(p.spare),
-	    .dead = TAILQ_HEAD_INITIALIZER(p.dead),
-	    .bury = {.fn = on_bury, .arg = &p}};
+	static struct proxy p;
+	struct loop *loop;
+	int fd;
 
 	if (argc != 2 || argv[1][0] == '-') {
 		fprintf(stderr, "usage: meshproxy CONTROL_SOCKET\n");
 		return 2;
 	}
 	signal(SIGPIPE, SIG_IGN);
-	p.control_fd = control_listen(argv[1]);
-	if (p.control_fd < 0) {
+	fd = control_listen(argv[1]);
+	if (fd < 0) {
 		fprintf(stderr, "meshproxy: %s: %s\n", argv[1], strerror(errno));
 		return 1;
 	}
-	p.loop = loop_event_new();
-	if (p.loop == NULL || loop_fd_add(p.loop, p.control_fd, LOOP_READ, on_control, &p) == NULL) {
+	loop = loop_event_new();
+	if (loop == NULL || loop_fd_add(loop, fd, LOOP_READ, on_control, &p) == NULL) {
 		fprintf(stderr, "meshproxy: out of memory\n");
 		return 1;
 	}
-	return loop_run(p.loop) == 0 ? 0 : 1;
+	proxy_init(&p, loop);
+	return loop_run(loop) == 0 ? 0 : 1;
 }

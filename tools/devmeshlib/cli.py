@@ -33,14 +33,14 @@ def parser():
     up.add_argument("-n", dest="count", type=int, default=3, help="number of nodes (default 3)")
     up.add_argument("-t", dest="shape", metavar="line|ring|full|FILE", default="line",
                     help="who is linked with whom (default line); a FILE has lines 'a -> b' (a dials b), "
-                    "'a <-> b', and options delay=MS rate=MBIT")
+                    "'a <-> b', and options delay=MS rate=MBIT proxy=connect proxy=login token ipv6")
     up.add_argument("--direct", action="store_true",
                     help="links without the proxy: faster, but can't be cut, delayed or slowed")
     up.add_argument("--build", metavar="DIR", help="where the programs are (default build/gcc)")
     up.add_argument("--tenant", action="append", metavar="ID[:NODE,…]",
                     help="tenant with a key on all nodes, or on these (default demo; may be repeated)")
-    up.add_argument("--set", dest="settings", action="append", default=[], metavar="DAEMON.KEY=VALUE",
-                    help="a directive for every mesh.conf (may be repeated)")
+    up.add_argument("--set", dest="settings", action="append", default=[], metavar="[NODE:]DAEMON.KEY=VALUE",
+                    help="a directive for every mesh.conf, or that of a node (may be repeated)")
     up.add_argument("--redis", action="store_true", help="give each node a Redis server and configure it")
     up.add_argument("--daemons", metavar="LIST", default=",".join(nodes.DAEMONS),
                     help="start only these (for development)")
@@ -54,11 +54,24 @@ def parser():
     restart.add_argument("part", metavar="PART", nargs="?", default="all")
     restart.add_argument("--no-wait", action="store_true", help="don't wait until the node works")
     command("signal", f"send pause, continue, hup or term; {part}", "node", "part", "signal")
-    command("cut", "make the link a silent black hole", "a", "b")
-    command("heal", "undo cut", "a", "b")
-    command("reset", "close the link's connections with a reset", "a", "b")
-    command("delay", "delay the link by MS each way", "a", "b", "ms")
-    command("rate", "limit the link to MBIT each way; 0: no limit", "a", "b", "mbit")
+    conn = {"flags": ("--conn",), "metavar": "ID", "type": int, "help": "only this connection (conns lists them)"}
+    way = {"flags": ("--way",), "choices": ("up", "down"), "help": "only what the dialler sends (up), or gets"}
+
+    def shape(name, help_text, *operands, options=()):
+        c = command(name, help_text, "a", "b", *operands)
+        for o in options:
+            c.add_argument(*o["flags"], **{k: v for k, v in o.items() if k != "flags"})
+
+    shape("conns", "list the link's connections")
+    shape("cut", "make the link a silent black hole", options=(conn, way))
+    shape("heal", "undo cut and refuse", options=(conn, way))
+    shape("reset", "close the link's connections with a reset", options=(conn,))
+    shape("refuse", "reset new connections of the link, until heal")
+    shape("half", "close one direction of the link's connections, default up", options=(conn, way))
+    shape("stall", "hold everything back for MS", "ms", options=(conn,))
+    shape("delay", "delay the link by MS each way", "ms")
+    shape("jitter", "delay by up to MS more, at random", "ms")
+    shape("rate", "limit the link to MBIT each way (0.05 is 50 kbit/s); 0: no limit", "mbit")
     return p
 
 
@@ -98,11 +111,11 @@ def cmd_signal(m, a):
     m.signal(a.node, a.part, SIGNALS[a.signal])
 
 
-def number(text):
-    try:
-        return int(text)
-    except ValueError:
-        raise DevmeshError(f"'{text}' is not a whole number") from None
+def cmd_conns(m, a):
+    say(f"{'CONN':>6} {'DIALLER':>8} {'LISTENER':>8} {'BYTES UP':>12} {'BYTES DOWN':>12} {'AGE':>10}")
+    for c in m.conns(a.a, a.b):
+        say(f"{c.id:>6} {c.client_port:>8} {c.server_port:>8} {c.up_bytes:>12} {c.down_bytes:>12} "
+            f"{c.age_ms / 1000:>8.1f} s")
 
 
 COMMANDS = {
@@ -111,11 +124,16 @@ COMMANDS = {
     "kill": lambda m, a: m.kill(a.node, a.part),
     "restart": lambda m, a: m.restart(a.node, a.part, wait=not a.no_wait),
     "signal": cmd_signal,
-    "cut": lambda m, a: m.cut(a.a, a.b),
-    "heal": lambda m, a: m.heal(a.a, a.b),
-    "reset": lambda m, a: m.shape_link("reset", a.a, a.b),
-    "delay": lambda m, a: m.shape_link("delay", a.a, a.b, number(a.ms)),
-    "rate": lambda m, a: m.shape_link("rate", a.a, a.b, number(a.mbit)),
+    "conns": cmd_conns,
+    "cut": lambda m, a: m.cut(a.a, a.b, a.conn, a.way),
+    "heal": lambda m, a: m.heal(a.a, a.b, a.conn, a.way),
+    "reset": lambda m, a: m.reset(a.a, a.b, a.conn),
+    "refuse": lambda m, a: m.refuse(a.a, a.b),
+    "half": lambda m, a: m.half(a.a, a.b, a.conn, a.way),
+    "stall": lambda m, a: m.stall(a.a, a.b, a.ms, a.conn),
+    "delay": lambda m, a: m.shape_link("delay", a.a, a.b, a.ms),
+    "jitter": lambda m, a: m.shape_link("jitter", a.a, a.b, a.ms),
+    "rate": lambda m, a: m.shape_link("rate", a.a, a.b, a.mbit),
 }
 
 

@@ -15,7 +15,7 @@ import signal
 import time
 from contextlib import contextmanager
 
-from . import nodes, postgres, procs, proxy, topology
+from . import middle, nodes, postgres, procs, proxy, topology
 from .nodes import DAEMONS
 from .procs import DevmeshError
 
@@ -34,6 +34,21 @@ def default_user():
         except KeyError:
             continue
     raise DevmeshError(f"none of the users {', '.join(USERS)} exists, and servers must not run as root")
+
+
+def check_links(links, direct):
+    if direct and any(lk.ipv6 for lk in links):
+        raise DevmeshError("ipv6 is for links through the proxy: transportd listens on 127.0.0.1")
+
+
+def describe(lk, number, taken):
+    """A link, as mesh.json has it."""
+    return dict(a=lk.a, b=lk.b, both=lk.both, delay_ms=lk.delay_ms, rate_mbit=lk.rate_mbit, proxy=lk.proxy,
+                ipv6=lk.ipv6, number=number, port=nodes.free_port(taken),
+                back_port=nodes.free_port(taken) if lk.both else 0,
+                connect_port=nodes.free_port(taken) if lk.proxy else 0,
+                tls_port=nodes.free_port(taken) if lk.token else 0,
+                proxied_port=nodes.free_port(taken) if lk.token else 0)
 
 
 class Mesh:
@@ -91,7 +106,8 @@ class Mesh:
 
     @classmethod
     def up(cls, directory, count=3, shape="line", *, say=None, build=None, direct=False, tenants=("demo",),
-           settings=(), redis=False, timeout=60, daemons=DAEMONS):
+           settings=(), redis=False, timeout=60, daemons=DAEMONS, places=None):
+        """places: node name -> (network namespace, address) for its transportd; only for direct links."""
         names, links = topology.make(shape, count)
         directory = os.path.abspath(directory)
         if os.path.exists(f"{directory}/mesh.json"):
@@ -100,15 +116,14 @@ class Mesh:
                 raise DevmeshError(f"a mesh is running in {directory}; devmesh down -d {directory} ends it")
             raise DevmeshError(f"{directory} has the data of an earlier mesh; devmesh down --remove -d "
                                f"{directory} removes it, or use another directory")
-        taken = set()
+        check_links(links, direct)
+        taken, places = set(), places or {}
         self = cls({
             "dir": directory, "user": default_user(), "topology": shape, "direct": direct, "procs": {},
             "settings": list(settings), "tenants": list(tenants), "daemons": list(daemons),
             "proxy_socket": f"{directory}/proxy.sock", "up_at": time.time(),
-            "nodes": [nodes.make(directory, name, i, taken) for i, name in enumerate(names)],
-            "links": [dict(a=lk.a, b=lk.b, both=lk.both, delay_ms=lk.delay_ms, rate_mbit=lk.rate_mbit,
-                           port=nodes.free_port(taken), back_port=nodes.free_port(taken) if lk.both else 0)
-                      for lk in links],
+            "nodes": [nodes.make(directory, name, i, taken, places.get(name)) for i, name in enumerate(names)],
+            "links": [describe(lk, i, taken) for i, lk in enumerate(links)],
         }, say)
         try:
             self._prepare(build, redis)
@@ -176,6 +191,8 @@ class Mesh:
         if not s["direct"]:
             s["procs"]["proxy"] = proxy.start(f"{s['bin']}/meshproxy", self.dir, user)
             self._forward_links()
+        for lk in s["links"]:
+            self._start_middle(lk)
         for n in self.nodes:
             nodes.configure(s, n, self._peers(n))
             for daemon in s["daemons"]:
@@ -190,8 +207,8 @@ class Mesh:
 
     def _forward_links(self):
         for lk in self.state["links"]:
-            name = self.link_name(lk)
-            self._proxy(f"forward {name} {lk['port']} {self.node(lk['b'])['transport_port']}")
+            name, verb = self.link_name(lk), "forward6" if lk["ipv6"] else "forward"
+            self._proxy(f"{verb} {name} {lk['port']} {lk['tls_port'] or self.node(lk['b'])['transport_port']}")
             if lk["both"]:
                 self._proxy(f"forward {name} {lk['back_port']} {self.node(lk['a'])['transport_port']}")
             if lk["delay_ms"]:
@@ -199,15 +216,52 @@ class Mesh:
             if lk["rate_mbit"]:
                 self._proxy(f"rate {name} {lk['rate_mbit']}")
 
+    def _start_middle(self, lk):
+        """The proxies that the link leads through; the dialler sees: its HTTP proxy, meshproxy, nginx, b."""
+        s, where = self.state, f"{self.dir}/link{lk['number']}"
+        if lk["tls_port"]:
+            s["procs"][f"nginx{lk['number']}"] = middle.start_reverse_proxy(
+                s, f"{where}-nginx", lk["tls_port"], lk["proxied_port"])
+            self.save()
+        if lk["connect_port"]:
+            s["procs"][f"tinyproxy{lk['number']}"] = middle.start_connect_proxy(
+                s, f"{where}-tinyproxy", lk["connect_port"], self._dial_port(lk), lk["proxy"] == "login")
+            middle.write_login(s, f"{where}-login")
+            self.save()
+
+    def _dial_port(self, lk):
+        if not self.state["direct"]:
+            return lk["port"]
+        return lk["tls_port"] or self.node(lk["b"])["transport_port"]
+
     def _peers(self, node):
-        """Whom the node dials: (peer, port)."""
-        found = []
+        """Whom the node dials: (name of the peer block, its directives)."""
+        found = {}
         for lk in self.state["links"]:
             a, b = self.node(lk["a"]), self.node(lk["b"])
-            if a is node:
-                found.append((b, b["transport_port"] if self.state["direct"] else lk["port"]))
-            elif b is node and lk["both"]:
-                found.append((a, a["transport_port"] if self.state["direct"] else lk["back_port"]))
+            peer = b if a is node else a if b is node and lk["both"] else None
+            if peer is None:
+                continue
+            name = f"{peer['name']}-{lk['number']}" if peer["name"] in found else peer["name"]
+            found[name] = {"address": self._peer_address(lk, peer), "node-id": peer["node_id"],
+                           **(self._middle_directives(lk) if peer is b else {})}
+        return found.items()
+
+    def _peer_address(self, lk, peer):
+        if peer is self.node(lk["a"]):
+            return peer["transport_address"] if self.state["direct"] else f"127.0.0.1:{lk['back_port']}"
+        if self.state["direct"] and not lk["tls_port"]:
+            return peer["transport_address"]
+        return f"{'[::1]' if lk['ipv6'] else '127.0.0.1'}:{self._dial_port(lk)}"
+
+    def _middle_directives(self, lk):
+        found, where = {}, f"{self.dir}/link{lk['number']}"
+        if lk["connect_port"]:
+            found["proxy"] = f"127.0.0.1:{lk['connect_port']}"
+            if lk["proxy"] == "login":
+                found["proxy-auth"] = nodes.quoted(f"{where}-login")
+        if lk["tls_port"]:
+            found |= {"admission": "token", "server-ca": nodes.quoted(f"{self.dir}/ca/ca.crt"), "sni": "localhost"}
         return found
 
     # --- readiness ---
@@ -336,17 +390,42 @@ class Mesh:
     def _proxy(self, line):
         return proxy.command(self.state["proxy_socket"], line)
 
-    def shape_link(self, verb, a, b, value=None):
-        """verb: cut, heal, reset, delay (ms) or rate (Mbit/s)."""
+    def shape_link(self, verb, a, b, *words):
+        """verb: a command of meshproxy for the link, without its name: cut, heal, reset, half, stall, delay (ms),
+        jitter (ms), rate (Mbit/s, 0.05 is 50 kbit/s), conns; words: what follows.  The lines it answers."""
         if self.state["direct"]:
             raise DevmeshError("the links of this mesh are direct (up --direct): they can't be changed")
-        self._proxy(f"{verb} {self._link(a, b)}" + (f" {value}" if value is not None else ""))
+        return self._proxy(" ".join([verb, self._link(a, b), *(str(w) for w in words if w is not None)]))
 
-    def cut(self, a, b):
-        self.shape_link("cut", a, b)
+    def conns(self, a, b):
+        """The TCP connections of the link: which of a node's lanes each is, its local_address tells."""
+        return [proxy.Conn(*map(int, line.split())) for line in self.shape_link("conns", a, b)]
 
-    def heal(self, a, b):
-        self.shape_link("heal", a, b)
+    def carried(self, a, b):
+        """Bytes that the link has carried so far: (from the dialler, to it)."""
+        lines = [line.split() for line in self._proxy("status") if line.split()[0] == self._link(a, b)]
+        return tuple(sum(int(w[w.index(way) + 1]) for w in lines) for way in ("up", "down"))
+
+    def cut(self, a, b, conn=None, way=None):
+        """conn: the id of one connection; way: up (what the dialler sends) or down."""
+        self.shape_link("cut", a, b, way, conn)
+
+    def heal(self, a, b, conn=None, way=None):
+        self.shape_link("heal", a, b, way, conn)
+
+    def reset(self, a, b, conn=None):
+        self.shape_link("reset", a, b, conn)
+
+    def half(self, a, b, conn=None, way=None):
+        """Closes one direction, as a FIN that was lost the other way would."""
+        self.shape_link("half", a, b, way, conn)
+
+    def refuse(self, a, b):
+        """New connections of the link are reset, until heal; those that there are stay."""
+        self.shape_link("refuse", a, b)
+
+    def stall(self, a, b, ms, conn=None):
+        self.shape_link("stall", a, b, conn, ms)
 
     # --- down ---
 

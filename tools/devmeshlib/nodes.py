@@ -28,8 +28,9 @@ def free_port(taken):
         return port
 
 
-def make(directory, name, index, taken):
-    """The description of a node, as mesh.json has it; nothing is done yet."""
+def make(directory, name, index, taken, place=None):
+    """The description of a node, as mesh.json has it; nothing is done yet.  place: (network namespace, address)
+    of its transportd."""
     d = f"{directory}/{name}"
     run = f"{d}/run"
     if len(f"{run}/consensusd.sock") > SOCKET_PATH_MAX:
@@ -45,7 +46,8 @@ def make(directory, name, index, taken):
         "logs": logs, "pids": {}, "procs": {},
     }
     node["grpc_address"] = f"127.0.0.1:{node['grpc_port']}"
-    node["transport_address"] = f"127.0.0.1:{node['transport_port']}"
+    node["netns"], ip = place or (None, "127.0.0.1")
+    node["transport_address"] = f"{ip}:{node['transport_port']}"
     node["database"] = postgres.dsn(node)
     return node
 
@@ -83,8 +85,8 @@ def make_keys(mesh, node):
     """Node key, certificates of the link and of the API, a client's certificate and a token."""
     ca, tls, name = f"{mesh['dir']}/ca", f"{node['dir']}/tls", node["name"]
     node["node_id"] = meshctl(mesh, "keygen", node["keyring"]).strip()
-    meshctl(mesh, "ca", "node", ca, node["node_id"], "--name", name, "--ip", "127.0.0.1", "--dns",
-            "localhost", "-o", f"{tls}/node")
+    meshctl(mesh, "ca", "node", ca, node["node_id"], "--name", name, "--ip",
+            node["transport_address"].partition(":")[0], "--dns", "localhost", "-o", f"{tls}/node")
     meshctl(mesh, "ca", "server", ca, f"{name}.gateway", "--ip", "127.0.0.1", "--dns", "localhost", "-o",
             f"{tls}/gateway")
     meshctl(mesh, "ca", "client", ca, f"{name}.client", "-o", f"{tls}/client")
@@ -106,8 +108,20 @@ def section(name, values, blocks=()):
     return "\n".join(lines + ["}"]) + "\n"
 
 
+def override(mesh, node, values):
+    """What mesh["settings"] says for this node."""
+    for setting in mesh["settings"]:
+        path, _, value = setting.partition("=")
+        only, _, path = path.rpartition(":")
+        daemon, _, key = path.partition(".")
+        if daemon not in values or not key or not value:
+            raise DevmeshError(f"--set {setting}: expected [NODE:]DAEMON.DIRECTIVE=VALUE, as transportd.links-max=10")
+        if only in ("", node["name"]):
+            values[daemon][key] = value
+
+
 def configure(mesh, node, peers):
-    """Writes mesh.conf.  peers: (node, port to dial); overrides come from mesh["settings"]."""
+    """Writes mesh.conf.  peers: (name of the block, its directives); mesh["settings"] override the rest."""
     tls = f"{node['dir']}/tls"
     values = {
         "mesh": {"id": mesh["mesh_id"], "name": "devmesh", "node-name": node["name"],
@@ -127,14 +141,12 @@ def configure(mesh, node, peers):
         values["consensusd"]["redis-socket"] = quoted(node["redis_socket"])
     for daemon in DAEMONS:
         values[daemon]["user"] = mesh["user"] or "root"
-    for setting in mesh["settings"]:
-        path, _, value = setting.partition("=")
-        daemon, _, key = path.partition(".")
-        if daemon not in values or not key or not value:
-            raise DevmeshError(f"--set {setting}: expected DAEMON.DIRECTIVE=VALUE, as transportd.links-max=10")
-        values[daemon][key] = value
-    blocks = [("peer", p["name"], {"address": f"127.0.0.1:{port}", "node-id": p["node_id"]})
-              for p, port in peers]
+    proxied = [f"127.0.0.1:{lk['proxied_port']}" for lk in mesh["links"]
+               if lk["proxied_port"] and lk["b"] == node["name"]]
+    if proxied:
+        values["transportd"]["listen-proxied"] = " ".join(proxied)
+    override(mesh, node, values)
+    blocks = [("peer", name, directives) for name, directives in peers]
     text = "# Written by devmesh.\n" + "".join(
         section(s, v, blocks if s == "transportd" else ()) for s, v in values.items())
     write_file(mesh, node["config"], text)
@@ -146,8 +158,10 @@ def start_daemon(mesh, node, daemon):
         # Leaks are looked for by the unit tests; here the check would need ptrace, which the sandbox forbids.
         env = {"ASAN_OPTIONS": "detect_leaks=0:abort_on_error=0:disable_coredump=1",
                "UBSAN_OPTIONS": "print_stacktrace=1"}
+    inside = daemon == "transportd" and node.get("netns")
+    before = ["nsenter", f"--net=/run/netns/{node['netns']}", "--"] if inside else []
     proc = procs.spawn([f"{mesh['bin']}/{daemon}", "-c", node["config"]], node["logs"][daemon],
-                       mesh_user(mesh), cwd="/", env=env)
+                       mesh_user(mesh), cwd="/", env=env, before=before)
     node["procs"][daemon] = proc
     node["pids"][daemon] = proc["pid"]
 

@@ -24,13 +24,14 @@ def alive(proc):
     return bool(proc) and start_time(proc["pid"]) == proc["start"]
 
 
-def spawn(argv, log, user=None, cwd=None, env=None):
-    """Starts argv in a session of its own, output appended to log; returns its identity."""
+def spawn(argv, log, user=None, cwd=None, env=None, before=()):
+    """Starts argv in a session of its own, output appended to log; returns its identity.  before: a command
+    that stands before it and is not run as the user, but becomes it."""
     full_env = dict(os.environ, **(env or {}))
     for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"):
         full_env.pop(name, None)
     with open(log, "ab") as out:
-        child = subprocess.Popen([*run_as(user), *argv], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+        child = subprocess.Popen([*before, *run_as(user), *argv], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
                                  cwd=cwd, env=full_env, start_new_session=True)
     # A child that has ended already is a zombie of ours: its start time is gone, alive() is false.
     start = start_time(child.pid)

@@ -1,9 +1,13 @@
 """The proxy that the links go through, so that they can be cut, delayed and slowed down."""
 import os
 import socket
+from collections import namedtuple
 
 from . import procs
 from .procs import DevmeshError
+
+Conn = namedtuple("Conn", "id client_port server_port up_bytes down_bytes age_ms")
+Conn.__doc__ = "client_port: of the dialler's end; server_port: of the proxy's end towards the listener, or 0."
 
 
 def start(binary, directory, user):

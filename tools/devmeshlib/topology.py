@@ -4,16 +4,20 @@ A topology is a list of node names and a list of Link.  A FILE has one link a li
 
     a -> b                  a dials b
     a <-> b                 both may dial
-    a -> b delay=20 rate=100    and the link delays by 20 ms each way, at 100 Mbit/s
+    a -> b delay=20 rate=0.5    and the link delays by 20 ms each way, at 0.5 Mbit/s
+    a -> b proxy=connect    a dials through an HTTP proxy; proxy=login: one that wants a password
+    a -> b token            b is behind a proxy that ends TLS, and a shows a token
+    a -> b ipv6             a dials ::1
 
-`#` starts a comment; a line with one name only makes a node without a link of its own.
+`#` starts a comment; a line with one name only makes a node without a link of its own.  Two lines with the
+same nodes are two addresses of one node.
 """
 import re
 from collections import namedtuple
 
 from .procs import DevmeshError
 
-Link = namedtuple("Link", "a b both delay_ms rate_mbit")
+Link = namedtuple("Link", "a b both delay_ms rate_mbit proxy token ipv6", defaults=(False, 0, 0, "", False, False))
 Link.__doc__ = "a dials b; with both, b dials a too."
 
 NODES_MAX = 64
@@ -25,7 +29,7 @@ def node_name(i):
 
 
 def link(a, b):
-    return Link(a, b, False, 0, 0)
+    return Link(a, b)
 
 
 def line(names):
@@ -46,15 +50,21 @@ def parse_line(words, where):
         raise DevmeshError(f"{where}: expected 'A -> B', 'A <- B' or 'A <-> B'")
     options = dict(w.partition("=")[::2] for w in words[3:])
     try:
-        delay, rate = int(options.pop("delay", 0)), int(options.pop("rate", 0))
+        delay, rate = int(options.pop("delay", 0)), float(options.pop("rate", 0))
     except ValueError:
-        raise DevmeshError(f"{where}: delay is in ms, rate in Mbit/s, both whole numbers") from None
+        raise DevmeshError(f"{where}: delay is in ms, a whole number, and rate in Mbit/s") from None
+    proxy = options.pop("proxy", "")
+    if proxy not in ("", "connect", "login"):
+        raise DevmeshError(f"{where}: proxy is connect or login, not '{proxy}'")
+    token, ipv6 = options.pop("token", None) == "", options.pop("ipv6", None) == ""
     if options:
-        raise DevmeshError(f"{where}: unknown '{next(iter(options))}' (there are delay= and rate=)")
+        raise DevmeshError(f"{where}: unknown '{next(iter(options))}' (there are delay=, rate=, proxy=, token, ipv6)")
+    if words[1] == "<->" and (proxy or token or ipv6):
+        raise DevmeshError(f"{where}: proxy=, token and ipv6 are for links that one side dials")
     a, b = (words[2], words[0]) if words[1] == "<-" else (words[0], words[2])
     if a == b:
         raise DevmeshError(f"{where}: a node has no link to itself")
-    return Link(a, b, words[1] == "<->", delay, rate)
+    return Link(a, b, words[1] == "<->", delay, rate, proxy, token, ipv6)
 
 
 def parse(path):
