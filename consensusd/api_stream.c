@@ -14,7 +14,7 @@
 #include "proto/mesh.pb.h"
 #include "proto/pb.h"
 
-enum { API_HANDLE_MAX_BYTES = 8192, API_INFO_MAX_BYTES = 16384 };
+enum { API_HANDLE_MAX_BYTES = 8192, API_INFO_MAX_BYTES = 16384, METADATA_SHOWN_MAX = 32 };
 
 static const char *
 status_text(struct source *s)
@@ -167,6 +167,40 @@ open_new(struct call *call, struct engine *e, struct store_stream *row)
 }
 
 static bool
+slice_is(const struct pb_slice *s, const char *text)
+{
+	return s->len == strlen(text) && memcmp(s->data, text, s->len) == 0;
+}
+
+/* What a stream can be asked for in its metadata; other entries are the application's. */
+static bool
+take_metadata(struct call *call, const struct pb_raw_list *list, struct store_stream *row)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		mesh_v1_OpenClientDataStreamReq_MetadataEntry e = {0};
+		struct pb_slice key = {0}, value = {0};
+
+		pb_slice_decode(&e.key, &key);
+		pb_slice_decode(&e.value, &value);
+		if (pb_unpack(list->items[i].data, list->items[i].len,
+			mesh_v1_OpenClientDataStreamReq_MetadataEntry_fields, &e) != 0) {
+			call_done(call, CODE_INVALID_ARGUMENT, "malformed entry of metadata");
+			return false;
+		}
+		if (!slice_is(&key, "striping"))
+			continue;
+		row->striping = slice_is(&value, "on");
+		if (!row->striping && !slice_is(&value, "off")) {
+			call_done(call, CODE_INVALID_ARGUMENT, "metadata striping: 'on' or 'off', not '%.*s'",
+			    (int)(value.len < METADATA_SHOWN_MAX ? value.len : METADATA_SHOWN_MAX),
+			    (const char *)value.data);
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool
 fill_row(
     struct call *call, struct engine *e, const mesh_v1_OpenClientDataStreamReq *req, struct store_stream *row)
 {
@@ -196,22 +230,26 @@ api_stream_open(struct api *a, struct client *c, const struct imsg *m)
 {
 	mesh_v1_OpenClientDataStreamReq req = mesh_v1_OpenClientDataStreamReq_init_zero;
 	struct call *call = api_unary(a, c, m);
+	struct pb_slice entries[METADATA_MAX];
+	struct pb_raw_list metadata = {.items = entries, .max = METADATA_MAX};
 	struct store_stream row;
 	struct source *s;
 
 	if (call == NULL)
 		return;
+	pb_raw_list_decode(&req.metadata, &metadata);
 	if (pb_unpack(m->body, m->len, mesh_v1_OpenClientDataStreamReq_fields, &req) != 0) {
 		call_done(call, CODE_INVALID_ARGUMENT,
-		    "malformed OpenClientDataStreamReq: a text is too long, or more than %d targets",
-		    STREAM_TARGETS_MAX);
+		    "malformed OpenClientDataStreamReq: a text is too long, or more than %d targets, or more "
+		    "than %d entries of metadata",
+		    STREAM_TARGETS_MAX, METADATA_MAX);
 		return;
 	}
 	if (!a->engine->loaded) {
 		call_done(call, CODE_UNAVAILABLE, "the database of this node is away");
 		return;
 	}
-	if (!fill_row(call, a->engine, &req, &row))
+	if (!fill_row(call, a->engine, &req, &row) || !take_metadata(call, &metadata, &row))
 		return;
 	s = source_find(a->engine, &row.stream_id);
 	if (s != NULL)
@@ -308,6 +346,7 @@ fill_common(mesh_v1_StreamInfo *info, const struct store_stream *row, const char
 	nodeid_format(info->source_node, row->src_node);
 	memcpy(info->qos, row->qos, sizeof(info->qos));
 	info->priority = row->priority;
+	info->striping = row->striping;
 	info->created_at = (int64_t)row->created_unix_ms;
 }
 

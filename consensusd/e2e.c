@@ -32,13 +32,33 @@ frame_type_of(uint32_t msg_type)
 	}
 }
 
+/* FNV-1a, and MurmurHash3's finaliser: FNV alone leaves the low bits of similar names alike. */
+static uint32_t
+hash16(const void *data, size_t len)
+{
+	const uint8_t *p = data;
+	uint32_t h = 2166136261u;
+
+	for (size_t i = 0; i < len; i++)
+		h = (h ^ p[i]) * 16777619u;
+	h = (h ^ h >> 16) * 0x85ebca6bu;
+	h = (h ^ h >> 13) * 0xc2b2ae35u;
+	return (h ^ h >> 16) & 0xffff;
+}
+
+uint32_t
+e2e_flow(const char *tenant, const struct ulid *stream_id)
+{
+	return hash16(tenant, strlen(tenant)) << 16 | hash16(stream_id->b, ULID_BYTES);
+}
+
 /* As e2e_put_frame(), with h->crc32c filled in. */
 static int
-put_frame(struct buf *out, mesh_e2e_Header *h, const void *payload, size_t len)
+put_frame(struct buf *out, mesh_e2e_Header *h, uint32_t flow, uint8_t flags, const void *payload, size_t len)
 {
 	uint8_t mem[FRAME_E2E_MAX_BYTES];
 	struct buf header;
-	struct frame f = {.ttl = FRAME_TTL_DEFAULT, .visit_count = 1};
+	struct frame f = {.ttl = FRAME_TTL_DEFAULT, .visit_count = 1, .flow = flow, .flags = flags};
 	int err;
 
 	f.type = frame_type_of(h->msg_type);
@@ -66,8 +86,10 @@ int
 e2e_put_frame(struct buf *out, const mesh_e2e_Header *h, const void *payload, size_t len)
 {
 	mesh_e2e_Header copy = *h;
+	struct ulid id = {{0}};
 
-	return put_frame(out, &copy, payload, len);
+	memcpy(id.b, h->stream_id.bytes, ULID_BYTES);
+	return put_frame(out, &copy, e2e_flow(h->tenant_id, &id), 0, payload, len);
 }
 
 static uint32_t
@@ -100,16 +122,15 @@ e2e_fragment_count(const struct batch *b)
 	} while (0)
 
 int
-e2e_put_fragment(struct buf *out, const struct batch *b, const char *tenant, uint64_t source,
-    uint64_t destination, uint32_t index)
+e2e_put_fragment(struct buf *out, const struct batch *b, const struct e2e_way *way, uint32_t index)
 {
 	mesh_e2e_Header h = mesh_e2e_Header_init_zero;
-	size_t tenant_len = strlen(tenant);
+	size_t tenant_len = strlen(way->tenant);
 
 	MUST(index < e2e_fragment_count(b) && tenant_len < sizeof(h.tenant_id));
 	h.msg_type = mesh_e2e_MsgType_MSG_BATCH;
 	SET_BYTES(h.stream_id, b->stream_id.b, ULID_BYTES);
-	memcpy(h.tenant_id, tenant, tenant_len + 1);
+	memcpy(h.tenant_id, way->tenant, tenant_len + 1);
 	h.seq = b->first_seq;
 	SET_BYTES(h.message_id, b->body, ULID_BYTES);
 	h.chunk_seq = index;
@@ -119,12 +140,12 @@ e2e_put_fragment(struct buf *out, const struct batch *b, const char *tenant, uin
 		SET_BYTES(h.signature, b->signature, BATCH_SIG_BYTES);
 	h.producer_epoch = b->epoch;
 	h.count = b->count;
-	h.source = source;
-	h.destination = destination;
+	h.source = way->source;
+	h.destination = way->destination;
 	h.batch_bytes = (uint32_t)b->body_len;
 	SET_BYTES(h.nonce, b->nonce, BATCH_NONCE_BYTES);
-	return put_frame(
-	    out, &h, b->body + (size_t)index * FRAME_PAYLOAD_MAX_BYTES, fragment_len(b->body_len, index));
+	return put_frame(out, &h, way->flow, way->stripe ? FRAME_FLAG_STRIPE : 0,
+	    b->body + (size_t)index * FRAME_PAYLOAD_MAX_BYTES, fragment_len(b->body_len, index));
 }
 
 static bool

@@ -63,6 +63,12 @@ enum {
 	CLEAR_LAG_COUNT = 1024,
 	CLEAR_IDLE_MS = 500,
 
+	/* The smallest batch that is striped over several lanes: 70 fragments.  A smaller one is on its way
+	 * in a few milliseconds at any rate, and what arrives of it early would wait for the rest. */
+	STRIPE_MIN_BYTES = 1024 * 1024,
+	/* Entries of the metadata of a stream that is opened: refuse. */
+	METADATA_MAX = 32,
+
 	/* Frames that are gathered for one message to transportd. */
 	TRANSPORT_OUT_BYTES = 262144,
 	/* Frames from this node to itself that wait: then its streams wait. */

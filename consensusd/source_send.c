@@ -55,7 +55,7 @@ on_read(void *arg, struct batch *b, int err)
 	if (f != NULL) {
 		if (stream_read(s->stream, f, b, clock_mono())) {
 			metric_inc(&stats.sent);
-			transport_send_batch(r->engine->transport, b, s->row.tenant_id, r->node);
+			transport_send_batch(r->engine->transport, b, &s->row, r->node);
 		}
 		/* What is not there (a target claims a part of a batch) is not read again and again. */
 		if (err == 0 && (b != NULL || f->next_seq != r->from_seq || f->unread_bytes > 0))
@@ -127,7 +127,7 @@ pump(struct source_flow *f, struct mono now, size_t budget)
 		case STREAM_SEND:
 			metric_inc(f->flow->retransmits == again ? &stats.sent : &stats.resent);
 			again = f->flow->retransmits;
-			transport_send_batch(e->transport, o.batch, st->tenant, f->flow->node);
+			transport_send_batch(e->transport, o.batch, &f->source->row, f->flow->node);
 			sent += o.batch->body_len;
 			break;
 		case STREAM_READ:

@@ -39,6 +39,7 @@ struct store_stream {
 	size_t dst_count;
 	char qos[32];
 	int32_t priority;
+	bool striping; /* source: large batches on all lanes of a link */
 	uint64_t created_unix_ms;
 	uint64_t epoch;
 	enum store_stream_state state;

@@ -164,14 +164,14 @@ static const struct {
 	" flush = CASE WHEN instance = $3::text::uuid AND flush = $1::bigint - 1 THEN $1::bigint END"},
     [STMT_STREAM] = {"stream",
 	"INSERT INTO streams (stream_id, tenant_id, src_node, dst_nodes, qos, priority, epoch, state,"
-	" close_seq, source_key, key_id, signed_meta, created)"
+	" close_seq, source_key, key_id, signed_meta, created, meta)"
 	" VALUES ($1::uuid, $2::text, $3::bigint, $4::bigint[], $5::text, $6::bigint, $7::bigint, $8::bigint,"
 	" $9::bigint, $10::bytea, $11::bytea, $12::bytea,"
-	" timestamptz 'epoch' + $13::bigint * interval '1 millisecond')"
+	" timestamptz 'epoch' + $13::bigint * interval '1 millisecond', $14::text::jsonb)"
 	" ON CONFLICT (stream_id) DO UPDATE SET dst_nodes = EXCLUDED.dst_nodes, qos = EXCLUDED.qos,"
 	" priority = EXCLUDED.priority, epoch = EXCLUDED.epoch, state = EXCLUDED.state,"
 	" close_seq = EXCLUDED.close_seq, source_key = EXCLUDED.source_key, key_id = EXCLUDED.key_id,"
-	" signed_meta = EXCLUDED.signed_meta, updated = now()"
+	" signed_meta = EXCLUDED.signed_meta, meta = streams.meta || EXCLUDED.meta, updated = now()"
 	/* Ids come from other nodes, too: one can't have another's row. */
 	" WHERE streams.src_node = EXCLUDED.src_node"},
     [STMT_NODE] = {"node",
@@ -260,6 +260,7 @@ send_stream(const struct store_stream *row, struct pg_conn *pg, struct buf *scra
 	pg_params_bytes(&p, row->meta, row->meta_len);
 	/* PostgreSQL's time ends, too, and this comes from another node. */
 	pg_params_int8(&p, row->created_unix_ms < year_9999_ms ? row->created_unix_ms : year_9999_ms);
+	pg_params_text(&p, row->striping ? "{\"striping\": \"on\"}" : "{}");
 	return pg_params_send(pg, statements[STMT_STREAM].name, &p);
 }
 

@@ -20,7 +20,7 @@
 static const char streams_sql[] =
     "SELECT s.stream_id, s.tenant_id, s.src_node, s.dst_nodes, s.qos, s.priority::bigint,"
     " floor(extract(epoch FROM s.created) * 1000)::bigint, s.epoch, s.state::bigint, s.close_seq,"
-    " s.source_key, s.key_id, s.signed_meta,"
+    " s.source_key, s.key_id, s.signed_meta, coalesce(s.meta->>'striping' = 'on', false)::integer::bigint,"
     " greatest(o.last_seq, c.highest), greatest(c.own, CASE WHEN i.first_seq <= c.own + 1 THEN i.last_seq "
     "END)"
     " FROM streams s"
@@ -153,6 +153,7 @@ stream_get(struct row *r, struct store_stream *out)
 	get_fixed(r, out->source_key, sizeof(out->source_key));
 	get_fixed(r, out->key_id, sizeof(out->key_id));
 	out->meta = get_bytes(r, &out->meta_len);
+	out->striping = get_int8(r) != 0;
 	out->outbox_last_seq = get_int8(r);
 	out->inbox_last_seq = get_int8(r);
 	return !r->bad;

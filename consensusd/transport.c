@@ -143,8 +143,16 @@ out_for(struct transport *t, uint64_t node)
 }
 
 void
-transport_send_batch(struct transport *t, const struct batch *b, const char *tenant, uint64_t node)
+transport_send_batch(
+    struct transport *t, const struct batch *b, const struct store_stream *row, uint64_t node)
 {
+	const struct e2e_way way = {
+	    .tenant = row->tenant_id,
+	    .source = t->engine->self,
+	    .destination = node,
+	    .flow = e2e_flow(row->tenant_id, &row->stream_id),
+	    .stripe = row->striping && b->body_len >= STRIPE_MIN_BYTES,
+	};
 	uint32_t count = e2e_fragment_count(b);
 	int err = 0;
 
@@ -153,7 +161,7 @@ transport_send_batch(struct transport *t, const struct batch *b, const char *ten
 
 		if (out == NULL)
 			return;
-		err = e2e_put_fragment(out, b, tenant, t->engine->self, node, i);
+		err = e2e_put_fragment(out, b, &way, i);
 	}
 	if (err != 0)
 		log_warn("a batch can't be sent now and will be sent again: %s", err_text(err));

@@ -15,6 +15,7 @@
 struct batch;
 struct channel;
 struct engine;
+struct store_stream;
 struct transport;
 
 /* NULL: no memory.  The channel is attached with transport_attach(). */
@@ -30,8 +31,10 @@ bool transport_up(const struct transport *t);
 /* Whether data for node may be sent now. */
 bool transport_ready(const struct transport *t, uint64_t node);
 
-/* Queues all fragments of b.  What can't be sent is lost, and repaired like any loss. */
-void transport_send_batch(struct transport *t, const struct batch *b, const char *tenant, uint64_t node);
+/* Queues all fragments of b, a batch of the stream of this row: striped, if the stream asks for that and
+ * the batch is large.  What can't be sent is lost, and repaired like any loss. */
+void transport_send_batch(
+    struct transport *t, const struct batch *b, const struct store_stream *row, uint64_t node);
 /* Queues one frame; h has msg_type, stream_id and what goes with them. */
 void transport_send(struct transport *t, mesh_e2e_Header *h, uint64_t node, const void *payload, size_t len);
 /* Hands what was queued to transportd, and this node's own frames to itself.  True if some of these

@@ -41,6 +41,11 @@ _meshctl() {
 	elif [[ -z $second ]]; then
 		words=$(sed -n "s/^$first \([a-z-]*\):.*/\1/p" <<<"$table")
 	fi
+	if [[ $first == link && -n $second && $cur != -* ]]; then
+		words=$("${COMP_WORDS[0]}" nodes 2>/dev/null | sed '1d; s/ .*//')
+		mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+		return
+	fi
 	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
 	# Arguments of commands that take files and directories.
 	if [[ ${#COMPREPLY[@]} -eq 0 && -n $first && $cur != -* ]]; then

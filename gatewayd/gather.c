@@ -110,8 +110,19 @@ gather_new(struct call *c, void (*finish)(struct gather *g))
 	}
 	g->call = c;
 	g->finish = finish;
+	buf_init(&g->note, GATHER_NOTE_MAX_BYTES);
 	c->state = g;
 	return g;
+}
+
+struct gather *
+gather_again(struct gather *g, void (*finish)(struct gather *g))
+{
+	struct call *c = g->call;
+
+	gather_ended(c);
+	c->state = NULL;
+	return gather_new(c, finish);
 }
 
 void
@@ -154,6 +165,7 @@ gather_ended(struct call *c)
 			backend_cancel(&g->parts[i].request);
 		buf_fini(&g->parts[i].items);
 	}
+	buf_fini(&g->note);
 	loop_timer_free(g->timer);
 	mem_free(g);
 }

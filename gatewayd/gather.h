@@ -21,7 +21,7 @@ struct call;
 struct gather;
 struct loop_timer;
 
-enum { GATHER_PARTS_MAX = 6, GATHER_TEXT_SIZE = 128 };
+enum { GATHER_PARTS_MAX = 6, GATHER_TEXT_SIZE = 256, GATHER_NOTE_MAX_BYTES = 65536 };
 
 struct gather_part {
 	struct request request;
@@ -39,11 +39,14 @@ struct gather {
 	size_t count, pending;
 	bool started;
 	struct loop_timer *timer;
+	struct buf note;                  /* what the work keeps for finish: the request, say */
 	void (*finish)(struct gather *g); /* ends the call */
 };
 
 /* A gather for the call, as its state.  NULL: the call has ended for lack of memory. */
 struct gather *gather_new(struct call *c, void (*finish)(struct gather *g)) MUST_USE;
+/* For finish: g is done with, and the call goes on with another gather.  NULL: the call has ended. */
+struct gather *gather_again(struct gather *g, void (*finish)(struct gather *g)) MUST_USE;
 /* Adds a part: msg with this body to backend. */
 void gather_add(struct gather *g, enum backend_id id, uint32_t msg, const void *data, size_t len);
 /* All parts are added.  May finish at once. */

@@ -9,6 +9,7 @@
 #include "gatewayd/reflection.h"
 #include "gatewayd/relay.h"
 #include "gatewayd/status.h"
+#include "gatewayd/topology.h"
 #include "proto/edge.h"
 #include "proto/mesh.pb.h"
 #include "proto/messages.h"
@@ -60,6 +61,12 @@ static const struct method methods[] = {
 	.msg_first = GC_CLOSE_STREAM,
 	REQUEST(mesh_v1_StreamHandle)},
     {.path = MESH "GetMeshStatus", .auth = METHOD_CLIENT, .ops = &status_mesh_ops, REQUEST(mesh_v1_Empty)},
+    {.path = MESH "AddLink", .auth = METHOD_CLIENT, .ops = &topology_add_ops, REQUEST(mesh_v1_AddLinkReq)},
+    {.path = MESH "DropLink", .auth = METHOD_CLIENT, .ops = &topology_drop_ops, REQUEST(mesh_v1_DropLinkReq)},
+    {.path = MESH "EstablishFullLinks",
+	.auth = METHOD_CLIENT,
+	.ops = &topology_full_ops,
+	REQUEST(mesh_v1_EstablishFullLinksReq)},
     {.path = MESH "WatchMeshEvents",
 	.server_stream = true,
 	.endless = true,
@@ -101,6 +108,9 @@ union scratch {
 	mesh_v1_StreamHandle handle;
 	mesh_v1_Filter filter;
 	mesh_v1_ListStreamsReq streams;
+	mesh_v1_AddLinkReq add_link;
+	mesh_v1_DropLinkReq drop_link;
+	mesh_v1_EstablishFullLinksReq full_links;
 };
 
 enum { METHOD_COUNT = sizeof(methods) / sizeof(methods[0]) };

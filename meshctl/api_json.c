@@ -10,6 +10,8 @@
 #include "proto/mesh.pb.h"
 #include "proto/pb.h"
 
+enum { METADATA_MAX = 16 }; /* entries of a node's metadata; there is one */
+
 static json_t *
 unreadable(const char *what)
 {
@@ -75,45 +77,123 @@ api_json_node_status(const struct buf *reply)
 
 /* --- the mesh --- */
 
+/* The entry "addresses" of a node's metadata, at its spaces. */
+static json_t *
+addresses_of(const struct pb_raw_list *metadata)
+{
+	mesh_v1_NodeInfo_MetadataEntry e = {0};
+	struct pb_slice key = {0}, value = {0};
+	json_t *list = json_array();
+	size_t len;
+
+	if (metadata->count == 0)
+		return list;
+	pb_slice_decode(&e.key, &key);
+	pb_slice_decode(&e.value, &value);
+	if (pb_unpack(metadata->items[0].data, metadata->items[0].len, mesh_v1_NodeInfo_MetadataEntry_fields,
+		&e) != 0)
+		return list;
+	for (const char *p = (const char *)value.data, *end = p + value.len; p < end; p += len + 1) {
+		const char *space = memchr(p, ' ', (size_t)(end - p));
+
+		len = space != NULL ? (size_t)(space - p) : (size_t)(end - p);
+		json_array_append_new(list, json_stringn(p, len));
+	}
+	return list;
+}
+
 static json_t *
 node_row(const struct pb_slice *entry)
 {
 	mesh_v1_NodeInfo n = mesh_v1_NodeInfo_init_zero;
+	struct pb_slice items[METADATA_MAX];
+	struct pb_raw_list metadata = {.items = items, .max = METADATA_MAX};
 
+	pb_raw_list_decode(&n.metadata, &metadata);
 	if (pb_unpack(entry->data, entry->len, mesh_v1_NodeInfo_fields, &n) != 0)
 		return NULL;
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I}", "node_id", n.node_id, "node_name",
-	    n.node_name, "status", n.status, "version", n.version, "region_id", n.region_id, "last_seen",
-	    num(n.last_seen), "incarnation", num((int64_t)n.incarnation), "lsa_seq", num((int64_t)n.lsa_seq),
-	    "hops", num(n.hops));
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:o, s:I, s:I, s:I, s:I}", "node_id", n.node_id,
+	    "node_name", n.node_name, "status", n.status, "version", n.version, "region_id", n.region_id,
+	    "ip_address", n.ip_address, "port", num(n.port), "addresses", addresses_of(&metadata),
+	    "last_seen", num(n.last_seen), "incarnation", num((int64_t)n.incarnation), "lsa_seq",
+	    num((int64_t)n.lsa_seq), "hops", num(n.hops));
 }
 
 static json_t *
+lane_value(const mesh_v1_LaneDetail *l)
+{
+	json_t *o = json_pack("{s:I, s:s, s:s, s:s, s:I, s:I, s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I}",
+	    "lane", num(l->lane), "class", l->class, "state", l->state, "roles", l->roles, "priority",
+	    num(l->priority), "weight", num(l->weight), "dialled", l->dialled, "address", l->address,
+	    "local_address", l->local_address, "since_unix_ms", num((int64_t)l->since_unix_ms), "rtt_us",
+	    num(l->rtt_us), "rtt_min_us", num(l->rtt_min_us), "rtt_var_us", num(l->rtt_var_us), "loss_ppm",
+	    num(l->loss_ppm));
+	json_t *more = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:I}",
+	    "bandwidth_kbps", num((int64_t)l->bandwidth_kbps), "utilization_permille",
+	    num(l->utilization_permille), "tx_kbps", num((int64_t)l->tx_kbps), "rx_kbps",
+	    num((int64_t)l->rx_kbps), "tx_bytes", num((int64_t)l->tx_bytes), "rx_bytes",
+	    num((int64_t)l->rx_bytes), "tx_frames", num((int64_t)l->tx_frames), "rx_frames",
+	    num((int64_t)l->rx_frames), "queued_bytes", num((int64_t)l->queued_bytes), "unacked_bytes",
+	    num((int64_t)l->unacked_bytes), "window_bytes", num((int64_t)l->window_bytes), "cipher",
+	    l->cipher, "auth", l->auth, "auth_until_unix_ms", num((int64_t)l->auth_until_unix_ms));
+
+	json_object_update_new(o, more);
+	return o;
+}
+
+/* What only the node itself knows of its links. */
+static json_t *
 link_detail(const mesh_v1_LinkDetail *d)
 {
-	return json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "address", d->address,
-	    "dialled", d->dialled, "since_unix_ms", num((int64_t)d->since_unix_ms), "rtt_min_us",
-	    num(d->rtt_min_us), "tx_bytes", num((int64_t)d->tx_bytes), "rx_bytes", num((int64_t)d->rx_bytes),
-	    "tx_frames", num((int64_t)d->tx_frames), "rx_frames", num((int64_t)d->rx_frames),
-	    "dropped_frames", num((int64_t)d->dropped_frames), "queued_bytes", num((int64_t)d->queued_bytes),
-	    "cipher", d->cipher);
+	json_t *lanes = json_array();
+
+	for (size_t i = 0; i < d->lanes_count; i++)
+		json_array_append_new(lanes, lane_value(&d->lanes[i]));
+	return json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:o}",
+	    "address", d->address, "dialled", d->dialled, "since_unix_ms", num((int64_t)d->since_unix_ms),
+	    "rtt_min_us", num(d->rtt_min_us), "rtt_var_us", num(d->rtt_var_us), "tx_bytes",
+	    num((int64_t)d->tx_bytes), "rx_bytes", num((int64_t)d->rx_bytes), "tx_frames",
+	    num((int64_t)d->tx_frames), "rx_frames", num((int64_t)d->rx_frames), "dropped_frames",
+	    num((int64_t)d->dropped_frames), "queued_bytes", num((int64_t)d->queued_bytes), "memory_bytes",
+	    num((int64_t)d->memory_bytes), "memory_max_bytes", num((int64_t)d->memory_max_bytes), "cipher",
+	    d->cipher, "lanes", lanes);
+}
+
+/* What is measured here is newer than what was last told to the mesh. */
+static void
+set_measured(json_t *row, const char *key, uint64_t value)
+{
+	if (value != 0)
+		json_object_set_new(row, key, json_integer(num((int64_t)value)));
+}
+
+static json_t *
+link_value(const mesh_v1_LinkInfo *l)
+{
+	json_t *row = json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I}",
+	    "link_id", l->link_id, "source_node_id", l->source_node_id, "target_node_id", l->target_node_id,
+	    "latency_ms", num(l->latency_ms), "bandwidth_mbps", num(l->bandwidth_mbps), "loss", num(l->loss),
+	    "utilization", num(l->utilization), "status", l->status, "rtt_us", num(l->rtt_us), "cost",
+	    num(l->cost), "bandwidth_kbps", num((int64_t)l->bandwidth_kbps), "loss_ppm", num(l->loss_ppm),
+	    "utilization_permille", num(l->utilization_permille), "weight", num(l->weight));
+
+	if (!l->has_detail)
+		return row;
+	json_object_update_new(row, link_detail(&l->detail));
+	set_measured(row, "bandwidth_kbps", l->detail.bandwidth_kbps);
+	set_measured(row, "loss_ppm", l->detail.loss_ppm);
+	set_measured(row, "utilization_permille", l->detail.utilization_permille);
+	return row;
 }
 
 static json_t *
 link_row(const struct pb_slice *entry)
 {
 	mesh_v1_LinkInfo l = mesh_v1_LinkInfo_init_zero;
-	json_t *row;
 
 	if (pb_unpack(entry->data, entry->len, mesh_v1_LinkInfo_fields, &l) != 0)
 		return NULL;
-	row = json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:s, s:I, s:I}", "link_id", l.link_id,
-	    "source_node_id", l.source_node_id, "target_node_id", l.target_node_id, "latency_ms",
-	    num(l.latency_ms), "bandwidth_mbps", num(l.bandwidth_mbps), "loss", num(l.loss), "utilization",
-	    num(l.utilization), "status", l.status, "rtt_us", num(l.rtt_us), "cost", num(l.cost));
-	if (l.has_detail)
-		json_object_update_new(row, link_detail(&l.detail));
-	return row;
+	return link_value(&l);
 }
 
 static const char *
@@ -170,6 +250,22 @@ api_json_mesh_status(const struct buf *reply)
 	mem_free(nodes.items);
 	mem_free(links.items);
 	return o != NULL ? o : unreadable("GetMeshStatus");
+}
+
+json_t *
+api_json_topology(const struct buf *reply)
+{
+	mesh_v1_TopologyStatus s = mesh_v1_TopologyStatus_init_zero;
+	struct pb_raw_list links = {0};
+	json_t *rows = NULL, *o = NULL;
+
+	if (list_init(&links, &s.links) == 0 &&
+	    pb_unpack(buf_head(reply), buf_left(reply), mesh_v1_TopologyStatus_fields, &s) == 0)
+		rows = rows_of(&links, link_row);
+	if (rows != NULL)
+		o = json_pack("{s:b, s:s, s:o}", "success", s.success, "error", s.error, "links", rows);
+	mem_free(links.items);
+	return o != NULL ? o : unreadable("TopologyStatus");
 }
 
 /* --- routes --- */
@@ -244,12 +340,12 @@ stream_row(const struct pb_slice *entry)
 	targets = json_array();
 	for (size_t i = 0; i < s.targets_count; i++)
 		json_array_append_new(targets, target_value(&s.targets[i]));
-	return json_pack("{s:s, s:s, s:s, s:s, s:o, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}",
+	return json_pack("{s:s, s:s, s:s, s:s, s:o, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:b}",
 	    "stream_id", s.stream_id, "tenant_id", s.tenant_id, "role", s.role, "source_node", s.source_node,
 	    "targets", targets, "status", s.status, "qos", s.qos, "priority", num(s.priority), "created_at",
 	    num(s.created_at), "next_seq", num(s.next_seq), "committed_seq", num(s.committed_seq),
 	    "stored_seq", num(s.stored_seq), "backlog_messages", num(s.backlog_messages), "backlog_bytes",
-	    num(s.backlog_bytes), "subscribed", s.subscribed);
+	    num(s.backlog_bytes), "subscribed", s.subscribed, "striping", s.striping);
 }
 
 json_t *

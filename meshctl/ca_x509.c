@@ -1,5 +1,5 @@
 /* ca_x509: see ca_x509.h. */
-#include "meshctl/ca_x509.h"
+#include "meshctl/ca_impl.h"
 
 #include <openssl/bio.h>
 #include <openssl/crypto.h>
@@ -15,15 +15,7 @@
 #include "common/base/mem.h"
 #include "meshctl/out.h"
 
-enum { SERIAL_BYTES = 16, CHAIN_MAX = 4 };
-
-struct ca_x509 {
-	X509 *cert;
-	EVP_PKEY *key;
-	X509 *above[CHAIN_MAX]; /* intermediate certificates behind cert in its file */
-	size_t above_count;
-	char uri[CA_X509_URI_SIZE];
-};
+enum { SERIAL_BYTES = 16 };
 
 /* One row per kind: the extensions of RFC 5280 section 4.2.1 as the kinds differ in them. */
 static const struct kind {
@@ -37,9 +29,8 @@ static const struct kind {
     [CA_X509_CLIENT] = {"critical,CA:FALSE", "critical,digitalSignature", "clientAuth", false},
 };
 
-/* Prints OpenSSL's reason; returns -1. */
-static int
-fail(const char *what)
+int
+ca_impl_fail(const char *what)
 {
 	unsigned long e = ERR_peek_last_error();
 	const char *reason = e != 0 ? ERR_reason_error_string(e) : NULL;
@@ -187,9 +178,8 @@ cert_new(const struct ca_x509 *ca, const struct ca_x509_request *r, EVP_PKEY *ke
 	return NULL;
 }
 
-/* Takes what was written to a memory BIO as a heap text. */
-static int
-take_text(BIO *bio, char **out, size_t *len)
+int
+ca_impl_text(BIO *bio, char **out, size_t *len)
 {
 	char *data;
 	long n = BIO_get_mem_data(bio, &data);
@@ -226,9 +216,9 @@ write_pair(const struct ca_x509 *ca, X509 *cert, EVP_PKEY *key, struct ca_x509_p
 	*out = (struct ca_x509_pair){0};
 	if (certs != NULL && secret != NULL && write_chain(certs, ca, cert) &&
 	    PEM_write_bio_PKCS8PrivateKey(secret, key, NULL, NULL, 0, NULL, NULL) == 1)
-		r = take_text(certs, &out->cert, &out->cert_len);
+		r = ca_impl_text(certs, &out->cert, &out->cert_len);
 	if (r == 0)
-		r = take_text(secret, &out->key, &out->key_len);
+		r = ca_impl_text(secret, &out->key, &out->key_len);
 	if (r != 0)
 		ca_x509_pair_fini(out);
 	BIO_free(certs);
@@ -241,7 +231,8 @@ ca_x509_issue(const struct ca_x509 *ca, const struct ca_x509_request *request, s
 {
 	EVP_PKEY *key = key_new(request->algorithm);
 	X509 *cert = key != NULL ? cert_new(ca, request, key) : NULL;
-	int r = cert == NULL ? fail("the certificate could not be made") : write_pair(ca, cert, key, out);
+	int r =
+	    cert == NULL ? ca_impl_fail("the certificate could not be made") : write_pair(ca, cert, key, out);
 
 	X509_free(cert);
 	EVP_PKEY_free(key);
@@ -289,7 +280,8 @@ read_chain(struct ca_x509 *ca, BIO *bio)
 	ca->cert = PEM_read_bio_X509(bio, NULL, NULL, NULL);
 	if (ca->cert == NULL)
 		return false;
-	while (ca->above_count < CHAIN_MAX && (next = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL)
+	while (
+	    ca->above_count < CA_IMPL_CHAIN_MAX && (next = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL)
 		ca->above[ca->above_count++] = next;
 	ERR_clear_error(); /* the end of the file is reported as one */
 	return true;
@@ -326,7 +318,7 @@ ca_x509_open(const char *cert_pem, size_t cert_len, const char *key_pem, size_t 
 	BIO_free(key);
 	if (what == NULL)
 		return ca;
-	(void)fail(what);
+	(void)ca_impl_fail(what);
 	ca_x509_free(ca);
 	return NULL;
 }
@@ -369,7 +361,7 @@ ca_x509_sha256(const void *data, size_t len, uint8_t out[CA_X509_SHA256_BYTES])
 	unsigned n = 0;
 
 	if (EVP_Digest(data, len, out, &n, EVP_sha256(), NULL) != 1)
-		return fail("SHA-256");
+		return ca_impl_fail("SHA-256");
 	return n == CA_X509_SHA256_BYTES ? 0 : -1;
 }
 
@@ -478,7 +470,7 @@ ca_x509_each(const char *pem, size_t len, void (*fn)(void *arg, const struct ca_
 	}
 	BIO_free(bio);
 	if (count == 0)
-		return fail("no certificate");
+		return ca_impl_fail("no certificate");
 	ERR_clear_error();
 	return count;
 }

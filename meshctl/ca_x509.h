@@ -1,7 +1,7 @@
 /*
  * ca_x509: X.509 certificates for the mesh's own PKI (RFC 5280), from memory to memory.
  *
- * The only file of meshctl that uses OpenSSL.  Functions return 0, or -1 after they have printed why.  The
+ * Only ca*.c of meshctl use OpenSSL.  Functions return 0, or -1 after they have printed why.  The
  * authority's certificate names the mesh in its subject alternative name (URI:spiffe://<mesh_id>), so that
  * what it issues can name it too.
  */

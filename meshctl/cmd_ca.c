@@ -11,13 +11,14 @@
 #include "common/os/crypto.h"
 #include "meshctl/args.h"
 #include "meshctl/ca_x509.h"
+#include "meshctl/cmd_ca.h"
 #include "meshctl/command.h"
 #include "meshctl/handlers.h"
 #include "meshctl/out.h"
 #include "meshctl/secfile.h"
 
 enum {
-	PATH_SIZE = 4096,
+	PATH_SIZE = CMD_CA_PATH_SIZE,
 	DAY_S = 86400,
 	ROOT_DAYS = 3650,
 	LEAF_DAYS = 397,
@@ -83,8 +84,8 @@ request_init(struct ca_x509_request *r, const struct args *a, enum ca_x509_kind 
 	return CODE_OK;
 }
 
-static int
-code_of(int err)
+int
+cmd_ca_code(int err)
 {
 	return err == ERR_EXISTS ? CODE_EXISTS : err == ERR_NOENT ? CODE_NOTFOUND : CODE_FAILED;
 }
@@ -104,11 +105,11 @@ write_pair(const char *prefix, const struct ca_x509_pair *pair, bool force)
 	r = secfile_write(key, pair->key, pair->key_len, false, force);
 	if (r == 0)
 		r = secfile_write(cert, pair->cert, pair->cert_len, true, force);
-	return r == 0 ? CODE_OK : code_of(r);
+	return r == 0 ? CODE_OK : cmd_ca_code(r);
 }
 
-static int
-ca_open(const char *dir, struct ca_x509 **out)
+int
+cmd_ca_open(const char *dir, struct ca_x509 **out)
 {
 	char path[PATH_SIZE], *cert = NULL, *key = NULL;
 	size_t cert_len = 0, key_len = 0;
@@ -127,7 +128,7 @@ ca_open(const char *dir, struct ca_x509 **out)
 		out_error("make an authority first: meshctl ca init %s", dir);
 	secfile_free(cert, cert_len);
 	secfile_free(key, key_len);
-	return *out != NULL ? CODE_OK : r != 0 ? code_of(r) : CODE_FAILED;
+	return *out != NULL ? CODE_OK : r != 0 ? cmd_ca_code(r) : CODE_FAILED;
 }
 
 /* The mesh id in the authority's URI. */
@@ -202,7 +203,7 @@ cmd_ca_init(struct ctl *ctl, const struct args *a)
 	int code = request_init(&r, a, parent_dir != NULL ? CA_X509_INTERMEDIATE : CA_X509_ROOT, ROOT_DAYS);
 
 	if (code == CODE_OK && parent_dir != NULL)
-		code = ca_open(parent_dir, &parent);
+		code = cmd_ca_open(parent_dir, &parent);
 	if (code == CODE_OK)
 		code = init_mesh_id(a, parent, mesh);
 	if (code == CODE_OK && secfile_mkdir(dir) != 0)
@@ -271,7 +272,7 @@ issue(struct ctl *ctl, const struct args *a, enum ca_x509_kind kind, const char 
 	if (code == CODE_OK)
 		code = request_names(&r, a);
 	if (code == CODE_OK)
-		code = ca_open(dir, &ca);
+		code = cmd_ca_open(dir, &ca);
 	if (code == CODE_OK)
 		code = ca_mesh_id(ca, mesh);
 	if (code == CODE_OK) {
@@ -374,7 +375,7 @@ cmd_ca_show(struct ctl *ctl, const struct args *a)
 	int r = secfile_read(args_word(a, 0), &pem, &len);
 
 	if (r != 0)
-		return code_of(r);
+		return cmd_ca_code(r);
 	rows = json_array();
 	r = ca_x509_each(pem, len, add_info, rows);
 	if (r > 0 && ctl->json)

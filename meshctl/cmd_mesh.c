@@ -1,37 +1,15 @@
-/* cmd_mesh: `meshctl nodes`, `links`, `routes`: the mesh as the node sees it. */
+/* cmd_mesh: `meshctl nodes` and `routes`: the mesh as the node sees it. */
 #include <stdio.h>
 #include <string.h>
 
-#include "common/base/buf.h"
 #include "meshctl/api_json.h"
 #include "meshctl/args.h"
-#include "meshctl/client.h"
 #include "meshctl/command.h"
+#include "meshctl/fetch.h"
 #include "meshctl/handlers.h"
 #include "meshctl/out.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
-
-/* Calls a method without arguments and makes JSON of the answer. */
-static int
-fetch(const struct ctl *ctl, const char *method, json_t *(*make)(const struct buf *), json_t **out)
-{
-	struct client *c;
-	struct buf reply;
-	int code = client_open(ctl, 0, &c);
-
-	*out = NULL;
-	buf_init(&reply, CLIENT_MESSAGE_MAX_BYTES);
-	if (code == CODE_OK)
-		code = client_unary(c, method, NULL, &reply);
-	if (code == CODE_OK) {
-		*out = make(&reply);
-		code = *out != NULL ? CODE_OK : CODE_FAILED;
-	}
-	buf_fini(&reply);
-	client_free(c);
-	return code;
-}
 
 /* Prints one list of the mesh's status. */
 static int
@@ -39,7 +17,7 @@ show_list(
     const struct ctl *ctl, const char *key, const struct column *columns, size_t count, const char *none)
 {
 	json_t *o;
-	int code = fetch(ctl, "/mesh.v1.MeshService/GetMeshStatus", api_json_mesh_status, &o);
+	int code = fetch(ctl, "/mesh.v1.MeshService/GetMeshStatus", NULL, api_json_mesh_status, &o);
 
 	if (code == CODE_OK)
 		out_table(ctl, columns, count, json_object_get(o, key), none);
@@ -53,24 +31,11 @@ cmd_nodes(struct ctl *ctl, const struct args *a)
 	static const struct column columns[] = {{"NAME", "node_name", COLUMN_TEXT},
 	    {"ID", "node_id", COLUMN_TEXT}, {"STATUS", "status", COLUMN_STATE},
 	    {"HOPS", "hops", COLUMN_COUNT}, {"VERSION", "version", COLUMN_TEXT},
-	    {"REGION", "region_id", COLUMN_TEXT}, {"LAST SEEN", "last_seen", COLUMN_TIME_MS}};
+	    {"REGION", "region_id", COLUMN_TEXT}, {"LAST SEEN", "last_seen", COLUMN_TIME_MS},
+	    {"ADDRESSES", "addresses", COLUMN_LIST}};
 
 	(void)a;
 	return show_list(ctl, "nodes", columns, COUNT(columns), "no node is known yet");
-}
-
-int
-cmd_links(struct ctl *ctl, const struct args *a)
-{
-	static const struct column columns[] = {{"FROM", "source_name", COLUMN_TEXT},
-	    {"TO", "target_name", COLUMN_TEXT}, {"STATUS", "status", COLUMN_STATE},
-	    {"RTT", "rtt_us", COLUMN_US}, {"COST", "cost", COLUMN_COUNT}, {"SENT", "tx_bytes", COLUMN_BYTES},
-	    {"RECEIVED", "rx_bytes", COLUMN_BYTES}, {"QUEUED", "queued_bytes", COLUMN_BYTES},
-	    {"DROPPED", "dropped_frames", COLUMN_COUNT}, {"ADDRESS", "address", COLUMN_TEXT},
-	    {"CIPHER", "cipher", COLUMN_TEXT}};
-
-	(void)a;
-	return show_list(ctl, "links", columns, COUNT(columns), "no link is up");
 }
 
 /* One row per path: the table shows them flat, JSON keeps them under their route. */
@@ -99,7 +64,7 @@ cmd_routes(struct ctl *ctl, const struct args *a)
 	    {"ID", "destination", COLUMN_TEXT}, {"COST", "cost", COLUMN_COUNT},
 	    {"WEIGHT", "weight", COLUMN_COUNT}, {"PATH", "hops", COLUMN_LIST}};
 	json_t *routes, *rows;
-	int code = fetch(ctl, "/mesh.v1.MeshStatusService/ListRoutes", api_json_routes, &routes);
+	int code = fetch(ctl, "/mesh.v1.MeshStatusService/ListRoutes", NULL, api_json_routes, &routes);
 
 	(void)a;
 	if (code == CODE_OK) {

@@ -15,6 +15,10 @@ typedef int command_fn(struct ctl *ctl, const struct args *a);
 command_fn cmd_ca_init, cmd_ca_node, cmd_ca_server, cmd_ca_client, cmd_ca_show;
 extern const struct option_def cmd_ca_init_options[], cmd_ca_leaf_options[];
 
+/* cmd_ca_crl.c */
+command_fn cmd_ca_crl;
+extern const struct option_def cmd_ca_crl_options[];
+
 /* cmd_keys.c */
 command_fn cmd_id, cmd_keygen, cmd_tenant_key, cmd_token;
 extern const struct option_def cmd_keygen_options[], cmd_tenant_key_options[], cmd_token_options[];
@@ -23,7 +27,15 @@ extern const struct option_def cmd_keygen_options[], cmd_tenant_key_options[], c
 command_fn cmd_status, cmd_metrics;
 
 /* cmd_mesh.c */
-command_fn cmd_nodes, cmd_links, cmd_routes;
+command_fn cmd_nodes, cmd_routes;
+
+/* cmd_links.c */
+command_fn cmd_links;
+extern const struct option_def cmd_links_options[];
+
+/* cmd_link.c */
+command_fn cmd_link_add, cmd_link_drop, cmd_link_full;
+extern const struct option_def cmd_link_add_options[];
 
 /* cmd_streams.c */
 command_fn cmd_streams, cmd_close;

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "common/base/mem.h"
+#include "common/os/clock.h"
 #include "meshctl/command.h"
 
 enum { CELL_SIZE = 256 };
@@ -63,6 +64,77 @@ format_ms(int64_t ms, char *buf, size_t size)
 }
 
 static void
+format_us(int64_t us, char *buf, size_t size)
+{
+	double ms = (double)us / 1000;
+
+	if (us < 10000)
+		snprintf(buf, size, us < 1000 ? "%.2f ms" : "%.1f ms", ms);
+	else if (us < 10000000)
+		snprintf(buf, size, "%.0f ms", ms);
+	else
+		snprintf(buf, size, "%.1f s", ms / 1000);
+}
+
+static void
+format_kbps(int64_t kbps, char *buf, size_t size)
+{
+	static const char *const units[] = {"kbit/s", "Mbit/s", "Gbit/s", "Tbit/s"};
+	double d = (double)kbps;
+	size_t u = 0;
+
+	for (; d >= 999.5 && u < 3; u++)
+		d /= 1000;
+	/* Three digits at least: 9.41 is more than 9. */
+	snprintf(buf, size, u == 0 || d >= 100 ? "%.0f %s" : "%.1f %s", d, units[u]);
+}
+
+/* per: parts of the value that are one per cent. */
+static void
+format_percent(int64_t v, int64_t per, char *buf, size_t size)
+{
+	double d = (double)v / (double)per;
+
+	if (v == 0 || d >= 10)
+		snprintf(buf, size, "%.0f %%", d);
+	else if (d < 0.1)
+		snprintf(buf, size, "<0.1 %%");
+	else
+		snprintf(buf, size, "%.1f %%", d);
+}
+
+/* Short, for narrow columns. */
+static void
+format_span(int64_t ms, char *buf, size_t size)
+{
+	int64_t s = ms > 0 ? ms / 1000 : 0;
+
+	if (s < 120)
+		snprintf(buf, size, "%" PRId64 "s", s);
+	else if (s < 7200)
+		snprintf(buf, size, "%" PRId64 "m", s / 60);
+	else if (s < 172800)
+		snprintf(buf, size, "%" PRId64 "h", s / 3600);
+	else
+		snprintf(buf, size, "%" PRId64 "d", s / 86400);
+}
+
+static void
+format_distance(enum column_kind kind, int64_t unix_ms, char *buf, size_t size)
+{
+	int64_t now = (int64_t)clock_unix_ms();
+
+	if (unix_ms <= 0)
+		snprintf(buf, size, "-");
+	else if (kind == COLUMN_AGE_MS)
+		format_span(now - unix_ms, buf, size);
+	else if (unix_ms <= now)
+		snprintf(buf, size, "ended");
+	else
+		format_span(unix_ms - now, buf, size);
+}
+
+static void
 format_time(int64_t unix_ms, char *buf, size_t size)
 {
 	time_t t = (time_t)(unix_ms / 1000);
@@ -99,7 +171,24 @@ format_number(enum column_kind kind, int64_t v, char *buf, size_t size)
 		format_ms(v, buf, size);
 		break;
 	case COLUMN_US:
-		snprintf(buf, size, "%.2f ms", (double)v / 1000);
+		format_us(v, buf, size);
+		break;
+	case COLUMN_KBPS:
+	case COLUMN_RATE:
+		if (v == 0 && kind == COLUMN_KBPS)
+			snprintf(buf, size, "-");
+		else
+			format_kbps(v, buf, size);
+		break;
+	case COLUMN_PPM:
+		format_percent(v, 10000, buf, size);
+		break;
+	case COLUMN_PERMILLE:
+		format_percent(v, 10, buf, size);
+		break;
+	case COLUMN_AGE_MS:
+	case COLUMN_LEFT_MS:
+		format_distance(kind, v, buf, size);
 		break;
 	case COLUMN_TIME_MS:
 		format_time(v, buf, size);
@@ -159,7 +248,7 @@ width_of(const char *text)
 static bool
 right_aligned(enum column_kind kind)
 {
-	return kind == COLUMN_COUNT || kind == COLUMN_BYTES || kind == COLUMN_US || kind == COLUMN_MS;
+	return kind == COLUMN_COUNT || (kind >= COLUMN_BYTES && kind <= COLUMN_LEFT_MS);
 }
 
 static void

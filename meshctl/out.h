@@ -12,12 +12,19 @@ struct ctl;
 
 enum column_kind {
 	COLUMN_TEXT,
-	COLUMN_COUNT,   /* a number, right-aligned */
-	COLUMN_BYTES,   /* 1536 -> 1.5 KB */
-	COLUMN_MS,      /* a duration in milliseconds: 3 min 20 s */
-	COLUMN_US,      /* a latency in microseconds: 0.75 ms */
-	COLUMN_TIME_MS, /* Unix milliseconds -> local date and time */
-	COLUMN_STATE,   /* a word, coloured by what it means */
+	COLUMN_COUNT, /* a number */
+	/* Quantities: right-aligned, as counts are. */
+	COLUMN_BYTES,    /* 1536 -> 1.5 KB */
+	COLUMN_MS,       /* a duration in milliseconds: 3 min 20 s */
+	COLUMN_US,       /* a latency in microseconds: 0.75 ms, 1.2 ms, 40 ms */
+	COLUMN_RATE,     /* kbit/s: 940000 -> 940 Mbit/s */
+	COLUMN_KBPS,     /* the same, but 0 is not known: "-" */
+	COLUMN_PPM,      /* parts per million: 0.5 % */
+	COLUMN_PERMILLE, /* 12 % */
+	COLUMN_AGE_MS,   /* Unix milliseconds: how long ago, short: 45s 12m 2h 3d */
+	COLUMN_LEFT_MS,  /* Unix milliseconds: how long until then; "ended"; 0: "-" */
+	COLUMN_TIME_MS,  /* Unix milliseconds -> local date and time */
+	COLUMN_STATE,    /* a word, coloured by what it means */
 	COLUMN_YESNO,
 	COLUMN_LIST, /* an array of strings, joined */
 };

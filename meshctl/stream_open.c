@@ -146,12 +146,17 @@ question_init(struct question *q, const struct args *a)
 {
 	mesh_v1_OpenClientDataStreamReq req;
 	mesh_v1_ListStreamsReq list = mesh_v1_ListStreamsReq_init_zero;
+	/* map<string, string>: key 1, value 2 */
+	static const struct pb_slice striping = {(const uint8_t *)"\x0a\x08striping\x12\x02on", 14};
+	static const struct pb_list metadata = {&striping, 1};
 	int r, code = request_init(&req, a);
 
 	if (code != CODE_OK)
 		return code;
 	*q = (struct question){.method = "/mesh.v1.MeshService/OpenClientDataStream"};
 	buf_init(&q->request, CLIENT_MESSAGE_MAX_BYTES);
+	if (args_flag(a, "striping"))
+		pb_list_encode(&req.metadata, &metadata);
 	if (req.target_nodes_count > 0) {
 		r = pb_pack(&q->request, mesh_v1_OpenClientDataStreamReq_fields, &req);
 	} else {

@@ -17,7 +17,7 @@
 #define EDGE_HANDLERS gateway_handlers
 #include "proto/edge_server.h"
 
-enum { GRPC_OK = 0, GRPC_RESOURCE_EXHAUSTED = 8 }; /* status codes of the API */
+enum { GRPC_OK = 0, GRPC_RESOURCE_EXHAUSTED = 8, GRPC_UNAVAILABLE = 14 }; /* status codes of the API */
 
 /* A list that is being sent: where it goes on when the channel takes more. */
 struct dump {
@@ -47,12 +47,13 @@ static int
 node_item(struct routerd *d, struct channel *ch, struct dump *dump)
 {
 	const struct lsdb_entry *e = lsdb_from(router_lsdb(d->router), dump->cursor);
+	struct report_addresses addresses;
 	mesh_v1_NodeInfo out;
 	int err;
 
 	if (e == NULL)
 		return 0;
-	report_node(d, e, &out);
+	report_node(d, e, &addresses, &out);
 	err = message_send(ch, GR_ITEM, dump->call, mesh_v1_NodeInfo_fields, &out);
 	dump->cursor = e->id.node + 1;
 	return err != 0 ? err : e->id.node != UINT64_MAX;
@@ -213,6 +214,20 @@ on_metrics(void *ctx, struct channel *ch, struct imsg *m)
 		err = call_done(ch, m->peerid, GRPC_RESOURCE_EXHAUSTED, err_text(err));
 	buf_fini(&out);
 	return err;
+}
+
+static int
+on_full_links(void *ctx, struct channel *ch, struct imsg *m)
+{
+	int err = wish_make(ctx);
+
+	if (err == ERR_STATE)
+		return call_done(ch, m->peerid, GRPC_UNAVAILABLE,
+		    "this node does not know who it is yet: consensusd has not told it; try again");
+	if (err != 0)
+		return call_done(ch, m->peerid, GRPC_UNAVAILABLE,
+		    "the other nodes are told, but transportd of this one can't be; try again");
+	return call_done(ch, m->peerid, GRPC_OK, "");
 }
 
 void

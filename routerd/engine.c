@@ -123,6 +123,12 @@ op_event(void *arg, enum router_event ev, uint64_t a, uint64_t b)
 	api_gateway_event(arg, ev, a, b);
 }
 
+static void
+op_wish(void *arg, uint64_t node, uint64_t unix_ms)
+{
+	wish_seen(arg, node, unix_ms);
+}
+
 static const struct router_ops ops = {
     .verify = op_verify,
     .send = op_send,
@@ -133,6 +139,7 @@ static const struct router_ops ops = {
     .fib_end = op_fib_end,
     .node = op_node,
     .event = op_event,
+    .wish = op_wish,
 };
 
 /* --- time --- */

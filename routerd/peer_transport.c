@@ -59,6 +59,7 @@ on_link(void *ctx, struct channel *ch, struct imsg *m)
 	    .loss_ppm = in.loss_ppm,
 	    .utilisation_permille =
 		(uint16_t)(in.utilisation_permille < 1000 ? in.utilisation_permille : 1000),
+	    .weight = (uint16_t)(in.weight < LSA_WEIGHT_NEVER ? in.weight : LSA_WEIGHT_NEVER),
 	};
 	err = router_link(d->router, &link, clock_mono());
 	engine_touch(d);
@@ -88,6 +89,25 @@ on_link_down(void *ctx, struct channel *ch, struct imsg *m)
 	if (err != 0)
 		return err;
 	router_link_down(d->router, in.peer, clock_mono());
+	engine_touch(d);
+	return 0;
+}
+
+static int
+on_addresses(void *ctx, struct channel *ch, struct imsg *m)
+{
+	mesh_ipc_Addresses in = mesh_ipc_Addresses_init_zero;
+	struct address_list list = {0};
+	struct routerd *d = ctx;
+	int err = pb_unpack(m->body, m->len, mesh_ipc_Addresses_fields, &in);
+
+	(void)ch;
+	if (err != 0)
+		return err;
+	for (pb_size_t i = 0; i < in.addresses_count; i++)
+		if (!address_add(&list, in.addresses[i]))
+			log_warn("other nodes can't be told of the address '%s'", in.addresses[i]);
+	router_addresses(d->router, &list);
 	engine_touch(d);
 	return 0;
 }
@@ -186,6 +206,18 @@ peer_transport_route_del(struct routerd *d, uint64_t destination)
 	mesh_ipc_FibDestination out = {.destination = destination};
 
 	return message_send(d->transport, RT_FIB_DEL, 0, mesh_ipc_FibDestination_fields, &out);
+}
+
+int
+peer_transport_dial(struct routerd *d, uint64_t node, const struct address_list *list)
+{
+	mesh_ipc_Dial out = {.node_id = node, .addresses_count = (pb_size_t)list->count};
+
+	for (size_t i = 0; i < list->count; i++)
+		memcpy(out.addresses[i], list->text[i], strlen(list->text[i]) + 1);
+	return channel_full(d->transport)
+		   ? ERR_FULL
+		   : message_send(d->transport, RT_DIAL, 0, mesh_ipc_Dial_fields, &out);
 }
 
 /* --- the connection --- */

@@ -1,6 +1,7 @@
 #include "routerd/report.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -36,8 +37,59 @@ node_name(struct routerd *d, uint64_t node, char *out, size_t size)
 	snprintf(out, size, "%s", e != NULL ? e->name : id);
 }
 
+/* metadata: {"addresses": all of them}, as protobuf has an entry of a map: key 1, value 2. */
+static void
+put_metadata(const struct address_list *list, struct report_addresses *out, mesh_v1_NodeInfo *info)
+{
+	static const char key[] = "\x0a\x09"
+				  "addresses"
+				  "\x12";
+	size_t n = sizeof(key) - 1, len = list->count - 1;
+	uint8_t *p = out->mem;
+
+	for (size_t i = 0; i < list->count; i++)
+		len += strlen(list->text[i]);
+	memcpy(p, key, n);
+	if (len >= 0x80)
+		p[n++] = (uint8_t)(len | 0x80);
+	p[n++] = (uint8_t)(len >= 0x80 ? len >> 7 : len);
+	for (size_t i = 0; i < list->count; i++) {
+		if (i > 0)
+			p[n++] = ' ';
+		memcpy(p + n, list->text[i], strlen(list->text[i]));
+		n += strlen(list->text[i]);
+	}
+	out->entry = (struct pb_slice){p, n};
+	out->list = (struct pb_list){&out->entry, 1};
+	pb_list_encode(&info->metadata, &out->list);
+}
+
+/* The first one also as host and port, where clients of old look. */
+static void
+put_addresses(const struct lsdb_entry *e, struct report_addresses *out, mesh_v1_NodeInfo *info)
+{
+	struct address_list list;
+	const char *host, *colon;
+	int len;
+
+	lsdb_addresses(e, &list);
+	if (list.count == 0)
+		return;
+	host = list.text[0];
+	colon = strrchr(host, ':');
+	len = (int)(colon - host);
+	info->port = (int32_t)strtol(colon + 1, NULL, 10);
+	if (host[0] == '[') {
+		host++;
+		len -= 2;
+	}
+	snprintf(info->ip_address, sizeof(info->ip_address), "%.*s", len, host);
+	put_metadata(&list, out, info);
+}
+
 void
-report_node(struct routerd *d, const struct lsdb_entry *e, mesh_v1_NodeInfo *out)
+report_node(
+    struct routerd *d, const struct lsdb_entry *e, struct report_addresses *addresses, mesh_v1_NodeInfo *out)
 {
 	(void)d;
 	*out = (mesh_v1_NodeInfo){
@@ -51,6 +103,7 @@ report_node(struct routerd *d, const struct lsdb_entry *e, mesh_v1_NodeInfo *out
 	snprintf(out->status, sizeof(out->status), "%s", state_name(e->state));
 	snprintf(out->version, sizeof(out->version), "%s", e->software);
 	snprintf(out->region_id, sizeof(out->region_id), "%s", e->region);
+	put_addresses(e, addresses, out);
 }
 
 void
@@ -61,9 +114,13 @@ report_link(struct routerd *d, const struct lsdb_entry *e, const struct lsa_adj 
 
 	*out = (mesh_v1_LinkInfo){
 	    .latency_ms = (int32_t)(adj->latency_us / 1000),
-	    .bandwidth_mbps = (int32_t)(adj->bandwidth_kbps / 1000),
+	    .bandwidth_mbps = (int32_t)((adj->bandwidth_kbps + 500ULL) / 1000),
 	    .loss = (int32_t)(adj->loss_ppm / 1000),
-	    .utilization = adj->utilisation_permille / 10,
+	    .utilization = (adj->utilisation_permille + 5) / 10,
+	    .bandwidth_kbps = adj->bandwidth_kbps,
+	    .loss_ppm = adj->loss_ppm,
+	    .utilization_permille = adj->utilisation_permille,
+	    .weight = adj->weight,
 	    .rtt_us = adj->latency_us < UINT32_MAX / 2 ? 2 * adj->latency_us : UINT32_MAX,
 	    .cost = cost_link(adj),
 	};

@@ -8,11 +8,20 @@
 #include <stdint.h>
 
 #include "proto/mesh.pb.h"
+#include "proto/pb.h"
 #include "routerd/core/router.h"
 
 struct routerd;
 
-void report_node(struct routerd *d, const struct lsdb_entry *e, mesh_v1_NodeInfo *out);
+/* The addresses of a node as an entry of NodeInfo.metadata; must live as long as that. */
+struct report_addresses {
+	struct pb_list list;
+	struct pb_slice entry;
+	uint8_t mem[ADDRESSES_MAX * ADDRESS_SIZE + 32];
+};
+
+void report_node(
+    struct routerd *d, const struct lsdb_entry *e, struct report_addresses *addresses, mesh_v1_NodeInfo *out);
 void report_link(
     struct routerd *d, const struct lsdb_entry *e, const struct lsa_adj *adj, mesh_v1_LinkInfo *out);
 void report_route(struct routerd *d, const struct fib_route *r, mesh_v1_RouteInfo *out);

@@ -7,6 +7,7 @@
  *	peer_transport.c client of transportd: links, frames, FIB
  *	api_consensus.c  server for consensusd: identity, signatures, nodes
  *	api_gateway.c    server for gatewayd: lists, status, metrics, events
+ *	wish.c           links between all nodes: asked for here, or at another node
  *	report.c         database and routes as messages of the API
  *	counters.c       the core's counters as metrics
  *
@@ -43,6 +44,8 @@ enum {
 	ROUTERD_DUMP_TURN_ITEMS = 512,    /* items of lists sent per turn of the loop */
 	ROUTERD_MESSAGE_MAX_BYTES = 4096, /* largest message that routerd makes, metrics aside */
 	ROUTERD_METRICS_MAX_BYTES = 1024 * 1024,
+	ROUTERD_WISH_AGE_MS = 600 * 1000, /* older wishes are ignored, and those so far in the future */
+	ROUTERD_WISH_DIALS_MAX = 1024,    /* nodes dialled for one: as many as transportd has peers */
 };
 
 struct routerd {
@@ -62,6 +65,7 @@ struct routerd {
 	struct channel *transport;
 	struct channel_server *server;
 	struct channel *consensus; /* the one that is up, or NULL */
+	uint64_t wish_unix_ms;     /* the newest wish for full links that was followed */
 	bool nodes_told;           /* it has the snapshot of nodes: changes follow */
 	LIST_HEAD(, gateway_conn) gateways;
 };
@@ -86,6 +90,7 @@ void peer_transport_send(struct routerd *d, uint64_t neighbour, const uint8_t *p
 int peer_transport_fib_mark(struct routerd *d, uint32_t type, uint64_t version) MUST_USE;
 int peer_transport_route_set(struct routerd *d, const struct fib_route *r) MUST_USE;
 int peer_transport_route_del(struct routerd *d, uint64_t destination) MUST_USE;
+int peer_transport_dial(struct routerd *d, uint64_t node, const struct address_list *list) MUST_USE;
 
 /* --- api_consensus.c --- */
 void api_consensus_conf(struct routerd *d, struct channel_conf *out);
@@ -97,6 +102,13 @@ void api_consensus_ready(struct routerd *d);
 /* --- api_gateway.c --- */
 void api_gateway_conf(struct routerd *d, struct channel_conf *out);
 void api_gateway_event(struct routerd *d, enum router_event ev, uint64_t a, uint64_t b);
+
+/* --- wish.c --- */
+/* Somebody asks this node for full links.  ERR_STATE: it does not know who it is yet; or transportd can't
+ * be told now, the others are. */
+int wish_make(struct routerd *d) MUST_USE;
+/* The LSA of another node says that it was asked. */
+void wish_seen(struct routerd *d, uint64_t node, uint64_t unix_ms);
 
 /* --- counters.c --- */
 void counters_init(void);

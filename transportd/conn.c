@@ -3,19 +3,24 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/be.h"
 #include "common/base/err.h"
 #include "common/base/frame.h"
 #include "common/base/mem.h"
+#include "common/os/clock.h"
 #include "common/os/crypto.h"
 #include "common/os/log.h"
+#include "transportd/conn_auth.h"
 #include "transportd/core/goaway.h"
 #include "transportd/core/limits.h"
+#include "transportd/dial.h"
+#include "transportd/lane.h"
 #include "transportd/stats.h"
 #include "transportd/tls.h"
 #include "transportd/transport.h"
 #include "transportd/ws.h"
 
-enum { OUT_MAX_BYTES = 4096 };
+enum { OUT_MAX_BYTES = FRAME_MESSAGE_MAX_BYTES };
 
 /* --- life --- */
 
@@ -25,8 +30,9 @@ on_reap(void *arg)
 	struct conn *c = arg;
 
 	LIST_REMOVE(c, entry);
-	loop_timer_free(c->drain);
+	loop_timer_free(c->auth_timer);
 	buf_fini(&c->out);
+	mem_free(c->way);
 	mem_free(c);
 }
 
@@ -37,24 +43,10 @@ conn_release(struct conn *c)
 	c->dead = true;
 	c->ws = NULL;
 	c->link = NULL;
+	c->lane = NULL;
 	c->peer = NULL;
-	loop_timer_disarm(c->drain);
+	conn_auth_end(c);
 	loop_defer_add(c->t->loop, &c->reap);
-}
-
-static void
-on_drained(void *arg)
-{
-	struct conn *c = arg;
-	struct link *l = c->link;
-
-	/* The peer wanted another connection, which did not come. */
-	if (!c->retired && l != NULL) {
-		conn_fail(c, GOAWAY_DUPLICATE, "the other connection did not come up");
-		return;
-	}
-	ws_close(c->ws, GOAWAY_CLOSE_BASE + GOAWAY_DUPLICATE, "duplicate", NULL, 0);
-	conn_release(c);
 }
 
 static struct conn *
@@ -64,11 +56,6 @@ conn_new(struct transport *t, bool dialled)
 
 	if (c == NULL)
 		return NULL;
-	c->drain = loop_timer_new(t->loop, on_drained, c);
-	if (c->drain == NULL) {
-		mem_free(c);
-		return NULL;
-	}
 	c->t = t;
 	c->dialled = dialled;
 	c->reap.fn = on_reap;
@@ -89,26 +76,35 @@ log_end(const struct conn *c, uint16_t code, bool by_peer, const char *detail)
 
 	if (c->hello.node_id != 0)
 		nodeid_format(id, c->hello.node_id);
-	log_at(code == GOAWAY_DUPLICATE || code == GOAWAY_SHUTDOWN ? LOG_DEBUG : LOG_WARNING, &ctx,
-	    "%s %s: %s%s%s%s%s", c->dialled ? "connection to" : "connection from", c->address,
+	log_at(code == GOAWAY_DUPLICATE || code == GOAWAY_SHUTDOWN || code == GOAWAY_IDLE ? LOG_DEBUG
+											  : LOG_WARNING,
+	    &ctx, "%s %s: %s%s%s%s%s", c->dialled ? "connection to" : "connection from", c->address,
 	    by_peer ? "the peer says of this node: " : "", goaway_text(code), detail[0] != '\0' ? " (" : "",
 	    detail, detail[0] != '\0' ? ")" : "");
 }
 
-/* Tells those who depend on it, and forgets it; the socket is not touched. */
+/* Tells those who depend on it, and forgets it; the socket is not touched.  replaced: the peer has
+ * chosen another connection. */
 static void
-conn_end(struct conn *c, uint16_t code, const char *detail)
+conn_end(struct conn *c, uint16_t code, bool replaced, const char *detail)
 {
 	struct link *l = c->link;
+	struct lane *n = c->lane;
 	struct peer *p = c->peer;
-	bool active = l != NULL && l->conn == c;
+	const struct dial_way *way = c->way;
+	bool lane_dial = c->dialled && c->expected != 0 && l == NULL;
 
 	c->state = HANDSHAKE_FAILED;
 	conn_release(c);
-	if (active)
-		link_lost(l, detail[0] != '\0' ? detail : goaway_label(code));
+	if (n != NULL)
+		link_lane_lost(l, n, replaced, detail[0] != '\0' ? detail : goaway_label(code));
+	/* The peer may have decided before it proved itself here; its certificate has named it. */
+	if (p != NULL && code == GOAWAY_DUPLICATE && c->hello.node_id != 0)
+		p->node = c->hello.node_id;
 	if (p != NULL)
-		peer_conn_gone(p, code, detail);
+		peer_conn_gone(p, c->lane_id, way, code, detail);
+	if (lane_dial)
+		link_dial_failed(c->t, c->expected, c->lane_id);
 }
 
 static size_t
@@ -139,11 +135,12 @@ conn_fail(struct conn *c, uint16_t code, const char *detail)
 	if (c->dead)
 		return;
 	log_end(c, code, false, detail);
+	stat_ended(code);
 	if (c->link == NULL)
 		stat_inc(c->dialled ? STAT_DIAL_FAILED : STAT_REFUSED_HELLO);
 	ws_close(c->ws, (uint16_t)(GOAWAY_CLOSE_BASE + code), goaway_label(code), last,
 	    goaway_frame(c, code, detail, last, sizeof(last)));
-	conn_end(c, code, detail);
+	conn_end(c, code, false, detail);
 }
 
 void
@@ -152,36 +149,15 @@ conn_kill(struct conn *c, uint16_t code, const char *detail)
 	if (c->dead)
 		return;
 	log_end(c, code, false, detail);
+	stat_ended(code);
 	ws_kill(c->ws);
-	conn_end(c, code, detail);
-}
-
-void
-conn_retire(struct conn *c)
-{
-	uint8_t last[WS_LAST_BYTES];
-	size_t len;
-
-	if (c->dead)
-		return;
-	c->retired = true;
-	c->peer = NULL;
-	len = goaway_frame(c, GOAWAY_DUPLICATE, "", last, sizeof(last));
-	/* The peer has retired it too: all it sent here has been read. */
-	if (c->told_away) {
-		ws_close(c->ws, GOAWAY_CLOSE_BASE + GOAWAY_DUPLICATE, "duplicate", last, len);
-		conn_release(c);
-		return;
-	}
-	loop_timer_arm_ms(c->drain, LINK_DRAIN_MS);
-	if (buf_put_bytes(&c->out, last, len) == 0)
-		ws_want_write(c->ws);
+	conn_end(c, code, false, detail);
 }
 
 /* --- handshake --- */
 
-static int
-put_frame(struct conn *c, uint8_t type, const void *payload, size_t len)
+int
+conn_put(struct conn *c, uint8_t type, const void *payload, size_t len)
 {
 	struct frame f = {
 	    .type = type,
@@ -201,8 +177,13 @@ static int
 send_hello(struct conn *c)
 {
 	const struct identity *id = &c->t->identity;
-	struct hello h = {
-	    .mesh_id = c->t->set.mesh_id, .node_id = id->node_id, .incarnation = id->incarnation};
+	struct hello h = {.mesh_id = c->t->set.mesh_id,
+	    .node_id = id->node_id,
+	    .incarnation = id->incarnation,
+	    .lane = (uint16_t)c->lane_id,
+	    .lanes_max = (uint8_t)c->t->set.lanes_max,
+	    .window_bytes = (uint32_t)c->t->set.lane_window,
+	    .window_frames = (uint32_t)(c->t->set.lane_window / LANE_WINDOW_FRAME_BYTES)};
 	uint8_t payload[HELLO_MAX_BYTES];
 	struct buf b;
 	int err;
@@ -210,18 +191,25 @@ send_hello(struct conn *c)
 	memcpy(h.public_key, id->public_key, sizeof(h.public_key));
 	memcpy(h.name, id->name, sizeof(h.name));
 	crypto_random(h.nonce, sizeof(h.nonce));
+	ws_endpoints(c->ws, c->local, c->remote);
+	memcpy(h.local, c->local, sizeof(h.local));
+	memcpy(h.remote, c->remote, sizeof(h.remote));
+	c->own_window_bytes = h.window_bytes;
+	c->own_window_frames = h.window_frames;
 	buf_init_fixed(&b, payload, sizeof(payload));
 	if ((err = hello_encode(&h, &b)) != 0)
 		return err;
 	crypto_hash(c->own_hash, payload, buf_left(&b));
-	return put_frame(c, FRAME_HELLO, payload, buf_left(&b));
+	return conn_put(c, FRAME_HELLO, payload, buf_left(&b));
 }
 
 static void
 conn_open(struct conn *c)
 {
 	c->state = HANDSHAKE_WAIT_HELLO;
-	if (tls_exporter(ws_session(c->ws), c->exporter) != 0 || (c->dialled && send_hello(c) != 0))
+	/* Where TLS ends at a proxy there is no session in common to take keying material from. */
+	if ((!ws_token_hash(c->ws, c->exporter) && tls_exporter(ws_session(c->ws), c->exporter) != 0) ||
+	    (c->dialled && send_hello(c) != 0))
 		conn_fail(c, GOAWAY_INTERNAL, "hello can't be made");
 }
 
@@ -264,13 +252,17 @@ step(struct conn *c, enum handshake_event ev, const uint8_t *signature)
 	}
 	if (effects & HANDSHAKE_ASK)
 		ask_signature(c);
-	if ((effects & HANDSHAKE_SEND_AUTH) && put_frame(c, FRAME_AUTH, signature, HELLO_SIG_BYTES) != 0) {
+	if ((effects & HANDSHAKE_SEND_AUTH) && conn_put(c, FRAME_AUTH, signature, HELLO_SIG_BYTES) != 0) {
 		conn_fail(c, GOAWAY_INTERNAL, "out of memory");
 		return;
 	}
 	if (effects & HANDSHAKE_LINK_UP) {
 		ws_proven(c->ws);
 		link_attach(c->t, c);
+		if (!c->dead)
+			conn_auth_begin(c);
+		mem_free(c->way);
+		c->way = NULL;
 	}
 }
 
@@ -301,17 +293,6 @@ conn_ask_again(struct transport *t)
 			ask_signature(c);
 }
 
-static bool
-cert_names(const struct conn *c, const struct hello *h)
-{
-	char mesh[ULID_TEXT_SIZE], node[NODEID_TEXT_SIZE], want[TLS_URI_SIZE], uri[TLS_URI_SIZE];
-
-	ulid_format(mesh, &h->mesh_id);
-	nodeid_format(node, h->node_id);
-	snprintf(want, sizeof(want), "spiffe://%s/node/%s", mesh, node);
-	return tls_peer_uri(ws_session(c->ws), uri) == 0 && strcmp(uri, want) == 0;
-}
-
 /* GOAWAY_NONE, or why the peer is not let in. */
 static uint16_t
 check_hello(const struct conn *c, const struct hello *h, uint64_t src)
@@ -324,7 +305,26 @@ check_hello(const struct conn *c, const struct hello *h, uint64_t src)
 		return GOAWAY_SELF;
 	if (c->expected != 0 && c->expected != h->node_id)
 		return GOAWAY_WRONG_NODE;
-	return cert_names(c, h) ? GOAWAY_NONE : GOAWAY_BAD_CERT;
+	if (wish_dropped(c->t, h->node_id))
+		return GOAWAY_REMOVED;
+	if (c->dialled ? h->lane != c->lane_id : h->lane >= c->t->set.lanes_max || h->lane >= h->lanes_max)
+		return GOAWAY_LANE;
+	if (settings_denied(&c->t->set, h->node_id) || conn_auth_revoked(c))
+		return GOAWAY_DENIED;
+	return conn_auth_names(c, h) ? GOAWAY_NONE : GOAWAY_BAD_CERT;
+}
+
+/* Both hellos are known, and with them what only this connection has. */
+static void
+identify(struct conn *c)
+{
+	const uint8_t *dialler = c->dialled ? c->own_hash : c->peer_hash;
+	const uint8_t *listener = c->dialled ? c->peer_hash : c->own_hash;
+
+	/* Each hello has a nonce: the difference of their hashes is like one. */
+	c->number = be_load64(dialler) ^ be_load64(listener + 8);
+	c->direct = memcmp(c->local, c->hello.remote, sizeof(c->local)) == 0 &&
+		    memcmp(c->remote, c->hello.local, sizeof(c->remote)) == 0;
 }
 
 static void
@@ -345,8 +345,11 @@ on_hello(struct conn *c, const struct frame *f)
 		return;
 	}
 	c->hello = h;
+	c->lane_id = h.lane;
 	crypto_hash(c->peer_hash, f->payload, f->payload_len);
 	step(c, HANDSHAKE_EV_HELLO_OK, NULL);
+	if (!c->dead)
+		identify(c);
 }
 
 static void
@@ -375,18 +378,10 @@ on_goaway(struct conn *c, const struct frame *f)
 		conn_fail(c, GOAWAY_PROTOCOL, "malformed goaway");
 		return;
 	}
-	if (code == GOAWAY_DUPLICATE && c->state == HANDSHAKE_UP) {
-		c->told_away = true;
-		if (c->retired)
-			on_drained(c);
-		else /* the connection that the peer prefers is still on its way up */
-			loop_timer_arm_ms(c->drain, LINK_DRAIN_MS);
-		return;
-	}
 	snprintf(detail, sizeof(detail), "the peer says: %s", reason);
 	log_end(c, code, true, reason);
 	ws_close(c->ws, (uint16_t)(GOAWAY_CLOSE_BASE + code), goaway_label(code), NULL, 0);
-	conn_end(c, code, detail);
+	conn_end(c, code, code == GOAWAY_DUPLICATE, detail);
 }
 
 static void
@@ -396,8 +391,59 @@ on_heartbeat(struct conn *c, const struct frame *f)
 
 	if (beat_decode(f->payload, f->payload_len, &b) != 0)
 		conn_fail(c, GOAWAY_PROTOCOL, "malformed heartbeat");
-	else if (c->link != NULL)
-		link_heartbeat(c->link, &b);
+	else
+		lane_beat(c->lane, &b);
+}
+
+static void
+on_window(struct conn *c, const struct frame *f)
+{
+	struct window w;
+
+	if (window_decode(f->payload, f->payload_len, &w) != 0)
+		conn_fail(c, GOAWAY_PROTOCOL, "malformed window");
+	else
+		(void)lane_window(c->lane, &w);
+}
+
+static void
+on_probe(struct conn *c, const struct frame *f)
+{
+	struct probe p;
+
+	if (probe_decode(f->payload, f->payload_len, &p) != 0)
+		conn_fail(c, GOAWAY_PROTOCOL, "malformed probe");
+	else
+		(void)lane_probe(c->lane, &p);
+}
+
+static void
+on_lane_note(struct conn *c, const struct frame *f)
+{
+	struct lane_note n;
+	int err = lane_note_decode(f->payload, f->payload_len, &n);
+
+	if (err != 0)
+		conn_fail(c, err == ERR_RANGE ? GOAWAY_LANE : GOAWAY_PROTOCOL, "malformed lane note");
+	else
+		link_note(c->link, c, &n);
+}
+
+/* Frames that go further are counted, so that both ends know what came when the connection ends. */
+static void
+on_counted(struct conn *c, struct frame *f, const uint8_t *raw, size_t size)
+{
+	if (f->lane_id >= c->link->lanes.count) {
+		conn_fail(c, GOAWAY_LANE, "frame for a lane that the link does not have");
+		return;
+	}
+	if (c->lane_id == LANE_CONTROL && c->link->lanes.count > 1 && f->class == FRAME_CLASS_CONTROL &&
+	    size > LANE_CONTROL_FRAME_BYTES) {
+		conn_fail(c, GOAWAY_PROTOCOL, "oversized frame on the control lane");
+		return;
+	}
+	if (lane_counted(c->lane, size))
+		relay_received(c->link, f, raw, size);
 }
 
 static void
@@ -424,9 +470,20 @@ on_frame(struct conn *c, struct frame *f, const uint8_t *raw, size_t size)
 	case FRAME_GOAWAY:
 		on_goaway(c, f);
 		break;
+	case FRAME_WINDOW:
+		on_window(c, f);
+		break;
+	case FRAME_PROBE:
+		on_probe(c, f);
+		break;
+	case FRAME_LANE:
+		on_lane_note(c, f);
+		break;
+	case FRAME_TOKEN:
+		conn_auth_token(c, f);
+		break;
 	default:
-		if (c->link != NULL)
-			relay_received(c->link, f, raw, size);
+		on_counted(c, f, raw, size);
 		break;
 	}
 }
@@ -459,7 +516,12 @@ ev_accepted(void *ctx, struct ws_conn *ws)
 static void
 ev_opened(void *user)
 {
-	conn_open(user);
+	struct conn *c = user;
+
+	c->opened = true;
+	if (c->peer != NULL)
+		peer_conn_opened(c->peer, c->way);
+	conn_open(c);
 }
 
 static void
@@ -467,13 +529,11 @@ ev_received(void *user, const uint8_t *msg, size_t len)
 {
 	struct conn *c = user;
 	struct buf in;
+	struct frame f; /* not in the loop: the compiler clears it where it begins */
 
-	if (c->link != NULL)
-		link_heard(c->link);
 	buf_view(&in, msg, len);
 	do {
 		const uint8_t *raw = buf_head(&in);
-		struct frame f;
 		int err = frame_decode(&in, &f);
 
 		if (err != 0) {
@@ -483,6 +543,19 @@ ev_received(void *user, const uint8_t *msg, size_t len)
 		on_frame(c, &f, raw, (size_t)(buf_head(&in) - raw));
 	} while (!c->dead && buf_left(&in) != 0);
 	stat_add(STAT_RX_BYTES, (int64_t)len);
+	if (c->lane != NULL) {
+		pace_received(&c->lane->pace, len, c->t->turn);
+		lane_handled(c->lane);
+	}
+}
+
+static void
+ev_heard(void *user)
+{
+	struct conn *c = user;
+
+	if (c->lane != NULL)
+		lane_heard(c->lane);
 }
 
 static void
@@ -505,8 +578,8 @@ ev_writable(void *user)
 	}
 	if (buf_left(&c->out) != 0)
 		ws_want_write(c->ws);
-	else if (c->link != NULL && c->link->conn == c)
-		link_writable(c->link);
+	else if (c->lane != NULL)
+		lane_writable(c->lane);
 }
 
 static void
@@ -528,14 +601,17 @@ ev_closed(void *user, const char *why)
 		stat_inc(c->dialled ? STAT_DIAL_FAILED : STAT_REFUSED_HELLO);
 		if (!c->dialled)
 			log_info("connection from %s ended during the handshake: %s", c->address, why);
+		else
+			log_debug("connection to %s ended: %s", c->address, why);
 	}
-	conn_end(c, GOAWAY_NONE, why);
+	conn_end(c, GOAWAY_NONE, false, why);
 }
 
 const struct ws_events conn_events = {
     .admit = ev_admit,
     .accepted = ev_accepted,
     .opened = ev_opened,
+    .heard = ev_heard,
     .received = ev_received,
     .violated = ev_violated,
     .writable = ev_writable,
@@ -546,14 +622,20 @@ const struct ws_events conn_events = {
 /* --- for others --- */
 
 int
-conn_dial(struct transport *t, struct peer *p, uint64_t expected, const char *ip, uint16_t port)
+conn_dial(struct transport *t, struct peer *p, uint64_t expected, unsigned lane, const struct dial_way *way)
 {
 	struct conn *c = conn_new(t, true);
 
 	if (c == NULL)
 		return ERR_NOMEM;
 	c->expected = expected;
-	c->ws = ws_dial(t->ws, ip, port, c);
+	c->lane_id = lane;
+	c->way = mem_dup(way, sizeof(*way));
+	if (c->way == NULL) {
+		conn_release(c);
+		return ERR_NOMEM;
+	}
+	c->ws = ws_dial(t->ws, way, c);
 	if (c->ws == NULL) {
 		conn_release(c);
 		return ERR_UNAVAIL;
@@ -564,6 +646,19 @@ conn_dial(struct transport *t, struct peer *p, uint64_t expected, const char *ip
 }
 
 void
+conn_drop_dials(struct transport *t, const struct peer *p)
+{
+	struct conn *c;
+
+	LIST_FOREACH (c, &t->conns, entry) {
+		if (c->dead || c->peer != p || c->opened || c->way->extra)
+			continue;
+		ws_kill(c->ws);
+		conn_release(c);
+	}
+}
+
+void
 conn_forget_peer(struct transport *t, const struct peer *p)
 {
 	struct conn *c;
@@ -571,6 +666,16 @@ conn_forget_peer(struct transport *t, const struct peer *p)
 	LIST_FOREACH (c, &t->conns, entry)
 		if (c->peer == p)
 			c->peer = NULL;
+}
+
+void
+conn_given_up(struct transport *t, uint64_t node, uint64_t number)
+{
+	struct conn *c;
+
+	LIST_FOREACH (c, &t->conns, entry)
+		if (!c->dead && c->link == NULL && c->hello.node_id == node && c->number == number)
+			conn_kill(c, GOAWAY_DEAD, "the peer has given it up");
 }
 
 void

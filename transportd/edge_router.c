@@ -13,7 +13,6 @@
 #include "proto/messages.h"
 #include "proto/pb.h"
 #include "transportd/core/fib.h"
-#include "transportd/core/heartbeat.h"
 #include "transportd/stats.h"
 #include "transportd/transport.h"
 
@@ -103,6 +102,20 @@ on_fib_end(void *ctx, struct channel *ch, struct imsg *m)
 	return 0;
 }
 
+/* --- whom to dial --- */
+
+static int
+on_dial(void *ctx, struct channel *ch, struct imsg *m)
+{
+	mesh_ipc_Dial msg = mesh_ipc_Dial_init_default;
+	int err = pb_unpack(m->body, m->len, mesh_ipc_Dial_fields, &msg);
+
+	(void)ch;
+	if (err == 0)
+		wish_dial(ctx, &msg);
+	return err;
+}
+
 /* --- link-state frames --- */
 
 static int
@@ -150,26 +163,45 @@ router_frame(struct transport *t, uint64_t neighbour, const uint8_t *raw, size_t
 /* --- links --- */
 
 static int
-send_link(struct transport *t, const struct link *l)
+send_link(struct transport *t, struct link *l)
 {
+	const struct conn *c = link_conn(l);
+	struct link_figures f;
 	mesh_ipc_Link msg = {
 	    .peer = l->node,
-	    .rtt_us = l->hb.rtt_us,
-	    .rtt_min_us = heartbeat_rtt_min_us(&l->hb),
-	    .loss_ppm = heartbeat_loss_ppm(&l->hb),
-	    .dialled = l->conn->dialled,
+	    .dialled = l->dialler,
 	    .since_unix_ms = l->since_unix_ms,
+	    .weight = wish_weight(t, l->node),
 	};
 	uint8_t mem[LINK_MESSAGE_MAX];
 	struct buf out;
 	int err;
 
+	link_figures(l, &f);
+	msg.rtt_us = f.rtt_us;
+	msg.rtt_min_us = f.rtt_min_us;
+	msg.loss_ppm = f.loss_ppm;
+	msg.bandwidth_kbps = (uint32_t)(f.bandwidth_kbps < UINT32_MAX ? f.bandwidth_kbps : UINT32_MAX);
+	msg.utilisation_permille = f.utilisation_permille;
 	snprintf(msg.peer_name, sizeof(msg.peer_name), "%s", l->name);
-	snprintf(msg.address, sizeof(msg.address), "%s", l->conn->address);
+	snprintf(msg.address, sizeof(msg.address), "%s", c != NULL ? c->address : "");
 	buf_init_fixed(&out, mem, sizeof(mem));
 	if ((err = pb_pack(&out, mesh_ipc_Link_fields, &msg)) != 0)
 		return err;
 	return channel_send(t->router.ch, RT_LINK, 0, mem, buf_left(&out));
+}
+
+static int
+send_addresses(struct transport *t)
+{
+	uint8_t mem[mesh_ipc_Addresses_size];
+	struct buf out;
+	int err;
+
+	buf_init_fixed(&out, mem, sizeof(mem));
+	if ((err = pb_pack(&out, mesh_ipc_Addresses_fields, &t->advertised)) != 0)
+		return err;
+	return channel_send(t->router.ch, RT_ADDRESSES, 0, mem, buf_left(&out));
 }
 
 /* routerd must not miss a change: if it can't be told, it starts over with a snapshot. */
@@ -181,7 +213,14 @@ check(struct transport *t, int err)
 }
 
 void
-router_link(struct transport *t, const struct link *l)
+router_addresses(struct transport *t)
+{
+	if (t->router.ch != NULL)
+		check(t, send_addresses(t));
+}
+
+void
+router_link(struct transport *t, struct link *l)
 {
 	if (t->router.ch != NULL)
 		check(t, send_link(t, l));
@@ -218,7 +257,7 @@ on_up(void *ctx, struct channel *ch)
 		channel_close(t->router.ch, ERR_EXISTS);
 	t->router.ch = ch;
 	fib_abort(t->fib);
-	if ((err = channel_send(ch, RT_LINKS_BEGIN, 0, NULL, 0)) != 0)
+	if ((err = send_addresses(t)) != 0 || (err = channel_send(ch, RT_LINKS_BEGIN, 0, NULL, 0)) != 0)
 		return err;
 	TAILQ_FOREACH (l, &t->links.all, order)
 		if ((err = send_link(t, l)) != 0)

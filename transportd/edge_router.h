@@ -19,7 +19,9 @@ struct edge_router {
 void router_conf(struct transport *t, struct channel_conf *out);
 
 /* A link is up, or its measurements have changed. */
-void router_link(struct transport *t, const struct link *l);
+void router_link(struct transport *t, struct link *l);
+/* Where this node can be dialled has changed. */
+void router_addresses(struct transport *t);
 void router_link_down(struct transport *t, uint64_t node, const char *reason);
 /* A link-state frame of a neighbour, as it came. */
 void router_frame(struct transport *t, uint64_t neighbour, const uint8_t *raw, size_t size);

@@ -11,12 +11,19 @@
 #include "common/os/loop.h"
 #include "transportd/backpressure.h"
 #include "transportd/core/goaway.h"
+#include "transportd/core/handshake.h"
 #include "transportd/core/limits.h"
+#include "transportd/core/sched.h"
+#include "transportd/lane.h"
+#include "transportd/link_upkeep.h"
 #include "transportd/stats.h"
 #include "transportd/transport.h"
 #include "transportd/ws.h"
 
-enum { BEAT_FRAME_BYTES = FRAME_HDR_BYTES + HEARTBEAT_PAYLOAD_BYTES };
+enum {
+	LANE_NOWHERE = SCHED_LANES,
+	LANE_WAITING_BYTES = 65536, /* of large control frames that wait for the priority lane */
+};
 
 /* --- the table --- */
 
@@ -53,105 +60,61 @@ log_of(const struct link *l, char id[NODEID_TEXT_SIZE])
 	return (struct log_ctx){.peer = id};
 }
 
-/* --- heartbeats --- */
-
-static void
-arm(struct link *l)
+struct lane *
+link_control(struct link *l)
 {
-	loop_timer_arm(l->timer, heartbeat_next(&l->hb));
+	static const size_t none[LANES_MAX];
+	int i = lanes_pick(&l->lanes, LANE_CLASS_CONTROL, none);
+
+	return i >= 0 ? l->lane[i] : NULL;
 }
 
-static void
-on_timer(void *arg)
+const struct conn *
+link_conn(const struct link *l)
 {
-	struct link *l = arg;
-	struct mono now = clock_mono();
-
-	/* What we do not read says nothing about the neighbour. */
-	if (l->stalled)
-		heartbeat_heard(&l->hb, now);
-	switch (heartbeat_step(&l->hb, now, &l->ping)) {
-	case HEARTBEAT_DEAD:
-		stat_inc(STAT_LINK_DEAD);
-		conn_kill(l->conn, GOAWAY_DEAD, "");
-		return;
-	case HEARTBEAT_SEND_PING:
-		l->ping_due = true;
-		ws_want_write(l->conn->ws);
-		break;
-	case HEARTBEAT_NOTHING:
-		break;
-	}
-	arm(l);
+	for (unsigned i = 0; i < LANES_MAX; i++)
+		if (l->lane[i] != NULL)
+			return l->lane[i]->conn;
+	return NULL;
 }
 
-void
-link_heard(struct link *l)
+/* --- up --- */
+
+static struct sched_limits
+limits_of(const struct settings *set)
 {
-	heartbeat_heard(&l->hb, clock_mono());
+	return (struct sched_limits){.link_bytes = set->link_queue,
+	    .reserve_bytes = LINK_RESERVE_BYTES,
+	    .tenant_bytes = set->tenant_quota,
+	    .stream_bytes = set->stream_quota};
 }
-
-/* routerd hears of the first measurement at once, then of changes that matter, not more often than
- * LINK_REPORT_MS. */
-static void
-report(struct link *l, struct mono now)
-{
-	uint32_t rtt = l->hb.rtt_us, loss = heartbeat_loss_ppm(&l->hb), old = l->reported_rtt_us;
-	uint32_t change = rtt > old ? rtt - old : old - rtt;
-
-	if (old != 0 && (mono_before(now, mono_add_ms(l->reported, LINK_REPORT_MS)) ||
-			    (change <= old / 20 && loss == l->reported_loss_ppm)))
-		return;
-	l->reported = now;
-	l->reported_rtt_us = rtt;
-	l->reported_loss_ppm = loss;
-	router_link(l->t, l);
-}
-
-void
-link_heartbeat(struct link *l, const struct beat *b)
-{
-	struct mono now = clock_mono();
-
-	if (b->kind == HEARTBEAT_PING) {
-		/* Only the last one is answered, so that pings can't fill our queue. */
-		l->pong = *b;
-		l->pong.kind = HEARTBEAT_PONG;
-		l->pong_due = true;
-		ws_want_write(l->conn->ws);
-		return;
-	}
-	if (heartbeat_pong(&l->hb, b, now)) {
-		stat_rtt(l->hb.rtt_us);
-		report(l, now);
-	}
-}
-
-/* --- up and down --- */
 
 static struct link *
 link_new(struct transport *t, struct conn *c)
 {
 	struct link *l = mem_calloc(1, sizeof(*l));
+	struct sched_limits limits = limits_of(&t->set);
 	struct mono now = clock_mono();
 
 	if (l == NULL)
 		return NULL;
-	l->timer = loop_timer_new(t->loop, on_timer, l);
-	l->held = mem_calloc(LINK_HELD_MAX, sizeof(*l->held));
-	if (l->timer == NULL || l->held == NULL) {
+	l->t = t;
+	l->timer = loop_timer_new(t->loop, link_tick, l);
+	l->q = sched_new(&limits);
+	if (l->timer == NULL || l->q == NULL) {
 		loop_timer_free(l->timer);
-		mem_free(l->held);
+		sched_free(l->q);
 		mem_free(l);
 		return NULL;
 	}
-	l->t = t;
 	l->node = c->hello.node_id;
 	memcpy(l->name, c->hello.name, sizeof(l->name));
-	l->conn = c;
-	txq_init(&l->q, t->set.link_queue, LINK_RESERVE_BYTES);
-	heartbeat_init(&l->hb, now, t->set.heartbeat_us, t->set.heartbeat_misses);
-	l->up_at = l->reported = now;
+	lanes_init(&l->lanes, c->hello.lanes_max < t->set.lanes_max ? c->hello.lanes_max : t->set.lanes_max);
+	resume_init(&l->resume);
+	scale_init(&l->scale, now);
+	l->bulk_want = t->set.bulk_lanes;
+	l->linger_until = MONO_NEVER;
+	l->up_at = l->reported = l->probed_at = now;
 	l->since_unix_ms = clock_unix_ms();
 	LIST_INSERT_HEAD(&t->links.buckets[bucket(l->node)], l, entry);
 	TAILQ_INSERT_TAIL(&t->links.all, l, order);
@@ -167,58 +130,77 @@ link_free(struct link *l)
 	LIST_REMOVE(l, entry);
 	TAILQ_REMOVE(&t->links.all, l, order);
 	stat_set(STAT_LINKS, (int64_t)--t->links.count);
-	stat_add(STAT_QUEUED, -(int64_t)l->q.bytes);
+	stat_add(STAT_QUEUED, -(int64_t)sched_bytes(l->q));
 	loop_timer_free(l->timer);
-	txq_fini(&l->q);
+	resume_fini(&l->resume);
+	sched_free(l->q);
 	mem_free(l->held);
 	mem_free(l);
 }
 
 static void
-announce(struct link *l)
+announce(struct link *l, const struct conn *c)
 {
-	struct transport *t = l->t;
 	char id[NODEID_TEXT_SIZE];
 	struct log_ctx ctx = log_of(l, id);
 
 	stat_inc(STAT_LINK_UPS);
 	log_at(LOG_NOTICE, &ctx, "link to %s (%s) is up, %s %s", l->name, id,
-	    l->conn->dialled ? "dialled" : "accepted from", l->conn->address);
-	router_link(t, l);
-	gateway_event(t, "link_up", l, NULL);
+	    c->dialled ? "dialled" : "accepted from", c->address);
+	router_link(l->t, l);
+	gateway_event(l->t, "link_up", l, NULL);
 }
 
 static void
+lane_up(struct link *l, struct lane *n)
+{
+	char id[NODEID_TEXT_SIZE];
+	struct log_ctx ctx = log_of(l, id);
+
+	l->lane[n->id] = n;
+	n->conn->lane = n;
+	l->linger_until = MONO_NEVER;
+	/* A link may begin with another lane, if that was being replaced when all of the old ones went. */
+	if (n->id == LANE_CONTROL || lanes_up(&l->lanes) == 1)
+		l->dialler = n->conn->dialled;
+	stat_add(STAT_LANES, 1);
+	stat_inc(STAT_LANE_UPS);
+	log_at(LOG_INFO, &ctx, "link to %s: lane %u (%s) is up, %s %s", l->name, n->id,
+	    lane_class_name(lane_class_of(n->id)), n->conn->dialled ? "dialled" : "accepted from",
+	    n->conn->address);
+	resume_lane_up(l);
+	lane_want_write(n);
+}
+
+/* The new link, or NULL: there is no room, and c has ended. */
+static struct link *
 make_link(struct transport *t, struct conn *c)
 {
-	bool room = t->links.count < t->set.links_max;
-	struct link *l = room ? link_new(t, c) : NULL;
+	bool capacity = t->links.count < t->set.links_max;
+	struct link *l = capacity ? link_new(t, c) : NULL;
 
 	if (l == NULL) {
-		conn_fail(c, room ? GOAWAY_INTERNAL : GOAWAY_LIMIT, room ? "out of memory" : "");
+		conn_fail(c, capacity ? GOAWAY_INTERNAL : GOAWAY_LIMIT, capacity ? "out of memory" : "");
 		peers_link_down(t, c->hello.node_id, false); /* dialled again later */
-		return;
 	}
-	c->link = l;
-	arm(l);
-	announce(l);
+	return l;
 }
 
-static void
-replace(struct link *l, struct conn *c)
+/* Makes room for c on its lane; false: the connection that is there stays. */
+static bool
+settle(struct link *l, struct conn *c)
 {
-	struct conn *old = l->conn;
+	struct lane *old = l->lane[c->lane_id];
 
-	c->link = l;
-	l->conn = c;
-	memcpy(l->name, c->hello.name, sizeof(l->name));
-	link_heard(l);
-	if (l->stalled)
-		ws_pause(c->ws, true);
-	conn_retire(old);
-	/* A retired connection may end at once and with it this link's last reader: no harm, c reads. */
-	ws_want_write(c->ws);
-	router_link(l->t, l);
+	if (old == NULL)
+		return true;
+	if (handshake_settle(l->t->identity.node_id, l->node, old->conn->dialled, c->dialled) ==
+	    SETTLE_KEEP_OLD)
+		return false;
+	l->attaching = true;
+	conn_fail(old->conn, GOAWAY_DUPLICATE, "");
+	l->attaching = false;
+	return true;
 }
 
 void
@@ -227,20 +209,48 @@ link_attach(struct transport *t, struct conn *c)
 	uint64_t node = c->hello.node_id;
 	struct link *l = links_get(&t->links, node);
 	struct peer *p = c->peer;
+	struct lane *n;
+	bool fresh = l == NULL;
 
 	/* Before it may end as a duplicate: the dialler learns who lives at its address. */
 	if (p != NULL)
-		peer_conn_up(p, node);
+		peer_conn_up(p, node, c->lane_id, c->way);
 	c->peer = NULL;
-	if (l == NULL)
-		make_link(t, c);
-	else if (handshake_settle(t->identity.node_id, node, l->conn->dialled, c->dialled) == SETTLE_TAKE_NEW)
-		replace(l, c);
-	else
+	if (wish_dropped(t, node)) { /* while it proved itself */
+		conn_fail(c, GOAWAY_REMOVED, "");
+		return;
+	}
+	if (fresh && (l = make_link(t, c)) == NULL)
+		return;
+	/* The smaller of both sides' numbers counts for the whole link. */
+	if (!fresh && c->lane_id >= l->lanes.count) {
+		conn_fail(c, GOAWAY_LANE, "");
+		return;
+	}
+	if (!settle(l, c)) {
 		conn_fail(c, GOAWAY_DUPLICATE, "");
+		return;
+	}
+	c->link = l;
+	n = lane_new(l, c->lane_id, c);
+	if (n == NULL) {
+		conn_fail(c, GOAWAY_INTERNAL, "out of memory");
+		link_down_if_empty(l, "out of memory");
+		return;
+	}
+	lane_up(l, n);
+	if (n->id >= LANE_BULK + t->set.bulk_lanes)
+		resume_spread(l, n);
+	if (fresh)
+		announce(l, c);
+	else if (n->id == LANE_CONTROL)
+		router_link(t, l); /* the other side may be the dialler now */
+	link_upkeep(l);
 }
 
-void
+/* --- down --- */
+
+static void
 link_lost(struct link *l, const char *reason)
 {
 	struct transport *t = l->t;
@@ -263,9 +273,59 @@ link_lost(struct link *l, const char *reason)
 }
 
 void
+link_down_if_empty(struct link *l, const char *reason)
+{
+	if (lanes_up(&l->lanes) == 0)
+		link_lost(l, reason);
+}
+
+void
+link_lane_lost(struct link *l, struct lane *n, bool replaced, const char *reason)
+{
+	char id[NODEID_TEXT_SIZE];
+	struct log_ctx ctx = log_of(l, id);
+
+	l->lane[n->id] = NULL;
+	l->lanes.state[n->id] = lane_next(l->lanes.state[n->id], LANE_EV_LOST);
+	/* A connection that is to take its place is on its way up. */
+	l->retry[n->id] = replaced ? mono_add_ms(clock_mono(), LANE_DIAL_MS) : MONO_ZERO;
+	l->tx_bytes += n->tx_bytes;
+	l->rx_bytes += n->rx_bytes;
+	l->tx_frames += n->tx_frames;
+	l->rx_frames += n->rx_frames;
+	stat_add(STAT_LANES, -1);
+	stat_inc(STAT_LANE_DOWNS);
+	log_at(LOG_INFO, &ctx, "link to %s: lane %u (%s) is gone: %s", l->name, n->id,
+	    lane_class_name(lane_class_of(n->id)), reason);
+	resume_lost(l, n);
+	lane_free(n);
+	if (l->attaching)
+		return;
+	if (lanes_up(&l->lanes) != 0) {
+		link_upkeep(l);
+		return;
+	}
+	if (replaced)
+		l->linger_until = mono_add_ms(clock_mono(), LINK_DRAIN_MS);
+	else
+		link_lost(l, reason);
+}
+
+void
 link_close(struct link *l, uint16_t code, const char *detail)
 {
-	conn_fail(l->conn, code, detail);
+	struct transport *t = l->t;
+	uint64_t node = l->node;
+	struct conn *c;
+
+	/* Those on their way up, too: they would make it anew. */
+	LIST_FOREACH (c, &t->conns, entry)
+		if (c->hello.node_id == node || (c->dialled && c->expected == node))
+			conn_fail(c, code, detail);
+	/* One that waited for a connection to come has none that could end it. */
+	l = links_get(&t->links, node);
+	if (l != NULL)
+		link_down_if_empty(l, goaway_label(code));
 }
 
 void
@@ -278,97 +338,139 @@ link_close_all(struct transport *t, uint16_t code)
 }
 
 void
+link_close_denied(struct transport *t)
+{
+	struct link *l, *next;
+
+	for (l = TAILQ_FIRST(&t->links.all); l != NULL; l = next) {
+		next = TAILQ_NEXT(l, order);
+		if (settings_denied(&t->set, l->node))
+			link_close(l, GOAWAY_DENIED, "");
+	}
+}
+
+void
 link_retune_all(struct transport *t)
 {
+	struct sched_limits limits = limits_of(&t->set);
 	struct link *l;
 
 	TAILQ_FOREACH (l, &t->links.all, order) {
-		heartbeat_retune(&l->hb, clock_mono(), t->set.heartbeat_us, t->set.heartbeat_misses);
-		txq_set_limit(&l->q, t->set.link_queue);
-		arm(l);
+		sched_set_limits(l->q, &limits);
+		for (unsigned i = 0; i < LANES_MAX; i++)
+			if (l->lane[i] != NULL)
+				lane_retune(l->lane[i]);
 	}
 }
 
 /* --- sending --- */
 
+static unsigned
+pick(struct link *l, enum lane_class class)
+{
+	size_t queued[LANES_MAX] = {0};
+	int lane;
+
+	if (class == LANE_CLASS_BULK)
+		for (unsigned i = 0; i < LANES_MAX; i++)
+			if (l->lane[i] != NULL)
+				queued[i] = sched_lane_bytes(l->q, i) + credit_tx_unacked(&l->lane[i]->tx);
+	lane = lanes_pick(&l->lanes, class, queued);
+	if (class == LANE_CLASS_BULK && lane >= 0 && lane < LANE_BULK)
+		l->lane[lane]->stands_in = true;
+	return lane >= 0 ? (unsigned)lane : SCHED_PARKED;
+}
+
+/* Large frames of class control never go on the control lane; some wait for another one. */
+static unsigned
+pick_large_control(struct link *l)
+{
+	unsigned lane = pick(l, LANE_CLASS_PRIORITY);
+
+	if (lane != LANE_CONTROL || l->lanes.count == 1)
+		return lane;
+	return sched_lane_bytes(l->q, LANE_PRIORITY) < LANE_WAITING_BYTES ? LANE_PRIORITY : LANE_NOWHERE;
+}
+
+/* Where the frame is queued.  Priority traffic keeps its order through the death of its lane, so it
+ * waits with what was on it; control does not wait. */
+static unsigned
+lane_for(struct link *l, const struct frame *f, const struct sched_key *k, size_t size)
+{
+	enum lane_class class = lanes_class_for(f->class, size);
+	int lane;
+
+	if (class == LANE_CLASS_PRIORITY && f->class == FRAME_CLASS_CONTROL)
+		return pick_large_control(l);
+	if (class == LANE_CLASS_PRIORITY)
+		return resume_carrier(l);
+	if (class == LANE_CLASS_BULK && !(f->flags & FRAME_FLAG_STRIPE) && (lane = sched_lane(l->q, k)) >= 0)
+		return (unsigned)lane;
+	return pick(l, class);
+}
+
+static int
+reserve(struct link *l, const struct frame *f, const struct sched_key *k, unsigned lane, size_t size,
+    uint8_t **mem)
+{
+	int err;
+
+	if (lane == LANE_NOWHERE)
+		err = ERR_FULL;
+	else if ((f->flags & FRAME_FLAG_STRIPE) && f->class == FRAME_CLASS_CLIENT && lane != SCHED_PARKED)
+		err = sched_reserve_striped(l->q, k, lane, size, mem);
+	else
+		err = sched_reserve(l->q, k, lane, size, mem);
+	if (err != 0) {
+		l->dropped_frames++;
+		stat_inc(err == ERR_FULL    ? STAT_DROP_QUEUE
+			 : err == ERR_LIMIT ? STAT_DROP_QUOTA
+					    : STAT_DROP_MEMORY);
+	}
+	return err;
+}
+
 int
 link_send(struct link *l, struct frame *f)
 {
 	size_t size = frame_size(f);
+	struct sched_key k = {.src = f->src, .flow = f->flow, .class = f->class};
+	unsigned lane;
 	uint8_t *mem;
 	struct buf out;
 	int err;
 
 	if (size > FRAME_MAX_BYTES)
 		return ERR_RANGE;
-	if (f->class == FRAME_CLASS_CLIENT && txq_high(&l->q)) {
+	lane = lane_for(l, f, &k, size);
+	f->lane_id = lane < LANES_MAX ? (uint16_t)lane : 0;
+	if (f->class == FRAME_CLASS_CLIENT && (sched_high(l->q) || sched_key_high(l->q, &k))) {
 		f->flags |= FRAME_FLAG_MARKED;
 		stat_inc(STAT_MARKED);
 	}
-	if ((err = txq_reserve(&l->q, f->class, size, &mem)) != 0) {
-		l->dropped_frames++;
-		stat_inc(err == ERR_FULL ? STAT_DROP_QUEUE : STAT_DROP_MEMORY);
+	if ((err = reserve(l, f, &k, lane, size, &mem)) != 0)
 		return err;
-	}
 	buf_init_fixed(&out, mem, size);
 	if ((err = frame_encode(f, &out)) != 0)
 		return err;
-	txq_commit(&l->q, f->class, size);
-	l->tx_frames++;
+	sched_commit(l->q, size);
 	stat_inc(STAT_TX_FRAMES);
 	stat_add(STAT_QUEUED, (int64_t)size);
-	ws_want_write(l->conn->ws);
+	if (lane < LANES_MAX && l->lane[lane] != NULL)
+		lane_want_write(l->lane[lane]);
 	return 0;
 }
 
-static size_t
-put_beat(const struct link *l, const struct beat *b, uint8_t *out)
-{
-	uint8_t payload[HEARTBEAT_PAYLOAD_BYTES];
-	struct frame f = {
-	    .type = FRAME_HEARTBEAT, .ttl = 1, .src = l->t->identity.node_id, .payload = payload};
-	struct buf body, frame;
-
-	buf_init_fixed(&body, payload, sizeof(payload));
-	buf_init_fixed(&frame, out, BEAT_FRAME_BYTES);
-	if (beat_encode(b, &body) != 0)
-		return 0;
-	f.payload_len = sizeof(payload);
-	return frame_encode(&f, &frame) == 0 ? BEAT_FRAME_BYTES : 0;
-}
-
-/* Puts the next message together; its length, 0 if there is nothing to say. */
-static size_t
-compose(struct link *l, uint8_t *out)
-{
-	size_t len = 0, taken;
-
-	if (l->pong_due)
-		len += put_beat(l, &l->pong, out + len);
-	if (l->ping_due)
-		len += put_beat(l, &l->ping, out + len);
-	l->pong_due = l->ping_due = false;
-	taken = txq_take(&l->q, out + len, LINK_MESSAGE_BYTES - len);
-	stat_add(STAT_QUEUED, -(int64_t)taken);
-	return len + taken;
-}
+/* --- notes of the peer --- */
 
 void
-link_writable(struct link *l)
+link_note(struct link *l, struct conn *c, const struct lane_note *n)
 {
-	struct conn *c = l->conn;
-
-	for (int i = 0; i < LINK_WRITES_PER_TURN && ws_can_send(c->ws); i++) {
-		size_t len = compose(l, ws_tx(l->t->ws));
-
-		if (len == 0)
-			break;
-		l->tx_bytes += len;
-		stat_add(STAT_TX_BYTES, (int64_t)len);
-		if (ws_send(c->ws, len) != 0)
-			return; /* the end of the connection follows */
+	if (n->op == LANE_OP_WANT) {
+		link_wanted(l, n->lane);
+	} else if (n->conn == c->number) {
+		conn_fail(c, GOAWAY_LANE, "says that this connection is closed");
+	} else {
+		resume_note(l, n);
 	}
-	if (!txq_empty(&l->q) || l->ping_due || l->pong_due)
-		ws_want_write(c->ws);
-	backpressure_drained(l);
 }

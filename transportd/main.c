@@ -1,5 +1,6 @@
 /* transportd: links to neighbours, and forwarding between them. */
 #include <libgen.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -13,6 +14,7 @@
 #include "common/os/daemon.h"
 #include "common/os/log.h"
 #include "common/os/loop.h"
+#include "transportd/conn_auth.h"
 #include "transportd/core/fib.h"
 #include "transportd/core/goaway.h"
 #include "transportd/resolver.h"
@@ -23,9 +25,14 @@
 #include "transportd/ws.h"
 #include "transportd/ws_loop.h"
 
-enum { OTHER_FDS = 256, STOP_MS = 300, STOP_TICK_MS = 5, TLS_FILES = 3 };
+/* LANES_OPEN: of a link, as descriptors are counted: three, one that replaces another, one more for bulk. */
+enum { LANES_OPEN = 5, OTHER_FDS = 256, STOP_MS = 300, STOP_TICK_MS = 5, TLS_FILES = 4 };
 
-static const char *const tls_keys[TLS_FILES] = {"tls-cert", "tls-key", "tls-ca"};
+/* What is queued and acknowledged comes and goes by the megabyte: a heap that shrinks and grows with it costs
+ * a seventh of a relay's CPU, in system calls and in pages that are zeroed again. */
+enum { HEAP_KEPT_BYTES = 4 << 20, HEAP_STEP_BYTES = 256 << 10 };
+
+static const char *const tls_keys[TLS_FILES] = {"tls-cert", "tls-key", "tls-ca", "tls-crl"};
 
 static struct loop *
 make_loop(struct daemon *d)
@@ -36,7 +43,7 @@ make_loop(struct daemon *d)
 
 	/* libwebsockets sizes its tables by this limit; a replaced connection lives beside its successor. */
 	if (getrlimit(RLIMIT_NOFILE, &rl) == 0) {
-		rlim_t want = links * 2 + pending + OTHER_FDS;
+		rlim_t want = (rlim_t)links * LANES_OPEN + pending + OTHER_FDS;
 
 		rl.rlim_cur = want < rl.rlim_max ? want : rl.rlim_max;
 		if (rl.rlim_cur < want)
@@ -50,8 +57,14 @@ make_loop(struct daemon *d)
 static int
 load_tls(struct tls *t, const struct conf *c)
 {
-	return tls_load(t, conf_str(c, "transportd", "tls-cert"), conf_str(c, "transportd", "tls-key"),
-	    conf_str(c, "transportd", "tls-ca"));
+	struct tls_files files = {
+	    .cert = conf_str(c, "transportd", "tls-cert"),
+	    .key = conf_str(c, "transportd", "tls-key"),
+	    .ca = conf_str(c, "transportd", "tls-ca"),
+	    .crl = conf_str(c, "transportd", "tls-crl"),
+	};
+
+	return tls_load(t, &files);
 }
 
 /* The directories: a certificate is renewed by putting a new file in the place of the old one. */
@@ -61,9 +74,12 @@ allow_tls_paths(struct daemon *d)
 	static char dirs[TLS_FILES][4096];
 
 	for (int i = 0; i < TLS_FILES; i++) {
+		const char *path = conf_str(d->conf, "transportd", tls_keys[i]);
 		int err;
 
-		snprintf(dirs[i], sizeof(dirs[i]), "%s", conf_str(d->conf, "transportd", tls_keys[i]));
+		if (path == NULL)
+			continue;
+		snprintf(dirs[i], sizeof(dirs[i]), "%s", path);
 		if ((err = sandbox_allow_path(&d->sandbox, dirname(dirs[i]), SANDBOX_READ)) != 0)
 			return err;
 	}
@@ -79,6 +95,24 @@ on_alert(void *arg, int fd, bool sent, const char *text)
 		ws_on_alert(t->ws, fd, sent, text);
 }
 
+static void
+on_dial(void *arg, int fd)
+{
+	struct transport *t = arg;
+
+	ws_on_dial(t->ws, fd);
+}
+
+static int
+listen_all(struct ws *w, const struct conf *c, const char *directive, bool proxied)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < conf_count(c, "transportd", directive) && err == 0; i++)
+		err = ws_listen(w, conf_item(c, "transportd", directive, i), proxied);
+	return err;
+}
+
 static int
 open_network(struct transport *t, const struct conf *c)
 {
@@ -87,16 +121,15 @@ open_network(struct transport *t, const struct conf *c)
 	t->tls = tls_new(on_alert, t);
 	if (t->tls == NULL)
 		return ERR_NOMEM;
+	tls_on_dial(t->tls, on_dial);
 	if ((err = load_tls(t->tls, c)) != 0)
 		return err;
 	t->ws = ws_new(t->loop, t->tls, &conn_events, t);
 	if (t->ws == NULL)
 		return ERR_CRYPTO;
 	ws_set_limits(t->ws, t->set.pending_max, t->set.handshake_ms);
-	for (size_t i = 0; i < conf_count(c, "transportd", "listen"); i++)
-		if ((err = ws_listen(t->ws, conf_item(c, "transportd", "listen", i))) != 0)
-			return err;
-	return 0;
+	err = listen_all(t->ws, c, "listen", false);
+	return err != 0 ? err : listen_all(t->ws, c, "listen-proxied", true);
 }
 
 static int
@@ -113,6 +146,7 @@ on_open(struct daemon *d)
 	t->loop = d->loop;
 	links_init(&t->links);
 	peers_init(&t->peers);
+	holds_init(&t->holds);
 	stats_init();
 	settings_read(&t->set, d->conf);
 	if ((err = crypto_init()) != 0)
@@ -123,7 +157,7 @@ on_open(struct daemon *d)
 	t->resolver = resolver_new(conf_str(d->conf, "transportd", "user"));
 	if (t->resolver == NULL)
 		return ERR_IO;
-	if ((err = allow_tls_paths(d)) != 0)
+	if ((err = allow_tls_paths(d)) != 0 || (err = peer_conf_allow(d)) != 0)
 		return err;
 	return open_network(t, d->conf);
 }
@@ -159,9 +193,10 @@ on_start(struct daemon *d)
 	t->started_unix_ms = clock_unix_ms();
 	t->fib = fib_new();
 	t->relay = relay_new(t);
-	if (t->fib == NULL || t->relay == NULL)
+	if (t->fib == NULL || t->relay == NULL || paths_init(&t->paths) != 0)
 		return ERR_NOMEM;
-	if ((err = consensus_init(t)) != 0 ||
+	advertise_read(d->conf, &t->advertised);
+	if ((err = wishes_init(t)) != 0 || (err = consensus_init(t)) != 0 ||
 	    (err = resolver_start(t->resolver, t->loop, peer_resolved, t)) != 0 || (err = serve(t)) != 0)
 		return err;
 	return peers_read(t, d->conf);
@@ -175,11 +210,17 @@ on_reload(struct daemon *d, const struct conf *fresh)
 	settings_read(&t->set, fresh);
 	ws_set_limits(t->ws, t->set.pending_max, t->set.handshake_ms);
 	/* The files of the running configuration: their content may be new, other paths need a restart. */
-	if (load_tls(t->tls, d->conf) == 0)
+	if (load_tls(t->tls, d->conf) == 0) {
 		log_info("certificate read again: %s", tls_own_uri(t->tls));
-	else
+		conn_auth_reload(t);
+	} else {
 		log_warn("the certificate in use is kept");
+	}
 	link_retune_all(t);
+	advertise_read(fresh, &t->advertised);
+	router_addresses(t);
+	paths_retune(t);
+	link_close_denied(t);
 	if (peers_read(t, fresh) != 0)
 		log_warn("not all peers could be taken from the configuration");
 }
@@ -221,12 +262,15 @@ on_fini(struct daemon *d)
 		return;
 	channel_server_free(t->server);
 	peers_free(t);
+	wishes_fini(t);
 	conn_fail_all(t, GOAWAY_SHUTDOWN);
 	conn_free_all(t);
 	ws_free(t->ws);
 	tls_free(t->tls);
 	resolver_free(t->resolver);
 	consensus_fini(t);
+	paths_fini(&t->paths);
+	holds_fini(&t->holds);
 	relay_free(t->relay);
 	fib_free(t->fib);
 	loop_timer_free(t->stop_timer);
@@ -251,5 +295,8 @@ static const struct daemon_def def = {
 int
 main(int argc, char **argv)
 {
+	/* At worst the heap is as it would be. */
+	(void)mallopt(M_TRIM_THRESHOLD, HEAP_KEPT_BYTES);
+	(void)mallopt(M_TOP_PAD, HEAP_STEP_BYTES);
 	return daemon_main(&def, argc, argv);
 }

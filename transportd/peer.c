@@ -1,31 +1,26 @@
 #include "transportd/peer.h"
 
-#include <arpa/inet.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/err.h"
 #include "common/base/mem.h"
+#include "common/os/clock.h"
 #include "common/os/conf.h"
 #include "common/os/log.h"
 #include "common/os/loop.h"
 #include "transportd/core/goaway.h"
-#include "transportd/resolver.h"
+#include "transportd/peer_race.h"
 #include "transportd/stats.h"
+#include "transportd/tls_dial.h"
 #include "transportd/transport.h"
-
-enum { CROWD_WAIT_MS = 50 };
 
 void
 peers_init(struct peers *p)
 {
+	memset(p, 0, sizeof(*p));
 	TAILQ_INIT(&p->all);
-	p->count = 0;
-	p->dialling = 0;
 }
-
-/* --- dialling --- */
 
 static void
 wait_ms(struct peer *p, int64_t ms)
@@ -41,13 +36,15 @@ try_later(struct peer *p)
 
 /* One line per reason, not one per attempt. */
 static void
-complain(struct peer *p, const char *where, const char *why)
+complain(struct peer *p, const char *why)
 {
+	const struct peer_address *a = &p->conf.addresses[0];
 	char text[sizeof(p->complaint)];
 
 	snprintf(text, sizeof(text), "%s", why);
 	log_at(strcmp(text, p->complaint) != 0 ? LOG_WARNING : LOG_DEBUG, NULL,
-	    "peer %s at %s can't be linked: %s; it is dialled again", p->name, where, why);
+	    "peer %s at %s%s can't be linked: %s; it is dialled again", p->name, a->host,
+	    p->conf.address_count > 1 ? " and other addresses" : "", why);
 	memcpy(p->complaint, text, sizeof(text));
 }
 
@@ -57,62 +54,35 @@ linked(const struct peer *p)
 	return p->node != 0 && links_get(&p->t->links, p->node) != NULL;
 }
 
-static void
-dial_ip(struct peer *p, const char *ip, uint16_t port)
-{
-	int err = conn_dial(p->t, p, p->configured, ip, port);
+/* --- the race for lane 0 --- */
 
-	if (err != 0) {
-		complain(p, ip, err_text(err));
-		try_later(p);
+static void
+race(struct peer *p)
+{
+	if (p->t->stopping) {
+		peer_race_end(p);
 		return;
 	}
-	p->dialling = true;
-	p->t->peers.dialling++;
-}
-
-static void
-next_ip(struct peer *p)
-{
-	dial_ip(p, p->ips[p->ip_next++], p->ip_port);
-}
-
-static void
-resolve(struct peer *p, const struct peer_address *a)
-{
-	p->ip_port = a->port;
-	p->query = resolver_ask(p->t->resolver, a->host);
-	if (p->query == 0) {
-		complain(p, a->host, "names can't be resolved: the resolver is gone; restart transportd");
-		try_later(p);
+	if (peer_race_step(p))
 		return;
-	}
-	/* Should the resolver never answer. */
-	wait_ms(p, RESOLVE_TIMEOUT_MS);
+	complain(p, p->reason[0] != '\0' ? p->reason : "no address");
+	try_later(p);
 }
 
 static void
 attempt(struct peer *p)
 {
 	struct transport *t = p->t;
-	const struct peer_address *a;
 
-	if (!t->identity.known || t->stopping || p->dialling || linked(p))
+	if (!t->identity.known || t->stopping || p->dials != 0 || linked(p) || wish_dropped(t, p->node))
 		return;
-	if (t->peers.dialling >= DIALS_AT_ONCE) {
+	if (t->peers.dialling >= DIALS_AT_ONCE ||
+	    t->peers.asking + peer_race_names(&p->conf) > RESOLVES_AT_ONCE) {
 		wait_ms(p, CROWD_WAIT_MS);
 		return;
 	}
-	if (p->ip_next < p->ip_count) {
-		next_ip(p);
-		return;
-	}
-	a = &p->addresses[p->address_next];
-	p->address_next = (p->address_next + 1) % p->address_count;
-	if (a->numeric)
-		dial_ip(p, a->host, a->port);
-	else
-		resolve(p, a);
+	peer_race_begin(p);
+	race(p);
 }
 
 static void
@@ -120,11 +90,12 @@ on_timer(void *arg)
 {
 	struct peer *p = arg;
 
-	if (p->query != 0) {
-		p->query = 0;
-		complain(p, p->name, "its name could not be resolved in time");
-	}
-	attempt(p);
+	if (!p->racing)
+		attempt(p);
+	else if (linked(p)) /* the other side was faster */
+		peer_race_end(p);
+	else
+		race(p);
 }
 
 void
@@ -135,40 +106,100 @@ peer_resolved(void *arg, uint32_t query, const char ips[][PEER_IP_SIZE], size_t 
 
 	stat_inc(count != 0 ? STAT_RESOLVED : STAT_UNRESOLVED);
 	TAILQ_FOREACH (p, &t->peers.all, entry) {
-		if (p->query != query)
-			continue;
-		p->query = 0;
-		p->ip_next = p->ip_count = 0;
-		if (count == 0) {
-			complain(p, p->name, "its name can't be resolved");
-			try_later(p);
+		if (peer_race_answer(p, query, ips, count)) {
+			race(p);
 			return;
 		}
-		for (; p->ip_count < count && p->ip_count < RESOLVED_MAX; p->ip_count++)
-			memcpy(p->ips[p->ip_count], ips[p->ip_count], PEER_IP_SIZE);
-		loop_timer_disarm(p->timer);
-		attempt(p);
-		return;
 	}
 }
 
-/* --- what becomes of it --- */
+/* --- further lanes --- */
+
+bool
+peer_dial_lane(struct transport *t, uint64_t node, unsigned lane)
+{
+	struct peer *p;
+
+	MUST(lane < LANES_MAX);
+	TAILQ_FOREACH (p, &t->peers.all, entry)
+		if (p->node == node && p->way_known)
+			break;
+	if (p == NULL || (p->lanes & 1u << lane) != 0 || t->peers.dialling >= DIALS_AT_ONCE || t->stopping ||
+	    mono_before(clock_mono(), p->lane_after))
+		return false;
+	p->way.authorities = p->authorities;
+	p->way.token_lifetime_s = t->peers.token_lifetime_s;
+	if (conn_dial(t, p, node, lane, &p->way) != 0)
+		return false;
+	p->lanes |= 1u << lane;
+	t->peers.dialling++;
+	return true;
+}
+
+static void
+lane_over(struct peer *p, unsigned lane)
+{
+	if ((p->lanes & 1u << lane) == 0)
+		return;
+	p->lanes &= ~(1u << lane);
+	p->t->peers.dialling--;
+}
+
+static void
+lane_gone(struct peer *p, unsigned lane, uint16_t code, const char *why)
+{
+	uint32_t ms = backoff_next_ms(&p->lane_backoff, &p->t->rng);
+
+	lane_over(p, lane);
+	p->lane_after = mono_add_ms(clock_mono(), ms);
+	log_debug(
+	    "peer %s: lane %u can't be opened: %s", p->name, lane, why[0] != '\0' ? why : goaway_text(code));
+}
+
+/* --- what becomes of connections --- */
 
 static void
 dial_over(struct peer *p)
 {
-	if (!p->dialling)
+	if (p->dials == 0)
 		return;
-	p->dialling = false;
+	p->dials--;
 	p->t->peers.dialling--;
 }
 
-void
-peer_conn_up(struct peer *p, uint64_t node)
+/* Those that are still on their way to an upgrade are not wanted any more. */
+static void
+drop_dials(struct peer *p, unsigned keep)
 {
+	conn_drop_dials(p->t, p);
+	while (p->dials > keep)
+		dial_over(p);
+}
+
+void
+peer_conn_opened(struct peer *p, const struct dial_way *way)
+{
+	if (way->extra)
+		return;
+	peer_race_won(p, way);
+	drop_dials(p, 1);
+}
+
+void
+peer_conn_up(struct peer *p, uint64_t node, unsigned lane, const struct dial_way *way)
+{
+	backoff_reset(&p->lane_backoff);
+	if (way->extra) {
+		lane_over(p, lane);
+		return;
+	}
 	dial_over(p);
 	p->node = node;
-	p->ip_next = p->ip_count = 0;
+	p->way = *way;
+	p->way.extra = p->way_known = true;
+	p->bad_count = 0;
+	if (p->kind == PEER_TRIED)
+		p->kind = PEER_ADDED;
 	p->complaint[0] = '\0';
 	loop_timer_disarm(p->timer);
 }
@@ -178,19 +209,30 @@ static bool
 needs_operator(uint16_t code)
 {
 	return code == GOAWAY_WRONG_MESH || code == GOAWAY_WRONG_NODE || code == GOAWAY_BAD_CERT ||
-	       code == GOAWAY_SELF || code == GOAWAY_VERSION;
+	       code == GOAWAY_SELF || code == GOAWAY_VERSION || code == GOAWAY_REMOVED ||
+	       code == GOAWAY_DENIED;
 }
 
 void
-peer_conn_gone(struct peer *p, uint16_t code, const char *why)
+peer_conn_gone(struct peer *p, unsigned lane, const struct dial_way *way, uint16_t code, const char *why)
 {
+	if (way->extra) {
+		lane_gone(p, lane, code, why);
+		return;
+	}
 	dial_over(p);
+	if (p->racing) {
+		peer_race_failed(p, why[0] != '\0' ? why : goaway_text(code));
+		return;
+	}
 	/* The duplicate went, the link is there; or the link is just going down: peers_link_down(). */
-	if (linked(p))
+	if (linked(p) || p->dials != 0)
 		return;
 	if (code != GOAWAY_DUPLICATE)
-		complain(p, p->addresses[0].host, why[0] != '\0' ? why : goaway_text(code));
-	if (needs_operator(code))
+		complain(p, why[0] != '\0' ? why : goaway_text(code));
+	peer_race_bad(p);
+	/* Another address may lead to the right one. */
+	if (needs_operator(code) && p->race.count == 1)
 		p->backoff.next_ms = p->backoff.max_ms;
 	try_later(p);
 }
@@ -201,7 +243,7 @@ peers_link_down(struct transport *t, uint64_t node, bool settled)
 	struct peer *p;
 
 	TAILQ_FOREACH (p, &t->peers.all, entry) {
-		if (p->node != node || p->dialling)
+		if (p->node != node || p->dials != 0 || p->racing)
 			continue;
 		if (settled)
 			backoff_reset(&p->backoff);
@@ -215,22 +257,36 @@ peers_start(struct transport *t)
 	struct peer *p;
 
 	TAILQ_FOREACH (p, &t->peers.all, entry)
-		if (!p->dialling && p->query == 0)
+		if (p->dials == 0 && !p->racing)
 			wait_ms(p, 0);
 }
 
 /* --- configuration --- */
+
+/* Everything that was begun with the old addresses. */
+static void
+start_over(struct peer *p)
+{
+	peer_race_end(p);
+	drop_dials(p, 0);
+	for (unsigned lane = 0; lane < LANES_MAX; lane++)
+		lane_over(p, lane);
+	conn_forget_peer(p->t, p);
+	p->way_known = false;
+	p->bad_count = 0;
+}
 
 static void
 peer_free(struct peer *p)
 {
 	struct transport *t = p->t;
 
-	dial_over(p);
-	conn_forget_peer(t, p);
+	start_over(p);
 	loop_timer_free(p->timer);
 	TAILQ_REMOVE(&t->peers.all, p, entry);
 	t->peers.count--;
+	tls_authorities_free(p->authorities);
+	explicit_bzero(p, sizeof(*p));
 	mem_free(p);
 }
 
@@ -271,58 +327,61 @@ peer_new(struct transport *t, const char *name)
 	return p;
 }
 
-/* The configuration has checked the form: host:port or [v6]:port. */
-static void
-address_read(struct peer_address *a, const char *text)
+struct peer *
+peer_add(struct transport *t, uint64_t node, const struct peer_address *addresses, size_t count)
 {
-	const char *colon = strrchr(text, ':');
-	size_t len = colon != NULL ? (size_t)(colon - text) : strlen(text);
-	struct in6_addr ip;
+	char name[NODEID_TEXT_SIZE];
+	struct peer *p;
 
-	a->port = colon != NULL ? (uint16_t)strtoul(colon + 1, NULL, 10) : 0;
-	if (len >= 2 && text[0] == '[' && text[len - 1] == ']') {
-		text++;
-		len -= 2;
-	}
-	snprintf(a->host, sizeof(a->host), "%.*s", (int)len, text);
-	a->numeric = inet_pton(AF_INET, a->host, &ip) == 1 || inet_pton(AF_INET6, a->host, &ip) == 1;
+	MUST(count <= PEER_ADDRESSES_MAX);
+	nodeid_format(name, node);
+	p = peer_new(t, name);
+	if (p == NULL)
+		return NULL;
+	p->conf.node = p->node = node;
+	memcpy(p->conf.addresses, addresses, count * sizeof(addresses[0]));
+	p->conf.address_count = count;
+	backoff_init(&p->backoff, t->set.backoff_min_ms, t->set.backoff_max_ms);
+	backoff_init(&p->lane_backoff, t->set.backoff_min_ms, t->set.backoff_max_ms);
+	return p;
 }
 
-static bool
-same_addresses(const struct peer_address *a, const struct peer_address *b)
+void
+peer_del(struct transport *t, struct peer *p)
 {
-	for (size_t i = 0; i < PEER_ADDRESSES_MAX; i++)
-		if (strcmp(a[i].host, b[i].host) != 0 || a[i].port != b[i].port)
-			return false;
-	return true;
+	MUST(p->t == t);
+	peer_free(p);
+}
+
+/* What can't be read is not replaced. */
+static void
+authorities_read(struct peer *p, const struct conf *c, size_t i)
+{
+	bool failed;
+	void *fresh = peer_conf_authorities(c, i, &failed);
+
+	if (failed)
+		return;
+	tls_authorities_free(p->authorities);
+	p->authorities = fresh;
 }
 
 static void
 peer_read(struct peer *p, const struct conf *c, size_t i)
 {
-	const char *id = conf_block_str(c, "transportd", "peer", i, "node-id");
-	size_t count = conf_block_values(c, "transportd", "peer", i, "address");
-	struct peer_address old[PEER_ADDRESSES_MAX];
-	uint64_t node = 0;
+	struct peer_conf fresh;
 
-	memcpy(old, p->addresses, sizeof(old));
-	memset(p->addresses, 0, sizeof(p->addresses));
-	if (count > PEER_ADDRESSES_MAX) {
-		log_warn("peer %s: only the first %d addresses are used", p->name, PEER_ADDRESSES_MAX);
-		count = PEER_ADDRESSES_MAX;
-	}
-	for (size_t n = 0; n < count; n++)
-		address_read(&p->addresses[n], conf_block_item(c, "transportd", "peer", i, "address", n));
-	p->address_count = count;
-	if (id != NULL && nodeid_parse(id, &node) != 0)
-		node = 0;
+	peer_conf_read(&fresh, c, i, &p->conf);
+	authorities_read(p, c, i);
 	/* What was learned holds as long as it was learned from these addresses. */
-	if (node != p->configured || !same_addresses(old, p->addresses)) {
-		p->node = node;
-		p->address_next = p->ip_next = p->ip_count = 0;
+	if (!peer_conf_same(&fresh, &p->conf)) {
+		start_over(p);
+		p->node = fresh.node;
 	}
-	p->configured = node;
+	memcpy(&p->conf, &fresh, sizeof(fresh));
+	explicit_bzero(&fresh, sizeof(fresh));
 	backoff_init(&p->backoff, p->t->set.backoff_min_ms, p->t->set.backoff_max_ms);
+	backoff_init(&p->lane_backoff, p->t->set.backoff_min_ms, p->t->set.backoff_max_ms);
 	p->marked = true;
 }
 
@@ -336,11 +395,11 @@ drop_unmarked(struct transport *t)
 		struct link *l = p->node != 0 ? links_get(&t->links, p->node) : NULL;
 
 		next = TAILQ_NEXT(p, entry);
-		if (p->marked)
+		if (p->marked || p->kind != PEER_CONFIGURED)
 			continue;
 		log_info("peer %s was removed from the configuration", p->name);
 		peer_free(p);
-		if (l != NULL && l->conn->dialled)
+		if (l != NULL && l->dialler)
 			link_close(l, GOAWAY_REMOVED, "");
 	}
 }
@@ -351,6 +410,7 @@ peers_read(struct transport *t, const struct conf *c)
 	size_t count = conf_block_count(c, "transportd", "peer");
 	struct peer *p;
 
+	t->peers.token_lifetime_s = conf_int(c, "transportd", "token-lifetime") / 1000000;
 	TAILQ_FOREACH (p, &t->peers.all, entry)
 		p->marked = false;
 	if (count > PEERS_MAX) {
@@ -363,6 +423,7 @@ peers_read(struct transport *t, const struct conf *c)
 		p = peer_find(t, name);
 		if (p == NULL && (p = peer_new(t, name)) == NULL)
 			return ERR_NOMEM;
+		p->kind = PEER_CONFIGURED;
 		peer_read(p, c, i);
 	}
 	drop_unmarked(t);

@@ -78,6 +78,27 @@ set_visit(struct frame *f, const struct forward_way *way)
 	f->path_id = way->path_id;
 }
 
+bool
+relay_own(struct transport *t, struct frame *f, uint32_t path_id)
+{
+	struct forward fw = forward_of(t);
+	struct forward_way way;
+	struct link *l;
+
+	f->ttl = FRAME_TTL_DEFAULT;
+	if (forward_start(&fw, frame_dst(f), f->class, &way) != FORWARD_SEND) {
+		/* A neighbour needs no path. */
+		l = links_get(&t->links, frame_dst(f));
+		f->visit_count = 0;
+		return l != NULL && path_id == 0 && link_send(l, f) == 0;
+	}
+	l = links_get(&t->links, way.next);
+	if (l == NULL || (path_id != 0 && way.path_id != path_id))
+		return false;
+	set_visit(f, &way);
+	return link_send(l, f) == 0;
+}
+
 /* --- reports to sources --- */
 
 /* A frame of our own about dst, to src. */
@@ -85,9 +106,6 @@ static void
 send_unreachable(struct relay *r, uint64_t src, struct frame *report)
 {
 	struct transport *t = r->t;
-	struct forward fw = forward_of(t);
-	struct forward_way way;
-	struct link *l;
 
 	if (src == t->identity.node_id) {
 		uint8_t mem[FRAME_HDR_BYTES + UNREACH_PAYLOAD_BYTES];
@@ -98,11 +116,9 @@ send_unreachable(struct relay *r, uint64_t src, struct frame *report)
 			consensus_deliver(t, mem, buf_left(&out));
 		return;
 	}
-	if (forward_start(&fw, src, report->class, &way) != FORWARD_SEND ||
-	    (l = links_get(&t->links, way.next)) == NULL)
-		return;
-	set_visit(report, &way);
-	if (link_send(l, report) == 0)
+	report->visit_count = 1;
+	report->visit[0] = src;
+	if (relay_own(t, report, 0))
 		stat_inc(STAT_UNREACHABLE);
 }
 
@@ -160,7 +176,13 @@ deliver(struct link *from, const struct frame *f, const uint8_t *raw, size_t siz
 			router_frame(t, from->node, raw, size);
 		return;
 	}
-	if (!backpressure_admit(from)) {
+	if (f->type == FRAME_PATH_FEEDBACK) {
+		path_feedback(t, f);
+		return;
+	}
+	if (f->class == FRAME_CLASS_CLIENT)
+		path_received(t, f, size);
+	if (!backpressure_admit(t)) {
 		stat_inc(STAT_DROP_LOCAL);
 		return;
 	}
@@ -196,8 +218,6 @@ pass_on(struct link *from, struct frame *f)
 void
 relay_received(struct link *from, struct frame *f, const uint8_t *raw, size_t size)
 {
-	from->rx_frames++;
-	from->rx_bytes += size;
 	stat_inc(STAT_RX_FRAMES);
 	if (f->visit_count == 0)
 		deliver(from, f, raw, size);
@@ -230,7 +250,7 @@ relay_originate(struct transport *t, struct frame *f)
 		return ERR_DENIED;
 	f->ttl = FRAME_TTL_DEFAULT;
 	f->hop_count = 0;
-	f->flags = 0;
+	f->flags &= FRAME_FLAG_STRIPE;
 	if (forward_start(&fw, dst, f->class, &way) == FORWARD_FAIL) {
 		give_up(t->relay, f, dst, way.reason);
 		return 0;
@@ -238,8 +258,11 @@ relay_originate(struct transport *t, struct frame *f)
 	l = links_get(&t->links, way.next);
 	MUST(l != NULL);
 	set_visit(f, &way);
-	if (link_send(l, f) == 0)
+	if (link_send(l, f) == 0) {
 		stat_inc(STAT_ORIGINATED);
+		if (f->class == FRAME_CLASS_CLIENT)
+			path_sent(t, dst, f);
+	}
 	backpressure_queued(l, dst);
 	return 0;
 }

@@ -25,6 +25,7 @@ struct resolver {
 	resolver_fn *fn;
 	void *arg;
 	uint32_t last_query;
+	bool gone;
 };
 
 struct resolver *
@@ -88,7 +89,7 @@ on_up(void *ctx, struct channel *ch)
 static void
 on_down(void *ctx, struct channel *ch, int err)
 {
-	(void)ctx;
+	((struct resolver *)ctx)->gone = true;
 	(void)ch;
 	log_error("the resolver process is gone (%s): peers with names can't be dialled until transportd "
 		  "is restarted",
@@ -138,4 +139,10 @@ resolver_ask(struct resolver *r, const char *host)
 	if (channel_send(r->ch, RS_RESOLVE, r->last_query, mem, buf_left(&out)) != 0)
 		return 0;
 	return r->last_query;
+}
+
+bool
+resolver_gone(const struct resolver *r)
+{
+	return r->gone;
 }

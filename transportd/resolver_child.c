@@ -1,103 +1,143 @@
-/* resolver_child: the process that asks the system's resolver. */
-#include <arpa/inet.h>
+/* resolver_child: keeps the channel to transportd, and forks a worker for each query. */
+#include <bsd/sys/queue.h>
 #include <errno.h>
-#include <netdb.h>
-#include <netinet/in.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/base/buf.h"
 #include "common/base/err.h"
+#include "common/base/mem.h"
 #include "common/os/channel.h"
 #include "common/os/log.h"
 #include "common/os/loop.h"
-#include "common/os/sandbox.h"
 #include "proto/messages.h"
 #include "transportd/resolver.h"
+#include "transportd/resolver_impl.h"
 
 #define EDGE_DEF "proto/resolver.def"
 #define EDGE_HANDLERS handlers
 #include "proto/edge_server.h"
 
-static const struct sandbox_call calls[] = {
-    SANDBOX_CALL("socket", "questions to name servers, and which address families there are (netlink)"),
-    SANDBOX_CALL("bind", "the netlink socket"),
-    SANDBOX_CALL("getsockname", "which of several addresses is nearest"),
-    SANDBOX_CALL("setsockopt", "errors of UDP sockets are wanted at once"),
-    SANDBOX_CALL("sendmmsg", "two questions at once"),
-    SANDBOX_CALL("recvfrom", "answers"),
-    SANDBOX_CALL("ioctl", "size of an answer"),
-    SANDBOX_CALL("lseek", "reading /etc/hosts"),
-    SANDBOX_CALL("pread64", "the same"),
-    SANDBOX_CALL("uname", "the domain to search in"),
-    SANDBOX_CALL("getuid", "the same"),
-    SANDBOX_CALL("fcntl", "resolver library"),
-    {.name = NULL},
+struct query {
+	LIST_ENTRY(query) entry;
+	struct keeper *keeper;
+	uint32_t id;
+	int fd; /* what the worker writes to */
+	struct loop_fd *watch;
 };
 
-/* Those that exist may be read. */
-static const char *const files[] = {
-    "/etc/resolv.conf",
-    "/etc/hosts",
-    "/etc/nsswitch.conf",
-    "/etc/gai.conf",
-    "/etc/host.conf",
-    "/etc/services",
-    "/run/systemd/resolve",
+LIST_HEAD(queries, query);
+
+struct keeper {
+	struct loop *loop;
+	struct channel *ch;
+	struct queries queries;
+	unsigned count;
 };
 
-static int
-put_address(struct buf *out, const struct addrinfo *ai)
+static void
+query_free(struct query *q)
 {
-	char text[INET6_ADDRSTRLEN];
-	const void *addr =
-	    ai->ai_family == AF_INET
-		? (const void *)&((const struct sockaddr_in *)(const void *)ai->ai_addr)->sin_addr
-		: (const void *)&((const struct sockaddr_in6 *)(const void *)ai->ai_addr)->sin6_addr;
-
-	if (inet_ntop(ai->ai_family, addr, text, sizeof(text)) == NULL)
-		return ERR_FORMAT;
-	return buf_put_str8(out, text);
+	LIST_REMOVE(q, entry);
+	q->keeper->count--;
+	loop_fd_del(q->watch);
+	close(q->fd);
+	mem_free(q);
 }
 
+/* "Not found": whatever else it was, the next attempt asks again. */
 static int
-reply(struct channel *ch, uint32_t query, const struct addrinfo *list)
+answer_none(struct keeper *k, uint32_t id)
 {
-	uint8_t mem[1024], count = 0;
-	struct buf out;
+	static const uint8_t none[1] = {0};
 
-	buf_init_fixed(&out, mem, sizeof(mem));
-	if (buf_put_u8(&out, 0) != 0)
+	return channel_send(k->ch, RS_ADDRESSES, id, none, sizeof(none));
+}
+
+/* The worker has written its answer, or is dead. */
+static void
+on_answer(void *arg, int fd, unsigned events)
+{
+	struct query *q = arg;
+	struct keeper *k = q->keeper;
+	uint8_t mem[RESOLVER_ANSWER_MAX_BYTES];
+	ssize_t n = read(fd, mem, sizeof(mem));
+	int err;
+
+	(void)events;
+	if (n == -1 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n > 0 && resolver_answer_check(mem, (size_t)n) == 0)
+		err = channel_send(k->ch, RS_ADDRESSES, q->id, mem, (size_t)n);
+	else
+		err = answer_none(k, q->id);
+	query_free(q);
+	/* transportd asks RESOLVES_AT_ONCE at most, so this means that it is gone. */
+	if (err != 0)
+		loop_stop(k->loop);
+}
+
+static struct query *
+query_new(struct keeper *k, uint32_t id, int fd)
+{
+	struct query *q = mem_calloc(1, sizeof(*q));
+
+	if (q == NULL)
+		return NULL;
+	q->watch = loop_fd_add(k->loop, fd, LOOP_READ, on_answer, q);
+	if (q->watch == NULL) {
+		mem_free(q);
+		return NULL;
+	}
+	q->keeper = k;
+	q->id = id;
+	q->fd = fd;
+	LIST_INSERT_HEAD(&k->queries, q, entry);
+	k->count++;
+	return q;
+}
+
+/* Only the worker holds the other end then, so its death is the end of the file. */
+static int
+fork_worker(struct keeper *k, uint32_t id, const char *host)
+{
+	int fds[2];
+	pid_t pid;
+
+	if (k->count >= RESOLVES_AT_ONCE)
 		return ERR_LIMIT;
-	for (; list != NULL && count < RESOLVED_MAX; list = list->ai_next)
-		if ((list->ai_family == AF_INET || list->ai_family == AF_INET6) &&
-		    put_address(&out, list) == 0)
-			count++;
-	mem[0] = count;
-	return channel_send(ch, RS_ADDRESSES, query, mem, buf_left(&out));
+	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) == -1)
+		return ERR_IO;
+	pid = fork();
+	if (pid == 0)
+		resolver_work(fds[1], host);
+	close(fds[1]);
+	if (pid != -1 && query_new(k, id, fds[0]) != NULL)
+		return 0;
+	close(fds[0]);
+	return ERR_NOMEM;
 }
 
 static int
 on_resolve(void *ctx, struct channel *ch, struct imsg *m)
 {
-	struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list = NULL;
+	struct keeper *k = ctx;
 	char host[PEER_HOST_SIZE];
 	struct buf in;
 	int err;
 
-	(void)ctx;
+	(void)ch;
 	buf_view(&in, m->body, m->len);
 	if ((err = buf_get_str8(&in, host, sizeof(host))) != 0 || (err = buf_end(&in)) != 0)
 		return err;
-	if (getaddrinfo(host, NULL, &hints, &list) != 0)
-		list = NULL;
-	err = reply(ch, m->peerid, list);
-	if (list != NULL)
-		freeaddrinfo(list);
-	return err;
+	err = fork_worker(k, m->peerid, host);
+	if (err == 0)
+		return 0;
+	log_warn("resolver: no process for a query: %s", err_text(err));
+	return answer_none(k, m->peerid);
 }
 
 static int
@@ -113,24 +153,17 @@ on_down(void *ctx, struct channel *ch, int err)
 {
 	(void)ch;
 	(void)err;
-	loop_stop(ctx);
+	loop_stop(((struct keeper *)ctx)->loop);
 }
 
 static int
 enter_sandbox(const char *user)
 {
-	struct sandbox s = {.calls = calls, .tcp_connect = true};
-	struct addrinfo *list = NULL;
+	struct sandbox s = {.calls = resolver_calls, .tcp_connect = true};
 	int err;
 
-	/* Whatever the name service loads, it loads now. */
-	if (getaddrinfo("localhost", NULL, NULL, &list) == 0)
-		freeaddrinfo(list);
-	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
-		if (access(files[i], R_OK) == 0 &&
-		    (err = sandbox_allow_path(&s, files[i], SANDBOX_READ)) != 0)
-			return err;
-	if ((err = sandbox_drop(user)) != 0)
+	resolver_warm_up();
+	if ((err = resolver_allow_files(&s)) != 0 || (err = sandbox_drop(user)) != 0)
 		return err;
 	return sandbox_enter(&s);
 }
@@ -144,37 +177,47 @@ keep_only(int fd)
 	return close_range(4, ~0U, 0);
 }
 
+static void
+set_signals(void)
+{
+	sigset_t none;
+
+	(void)prctl(PR_SET_PDEATHSIG, SIGTERM);
+	sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+	(void)signal(SIGTERM, SIG_DFL);
+	(void)signal(SIGALRM, SIG_DFL);
+	(void)signal(SIGINT, SIG_IGN); /* a terminal's interrupt is for the parent, which ends us */
+	(void)signal(SIGHUP, SIG_IGN);
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGCHLD, SIG_IGN); /* nobody waits for workers: their pipes tell */
+}
+
 int
 resolver_child_main(int fd, const char *user)
 {
+	struct keeper k = {.queries = LIST_HEAD_INITIALIZER(k.queries)};
 	struct channel_conf conf = {
 	    .edge = &edge_resolver,
 	    .handlers = handlers,
 	    .handler_count = sizeof(handlers) / sizeof(handlers[0]),
 	    .on_up = on_up,
 	    .on_down = on_down,
+	    .ctx = &k,
 	};
-	struct channel *ch;
-	struct loop *l;
-	sigset_t none;
 
 	(void)prctl(PR_SET_NAME, "resolver");
 	log_set_level(LOG_WARNING); /* the parent tells what matters */
-	(void)prctl(PR_SET_PDEATHSIG, SIGTERM);
-	sigemptyset(&none);
-	(void)sigprocmask(SIG_SETMASK, &none, NULL);
-	(void)signal(SIGTERM, SIG_DFL);
-	(void)signal(SIGINT, SIG_IGN); /* a terminal's interrupt is for the parent, which ends us */
-	(void)signal(SIGHUP, SIG_IGN);
-	(void)signal(SIGPIPE, SIG_IGN);
-	if (keep_only(fd) == -1 || (l = loop_event_new()) == NULL)
+	set_signals();
+	if (keep_only(fd) == -1 || (k.loop = loop_event_new()) == NULL)
 		return 1;
-	conf.ctx = l;
-	ch = channel_attach(l, 3, CHANNEL_SERVER, "resolver", &conf);
-	if (ch == NULL || enter_sandbox(user) != 0)
+	k.ch = channel_attach(k.loop, 3, CHANNEL_SERVER, "resolver", &conf);
+	if (k.ch == NULL || enter_sandbox(user) != 0)
 		return 1;
-	(void)loop_run(l);
-	channel_free(ch);
-	loop_free(l);
+	(void)loop_run(k.loop);
+	while (!LIST_EMPTY(&k.queries))
+		query_free(LIST_FIRST(&k.queries));
+	channel_free(k.ch);
+	loop_free(k.loop);
 	return 0;
 }

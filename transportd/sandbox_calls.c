@@ -18,8 +18,11 @@ const struct sandbox_call transportd_calls[] = {
     SANDBOX_CALL_IF("fcntl", 1, INT_BITS, F_GETFL, "sockets become non-blocking"),
     SANDBOX_CALL_IF("fcntl", 1, INT_BITS, F_SETFL, "sockets become non-blocking"),
     SANDBOX_CALL_IF("fcntl", 1, INT_BITS, F_SETFD, "close on exec"),
+    SANDBOX_CALL_IF("recvfrom", 4, UINT64_MAX, 0, "upgrade requests from a proxy that has ended TLS"),
     SANDBOX_CALL("lseek", "stdio, when certificates are read again on SIGHUP"),
     SANDBOX_CALL("shutdown", "the end of a connection"),
-    SANDBOX_PROBE("getpeername", "libwebsockets' own logging"),
+    SANDBOX_CALL("getsockname", "both ends of a connection, for the hello"),
+    SANDBOX_CALL("getpeername", "both ends of a connection, for the hello"),
+    SANDBOX_CALL_IF("getsockopt", 1, INT_BITS, IPPROTO_TCP, "TCP_INFO: does the peer's kernel answer"),
     {.name = NULL},
 };

@@ -1,20 +1,39 @@
 #include "transportd/stats.h"
 
+#include "transportd/core/goaway.h"
+
 static struct metric metrics[STAT_COUNT] = {
 #define X(id, kind, name, labels, help) [STAT_##id] = METRIC_##kind##_INIT(name, help, labels),
     STATS_LIST(X)
 #undef X
 };
 
+#define ENDED_HELP "Connections that this node ended, by the reason that the peer was told."
+
+/* By enum goaway_code; GOAWAY_NONE is none. */
+static struct metric ended[GOAWAY_CODE_COUNT] = {
+#define X(name, value, label, text)                                                                          \
+	[value] = METRIC_COUNTER_INIT(                                                                       \
+	    "mesh_connections_ended_total", (value) == 1 ? ENDED_HELP : "", "reason=\"" label "\""),
+    GOAWAY_LIST(X)
+#undef X
+};
+
 static const double rtt_bounds[] = {
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1};
 
-static struct metric rtt = {
-    .name = "mesh_link_rtt_seconds",
-    .help = "Round-trip times of heartbeats.",
-    .kind = METRIC_HISTOGRAM,
-    .bounds = rtt_bounds,
-    .bound_count = sizeof(rtt_bounds) / sizeof(rtt_bounds[0]),
+#define RTT(class, text)                                                                                     \
+	{                                                                                                    \
+		.name = "mesh_lane_rtt_seconds", .help = text, .kind = METRIC_HISTOGRAM,                     \
+		.labels = "class=\"" class "\"", .bounds = rtt_bounds,                                       \
+		.bound_count = sizeof(rtt_bounds) / sizeof(rtt_bounds[0]),                                   \
+	}
+
+/* By enum lane_class. */
+static struct metric rtt[] = {
+    RTT("control", "Round-trip times of heartbeats."),
+    RTT("priority", ""),
+    RTT("bulk", ""),
 };
 
 void
@@ -22,7 +41,10 @@ stats_init(void)
 {
 	for (unsigned i = 0; i < STAT_COUNT; i++)
 		metrics_add(&metrics[i]);
-	metrics_add(&rtt);
+	for (unsigned i = GOAWAY_NONE + 1; i < GOAWAY_CODE_COUNT; i++)
+		metrics_add(&ended[i]);
+	for (unsigned i = 0; i < sizeof(rtt) / sizeof(rtt[0]); i++)
+		metrics_add(&rtt[i]);
 }
 
 void
@@ -50,7 +72,14 @@ stat_get(enum stat s)
 }
 
 void
-stat_rtt(uint32_t rtt_us)
+stat_ended(uint16_t code)
 {
-	metric_observe(&rtt, rtt_us / 1e6);
+	if (code > GOAWAY_NONE && code < GOAWAY_CODE_COUNT)
+		metric_inc(&ended[code]);
+}
+
+void
+stat_rtt(unsigned lane_class, uint32_t rtt_us)
+{
+	metric_observe(&rtt[lane_class], rtt_us / 1e6);
 }

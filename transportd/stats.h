@@ -15,8 +15,25 @@
 	    "Connections that have not proven their identity yet.")                                          \
 	X(LINK_UPS, COUNTER, "mesh_link_ups_total", NULL, "Links that came up.")                             \
 	X(LINK_DOWNS, COUNTER, "mesh_link_downs_total", NULL, "Links that went down.")                       \
-	X(LINK_DEAD, COUNTER, "mesh_link_dead_total", NULL,                                                  \
-	    "Links closed because the neighbour was silent.")                                                \
+	X(LANES, GAUGE, "mesh_lanes", NULL, "Lanes of links that are up.")                                   \
+	X(LANE_UPS, COUNTER, "mesh_lane_ups_total", NULL, "Lanes that came up.")                             \
+	X(LANE_DOWNS, COUNTER, "mesh_lane_downs_total", NULL, "Lanes that went down.")                       \
+	X(LANE_DEAD, COUNTER, "mesh_lane_dead_total", NULL, "Lanes closed because the peer was silent.")     \
+	X(LANE_STALLS, COUNTER, "mesh_lane_stalls_total", NULL,                                              \
+	    "Times that a peer was silent while its kernel answered.")                                       \
+	X(LANE_SCALE_UPS, COUNTER, "mesh_lane_scale_ups_total", NULL,                                        \
+	    "Bulk lanes asked for because the others were full.")                                            \
+	X(LANE_SCALE_DOWNS, COUNTER, "mesh_lane_scale_downs_total", NULL,                                    \
+	    "Bulk lanes closed because they were idle.")                                                     \
+	X(RESENT, COUNTER, "mesh_lane_resent_frames_total", NULL,                                            \
+	    "Frames sent again on another lane after theirs had gone.")                                      \
+	X(LANE_UNRESUMED, COUNTER, "mesh_lane_unresumed_frames_total", NULL,                                 \
+	    "Frames on their way on a dead lane whose peer did not tell what it got.")                       \
+	X(PROBES, COUNTER, "mesh_link_probes_total", NULL, "Probe trains sent to learn a bandwidth.")        \
+	X(LINK_BANDWIDTH, GAUGE, "mesh_link_bandwidth_bytes_per_second", NULL,                               \
+	    "What the links could carry together, as far as it is known.")                                   \
+	X(LINK_MEMORY, GAUGE, "mesh_link_memory_bytes", NULL,                                                \
+	    "Bytes held for all links: queued, and sent but not acknowledged.")                              \
 	X(ACCEPTED, COUNTER, "mesh_connections_accepted_total", NULL, "Connections that peers opened.")      \
 	X(DIALLED, COUNTER, "mesh_connections_dialled_total", NULL, "Connections that this node opened.")    \
 	X(DIAL_FAILED, COUNTER, "mesh_connections_failed_total", NULL,                                       \
@@ -25,8 +42,12 @@
 	    "Connections of peers that were refused.")                                                       \
 	X(REFUSED_TLS, COUNTER, "mesh_connections_refused_total", "reason=\"tls\"", "")                      \
 	X(REFUSED_HTTP, COUNTER, "mesh_connections_refused_total", "reason=\"http\"", "")                    \
+	X(REFUSED_TOKEN, COUNTER, "mesh_connections_refused_total", "reason=\"token\"", "")                  \
 	X(REFUSED_NOT_READY, COUNTER, "mesh_connections_refused_total", "reason=\"not_ready\"", "")          \
 	X(REFUSED_HELLO, COUNTER, "mesh_connections_refused_total", "reason=\"hello\"", "")                  \
+	X(TOKENS_SENT, COUNTER, "mesh_tokens_sent_total", NULL, "Tokens shown on open connections.")         \
+	X(TOKENS_TAKEN, COUNTER, "mesh_tokens_taken_total", NULL,                                            \
+	    "Tokens of peers taken on open connections.")                                                    \
 	X(RX_BYTES, COUNTER, "mesh_link_received_bytes_total", NULL, "Bytes of frames received on links.")   \
 	X(TX_BYTES, COUNTER, "mesh_link_sent_bytes_total", NULL, "Bytes of frames sent on links.")           \
 	X(RX_MESSAGES, COUNTER, "mesh_link_received_messages_total", NULL,                                   \
@@ -46,6 +67,7 @@
 	X(REPAIRED, COUNTER, "mesh_frames_repaired_total", NULL,                                             \
 	    "Frames whose path was replaced because its next link was down.")                                \
 	X(DROP_QUEUE, COUNTER, "mesh_frames_dropped_total", "reason=\"queue_full\"", "Frames dropped.")      \
+	X(DROP_QUOTA, COUNTER, "mesh_frames_dropped_total", "reason=\"quota\"", "")                          \
 	X(DROP_LOCAL, COUNTER, "mesh_frames_dropped_total", "reason=\"local_full\"", "")                     \
 	X(DROP_NO_ROUTE, COUNTER, "mesh_frames_dropped_total", "reason=\"no_route\"", "")                    \
 	X(DROP_NO_LINK, COUNTER, "mesh_frames_dropped_total", "reason=\"no_link\"", "")                      \
@@ -56,9 +78,15 @@
 	X(UNREACHABLE, COUNTER, "mesh_unreachable_sent_total", NULL,                                         \
 	    "Reports about undeliverable frames sent to their source.")                                      \
 	X(STALLS, COUNTER, "mesh_link_stalls_total", NULL,                                                   \
-	    "Times that reading from peers stopped because consensusd was slow.")                            \
+	    "Times that peers were granted no more because consensusd was slow.")                            \
 	X(HOLDS, COUNTER, "mesh_link_holds_total", NULL,                                                     \
 	    "Times that a full link made consensusd hold destinations.")                                     \
+	X(PATH_ASKS, COUNTER, "mesh_path_asks_total", NULL, "Questions to far ends what has arrived.")       \
+	X(PATH_ANSWERS, COUNTER, "mesh_path_answers_total", NULL, "Answers to sources what has arrived.")    \
+	X(PATH_FULL, COUNTER, "mesh_path_full_total", NULL,                                                  \
+	    "Times that a full path window made consensusd hold a destination.")                             \
+	X(PATH_SILENT, COUNTER, "mesh_path_silent_total", NULL,                                              \
+	    "Times that a path with data on its way did not answer.")                                        \
 	X(ROUTES, GAUGE, "mesh_fib_routes", NULL, "Destinations in the forwarding table.")                   \
 	X(RESOLVED, COUNTER, "mesh_resolver_queries_total", "result=\"found\"",                              \
 	    "Names of peers that were looked up.")                                                           \
@@ -79,7 +107,9 @@ void stat_inc(enum stat s);
 void stat_add(enum stat s, int64_t n);
 void stat_set(enum stat s, int64_t value);
 int64_t stat_get(enum stat s);
-/* The round-trip time of one heartbeat. */
-void stat_rtt(uint32_t rtt_us);
+/* A connection was ended by this node, for a reason of core/goaway.h. */
+void stat_ended(uint16_t code);
+/* The round-trip time of one heartbeat, on a lane of the class (enum lane_class). */
+void stat_rtt(unsigned lane_class, uint32_t rtt_us);
 
 #endif

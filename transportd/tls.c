@@ -1,38 +1,16 @@
-#include "transportd/tls.h"
+#include "transportd/tls_impl.h" /* OpenSSL comes before err.h */
 
-#include <errno.h>
 #include <openssl/err.h>
-#include <openssl/pem.h>
-#include <openssl/ssl.h>
-#include <openssl/x509v3.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <time.h>
 
 #include "common/base/err.h"
 #include "common/base/mem.h"
+#include "common/os/crypto.h"
 #include "common/os/log.h"
+#include "transportd/token.h"
 
-enum { CONTEXTS_MAX = 2, CHAIN_MAX = 8, CA_MAX = 256, READ_AHEAD_BYTES = 65536 };
-
-/* What the three files hold; replaced as a whole. */
-struct material {
-	X509 *cert;
-	STACK_OF(X509) * chain;
-	EVP_PKEY *key;
-	X509_STORE *store;
-	char uri[TLS_URI_SIZE];
-	int64_t not_after;
-};
-
-struct tls {
-	struct material m;
-	SSL_CTX *contexts[CONTEXTS_MAX];
-	size_t context_count;
-	tls_alert_fn *on_alert;
-	void *arg;
-};
+enum { READ_AHEAD_BYTES = 65536 };
 
 static int ctx_index = -1; /* where an SSL_CTX keeps its struct tls: OpenSSL numbers them per process */
 
@@ -40,6 +18,7 @@ struct tls *
 tls_new(tls_alert_fn *on_alert, void *arg)
 {
 	struct tls *t = mem_calloc(1, sizeof(*t));
+	size_t seed;
 
 	if (t == NULL)
 		return NULL;
@@ -47,17 +26,15 @@ tls_new(tls_alert_fn *on_alert, void *arg)
 		ctx_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, NULL);
 	t->on_alert = on_alert;
 	t->arg = arg;
+	crypto_random(&seed, sizeof(seed));
+	token_init(seed);
 	return t;
 }
 
-static void
-material_fini(struct material *m)
+void
+tls_on_dial(struct tls *t, tls_dial_fn *fn)
 {
-	X509_free(m->cert);
-	sk_X509_pop_free(m->chain, X509_free);
-	EVP_PKEY_free(m->key);
-	X509_STORE_free(m->store);
-	memset(m, 0, sizeof(*m));
+	t->on_dial = fn;
 }
 
 void
@@ -67,11 +44,11 @@ tls_free(struct tls *t)
 		return;
 	for (size_t i = 0; i < t->context_count; i++)
 		SSL_CTX_free(t->contexts[i]);
-	material_fini(&t->m);
+	tls_files_fini(&t->m);
 	mem_free(t);
 }
 
-/* --- reading files --- */
+/* --- contexts --- */
 
 static const char *
 ssl_reason(void)
@@ -83,164 +60,7 @@ ssl_reason(void)
 }
 
 static int
-refuse(const char *path, const char *what, int err)
-{
-	log_error("tls: %s: %s", path, what);
-	ERR_clear_error();
-	return err;
-}
-
-static FILE *
-open_file(const char *path)
-{
-	FILE *f = fopen(path, "re");
-
-	if (f == NULL)
-		log_error("tls: %s: %s (the file must be readable by the user transportd runs as)", path,
-		    strerror(errno));
-	return f;
-}
-
-/* There is nobody to ask. */
-static int
-no_passphrase(char *out, int size, int writing, void *arg)
-{
-	(void)out;
-	(void)size;
-	(void)writing;
-	(void)arg;
-	return -1;
-}
-
-static int
-read_chain(FILE *f, const char *path, struct material *m)
-{
-	X509 *x;
-
-	m->cert = PEM_read_X509(f, NULL, no_passphrase, NULL);
-	if (m->cert == NULL)
-		return refuse(path, "holds no PEM certificate", ERR_FORMAT);
-	m->chain = sk_X509_new_null();
-	if (m->chain == NULL)
-		return ERR_NOMEM;
-	while ((x = PEM_read_X509(f, NULL, no_passphrase, NULL)) != NULL) {
-		if (sk_X509_num(m->chain) >= CHAIN_MAX || sk_X509_push(m->chain, x) == 0) {
-			X509_free(x);
-			return refuse(path, "has too many certificates", ERR_LIMIT);
-		}
-	}
-	ERR_clear_error();
-	return 0;
-}
-
-static int
-read_cas(FILE *f, const char *path, struct material *m)
-{
-	X509 *x;
-	int n = 0;
-
-	m->store = X509_STORE_new();
-	if (m->store == NULL)
-		return ERR_NOMEM;
-	while ((x = PEM_read_X509(f, NULL, no_passphrase, NULL)) != NULL) {
-		int ok = n < CA_MAX && X509_STORE_add_cert(m->store, x);
-
-		X509_free(x);
-		if (!ok)
-			return refuse(path, "has too many certificates", ERR_LIMIT);
-		n++;
-	}
-	ERR_clear_error();
-	return n == 0 ? refuse(path, "holds no PEM certificate", ERR_FORMAT) : 0;
-}
-
-static int
-read_key(FILE *f, const char *path, struct material *m)
-{
-	struct stat st;
-
-	m->key = PEM_read_PrivateKey(f, NULL, no_passphrase, NULL);
-	if (m->key == NULL)
-		return refuse(path, "holds no PEM private key without passphrase", ERR_FORMAT);
-	if (fstat(fileno(f), &st) == 0 && (st.st_mode & 0007) != 0)
-		log_warn("tls: %s: other users may read this private key; chmod 600 it", path);
-	return 0;
-}
-
-static int
-with_file(const char *path, struct material *m, int (*fn)(FILE *, const char *, struct material *))
-{
-	FILE *f = open_file(path);
-	int err;
-
-	if (f == NULL)
-		return ERR_IO;
-	err = fn(f, path, m);
-	fclose(f);
-	return err;
-}
-
-/* --- certificates --- */
-
-/* The only URI of a certificate. */
-static int
-cert_uri(X509 *cert, char out[TLS_URI_SIZE])
-{
-	GENERAL_NAMES *names = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
-	int err = ERR_NOENT;
-
-	for (int i = 0; names != NULL && i < sk_GENERAL_NAME_num(names); i++) {
-		const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
-		int len;
-
-		if (name->type != GEN_URI)
-			continue;
-		len = ASN1_STRING_length(name->d.uniformResourceIdentifier);
-		if (err == 0 || len <= 0 || len >= TLS_URI_SIZE ||
-		    memchr(ASN1_STRING_get0_data(name->d.uniformResourceIdentifier), 0, (size_t)len) !=
-			NULL) {
-			err = ERR_FORMAT;
-			break;
-		}
-		memcpy(out, ASN1_STRING_get0_data(name->d.uniformResourceIdentifier), (size_t)len);
-		out[len] = '\0';
-		err = 0;
-	}
-	GENERAL_NAMES_free(names);
-	return err;
-}
-
-static int64_t
-cert_not_after(X509 *cert)
-{
-	struct tm tm;
-
-	return ASN1_TIME_to_tm(X509_get0_notAfter(cert), &tm) == 1 ? (int64_t)timegm(&tm) : 0;
-}
-
-static int
-material_read(struct material *m, const char *cert_path, const char *key_path, const char *ca_path)
-{
-	int err;
-
-	if ((err = with_file(cert_path, m, read_chain)) != 0 ||
-	    (err = with_file(key_path, m, read_key)) != 0 || (err = with_file(ca_path, m, read_cas)) != 0)
-		return err;
-	if (X509_check_private_key(m->cert, m->key) != 1)
-		return refuse(key_path, "is not the key of the certificate in tls-cert", ERR_CRYPTO);
-	if (cert_uri(m->cert, m->uri) != 0)
-		return refuse(
-		    cert_path, "must name the node in exactly one URI (spiffe://MESH/node/NODE)", ERR_FORMAT);
-	m->not_after = cert_not_after(m->cert);
-	if (X509_cmp_current_time(X509_get0_notAfter(m->cert)) < 0)
-		log_warn("tls: %s: this certificate has expired: peers will refuse it", cert_path);
-	return 0;
-}
-
-/* --- contexts --- */
-
-static int
-fill(SSL_CTX *ctx, const struct material *m)
+fill(SSL_CTX *ctx, const struct tls_material *m)
 {
 	/* Certificate and chain before the key: changing the certificate drops a key that does not fit. */
 	if (SSL_CTX_use_certificate(ctx, m->cert) != 1 || SSL_CTX_set1_chain(ctx, m->chain) != 1 ||
@@ -256,13 +76,33 @@ fill(SSL_CTX *ctx, const struct material *m)
 static void
 on_info(const SSL *ssl, int where, int ret)
 {
-	struct tls *t;
+	struct tls *t = SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), ctx_index);
 
+	if (where & SSL_CB_HANDSHAKE_DONE)
+		t->on_alert(t->arg, SSL_get_fd(ssl), false, NULL);
+	if ((where & SSL_CB_HANDSHAKE_START) != 0 && !SSL_is_server(ssl) && t->on_dial != NULL)
+		t->on_dial(t->arg, SSL_get_fd(ssl));
 	/* Low byte 0 is close notify: the ordinary end. */
 	if ((where & SSL_CB_ALERT) == 0 || (ret & 0xff) == 0)
 		return;
-	t = SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), ctx_index);
+	/* The end of the socket is answered with "decode error", which says nothing about the peer. */
+	if (ERR_GET_REASON(ERR_peek_last_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING)
+		return;
 	t->on_alert(t->arg, SSL_get_fd(ssl), (where & SSL_CB_WRITE) != 0, SSL_alert_desc_string_long(ret));
+}
+
+/* OpenSSL's own verification, then the revocation lists in use now: this can only refuse more. */
+static int
+on_verify(X509_STORE_CTX *ctx, void *arg)
+{
+	struct tls *t = arg;
+
+	if (X509_verify_cert(ctx) != 1)
+		return 0;
+	if (!tls_cert_revoked(t->m.crls, X509_STORE_CTX_get0_chain(ctx)))
+		return 1;
+	X509_STORE_CTX_set_error(ctx, X509_V_ERR_CERT_REVOKED);
+	return 0;
 }
 
 static int
@@ -277,9 +117,10 @@ configure(struct tls *t, SSL_CTX *ctx)
 		return ERR_CRYPTO;
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION);
-	/* OpenSSL's own verification and nothing else: a callback could only admit more. */
+	/* No callback here: it could only admit more. */
 	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
-	SSL_CTX_set_verify_depth(ctx, CHAIN_MAX);
+	SSL_CTX_set_verify_depth(ctx, TLS_CHAIN_MAX);
+	SSL_CTX_set_cert_verify_callback(ctx, on_verify, t);
 	SSL_CTX_set_info_callback(ctx, on_info);
 	return 0;
 }
@@ -290,7 +131,7 @@ tls_apply(struct tls *t, void *ssl_ctx)
 	SSL_CTX *ctx = ssl_ctx;
 	int err;
 
-	MUST(t->context_count < CONTEXTS_MAX && t->m.cert != NULL);
+	MUST(t->context_count < TLS_CONTEXTS_MAX && t->m.cert != NULL);
 	if ((err = configure(t, ctx)) != 0 || (err = fill(ctx, &t->m)) != 0)
 		return err;
 	SSL_CTX_up_ref(ctx);
@@ -299,10 +140,10 @@ tls_apply(struct tls *t, void *ssl_ctx)
 }
 
 int
-tls_load(struct tls *t, const char *cert_path, const char *key_path, const char *ca_path)
+tls_load(struct tls *t, const struct tls_files *files)
 {
-	struct material fresh = {0};
-	int err = material_read(&fresh, cert_path, key_path, ca_path);
+	struct tls_material fresh = {0};
+	int err = tls_files_read(&fresh, files);
 
 	for (size_t i = 0; err == 0 && i < t->context_count; i++)
 		err = fill(t->contexts[i], &fresh);
@@ -310,10 +151,10 @@ tls_load(struct tls *t, const char *cert_path, const char *key_path, const char 
 		/* Back to what was there: a context may have taken half of the new. */
 		for (size_t i = 0; i < t->context_count; i++)
 			(void)fill(t->contexts[i], &t->m);
-		material_fini(&fresh);
+		tls_files_fini(&fresh);
 		return err;
 	}
-	material_fini(&t->m);
+	tls_files_fini(&t->m);
 	t->m = fresh;
 	return 0;
 }
@@ -373,6 +214,12 @@ tls_write(void *ssl, const void *data, size_t len)
 	return io_result(ssl, SSL_write(ssl, data, (int)len));
 }
 
+uint64_t
+tls_received(void *ssl)
+{
+	return BIO_number_read(SSL_get_rbio(ssl));
+}
+
 bool
 tls_pending(void *ssl)
 {
@@ -395,9 +242,23 @@ tls_peer_uri(void *ssl, char out[TLS_URI_SIZE])
 
 	if (cert == NULL)
 		return ERR_NOENT;
-	err = cert_uri(cert, out);
+	err = tls_cert_uri(cert, out);
 	X509_free(cert);
 	return err;
+}
+
+int64_t
+tls_peer_not_after(void *ssl)
+{
+	X509 *cert = ssl != NULL ? SSL_get0_peer_certificate(ssl) : NULL;
+
+	return cert != NULL ? tls_cert_until(cert) : 0;
+}
+
+bool
+tls_peer_revoked(const struct tls *t, void *ssl)
+{
+	return ssl != NULL && tls_cert_revoked(t->m.crls, SSL_get0_verified_chain(ssl));
 }
 
 void

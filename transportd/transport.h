@@ -14,13 +14,17 @@
 
 #include "common/base/id.h"
 #include "common/base/rng.h"
+#include "transportd/backpressure.h"
 #include "transportd/conn.h"
+#include "transportd/core/scale.h"
 #include "transportd/edge_consensus.h"
 #include "transportd/edge_gateway.h"
 #include "transportd/edge_router.h"
 #include "transportd/link.h"
+#include "transportd/path.h"
 #include "transportd/peer.h"
 #include "transportd/relay.h"
+#include "transportd/wish.h"
 
 struct conf;
 struct daemon;
@@ -33,11 +37,16 @@ struct ws;
 /* What mesh.conf(5) says, as numbers. */
 struct settings {
 	struct ulid mesh_id;
-	int64_t heartbeat_us;
+	int64_t heartbeat_us, stall_us, probe_us;
 	uint32_t heartbeat_misses;
+	unsigned lanes_max, bulk_lanes; /* of a link; always open */
+	size_t lane_window;
+	struct scale_conf scale;
 	uint32_t backoff_min_ms, backoff_max_ms;
 	int64_t handshake_ms;
-	size_t link_queue;
+	size_t link_queue, tenant_quota, stream_quota, path_window;
+	uint64_t denied[DENIED_MAX];
+	size_t denied_count;
 	unsigned links_max, pending_max;
 };
 
@@ -61,13 +70,18 @@ struct transport {
 	struct conns conns;
 	struct links links;
 	struct peers peers;
+	struct wishes wishes;
+	mesh_ipc_Addresses advertised; /* where others can dial this node */
 	struct resolver *resolver;
 	struct fib *fib;
 	struct relay *relay;
+	struct paths paths;
+	struct holds holds;
 	struct channel_server *server;
 	struct edge_router router;
 	struct edge_consensus consensus;
 	struct edge_gateway gateway;
+	struct mono turn; /* when the bytes or the message that are being handled came */
 	uint64_t started_unix_ms;
 	bool stopping;
 	struct loop_timer *stop_timer;
@@ -75,6 +89,8 @@ struct transport {
 };
 
 void settings_read(struct settings *s, const struct conf *c);
+/* Is the node one that no link is held with? */
+bool settings_denied(const struct settings *s, uint64_t node);
 /* A new identity arrived.  ERR_RANGE (logged) if it belongs to another mesh. */
 int transport_identity(
     struct transport *t, const struct ulid *mesh_id, const struct identity *fresh) MUST_USE;

@@ -9,6 +9,7 @@
 #include "common/base/err.h"
 #include "common/base/mem.h"
 #include "common/os/clock.h"
+#include "common/os/crypto.h"
 #include "common/os/log.h"
 #include "transportd/core/limits.h"
 #include "transportd/stats.h"
@@ -23,17 +24,32 @@ enum {
 /* --- connections --- */
 
 static void
-on_deadline(void *arg)
+not_pending(struct ws_conn *c)
 {
-	struct ws_conn *c = arg;
+	if (!c->pending)
+		return;
+	c->pending = false;
+	c->ws->pending_count--;
+	stat_set(STAT_PENDING, c->ws->pending_count);
+}
 
-	if (c->closing || c->user == NULL || !c->open) {
-		if (c->why[0] == '\0')
-			snprintf(c->why, sizeof(c->why), "no handshake within the time allowed");
-		ws_doom(c);
+void
+ws_conn_expire(struct ws_conn *c, const char *why)
+{
+	not_pending(c);
+	if (!c->closing && c->user != NULL && c->open) {
+		c->ws->events->expired(c->user);
 		return;
 	}
-	c->ws->events->expired(c->user);
+	if (c->why[0] == '\0')
+		snprintf(c->why, sizeof(c->why), "%s", why);
+	ws_doom(c);
+}
+
+static void
+on_deadline(void *arg)
+{
+	ws_conn_expire(arg, "no handshake within the time allowed");
 }
 
 struct ws_conn *
@@ -52,21 +68,12 @@ ws_conn_new(struct ws *w, bool dialled, const char *address)
 	c->dialled = dialled;
 	snprintf(c->address, sizeof(c->address), "%s", address);
 	c->pending = true;
+	ws_serve(c, true);
 	w->pending_count++;
 	stat_set(STAT_PENDING, w->pending_count);
 	LIST_INSERT_HEAD(&w->conns, c, entry);
 	loop_timer_arm_ms(c->deadline, w->handshake_ms);
 	return c;
-}
-
-static void
-not_pending(struct ws_conn *c)
-{
-	if (!c->pending)
-		return;
-	c->pending = false;
-	c->ws->pending_count--;
-	stat_set(STAT_PENDING, c->ws->pending_count);
 }
 
 /* Strangers can make any number of these: one line a second tells enough. */
@@ -79,21 +86,26 @@ log_refused(struct ws_conn *c)
 		return;
 	c->ws->refuse_logged_us = now_us;
 	log_notice("connection from %s ended before the link handshake: %s", c->address,
-	    c->why[0] != '\0' ? c->why : "closed by the peer");
+	    c->why[0] != '\0' ? c->why
+	    : c->secured      ? "no request of at most 16 KiB came"
+			      : "closed by the peer");
 }
 
 void
 ws_conn_end(struct ws_conn *c)
 {
 	not_pending(c);
+	ws_serve(c, false);
 	LIST_REMOVE(c, entry);
 	loop_timer_free(c->deadline);
 	ws_io_end(c);
+	ws_dialling_free(c);
 	c->wsi = NULL;
 	if (c->user != NULL) {
 		c->ws->events->closed(c->user, c->why[0] != '\0' ? c->why : "closed by the peer");
 	} else if (!c->dialled && !c->open) {
-		stat_inc(STAT_REFUSED_TLS);
+		if (!c->counted)
+			stat_inc(c->plain || c->secured ? STAT_REFUSED_HTTP : STAT_REFUSED_TLS);
 		log_refused(c);
 	}
 	mem_free(c);
@@ -124,8 +136,11 @@ ws_on_alert(struct ws *w, int fd, bool sent, const char *text)
 	LIST_FOREACH (c, &w->conns, entry) {
 		if (c->wsi == NULL || lws_get_socket_fd(c->wsi) != fd)
 			continue;
-		snprintf(c->why, sizeof(c->why), "TLS: %s: %s",
-		    sent ? "refused the peer's certificate or parameters" : "the peer refused ours", text);
+		c->secured = text == NULL;
+		if (text != NULL)
+			snprintf(c->why, sizeof(c->why), "TLS: %s: %s",
+			    sent ? "refused the peer's certificate or parameters" : "the peer refused ours",
+			    text);
 		return;
 	}
 }
@@ -133,10 +148,20 @@ ws_on_alert(struct ws *w, int fd, bool sent, const char *text)
 /* --- the end --- */
 
 void
+ws_serve(struct ws_conn *c, bool served)
+{
+	if (c->served != served)
+		ws_loop_serve(c->ws->loop, served);
+	c->served = served;
+}
+
+void
 ws_doom(struct ws_conn *c)
 {
-	if (c->wsi != NULL)
-		lws_set_timeout(c->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+	if (c->wsi == NULL)
+		return;
+	ws_serve(c, true);
+	lws_set_timeout(c->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
 }
 
 void
@@ -258,6 +283,7 @@ ws_new(struct loop *l, struct tls *t, const struct ws_events *events, void *ctx)
 	w->pending_max = 64;
 	w->masks_used = sizeof(w->masks);
 	w->refuse_logged_us = -REFUSE_LOG_INTERVAL_MS * INT64_C(1000);
+	crypto_random(&w->source_key, sizeof(w->source_key));
 	LIST_INIT(&w->conns);
 	w->vhost = vhost_new(w);
 	if (w->vhost == NULL) {

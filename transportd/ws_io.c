@@ -8,8 +8,10 @@
  */
 #include "transportd/ws_impl.h" /* libwebsockets brings OpenSSL, which comes before err.h */
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/base/be.h"
 #include "common/base/err.h"
@@ -27,12 +29,53 @@ enum {
 
 static void flush(struct ws_conn *c);
 
+/* --- bytes: of the TLS session, or of the socket where a proxy has ended TLS --- */
+
+/* What read() and write() returned, as tls_read() and tls_write() would. */
+static int
+plain_result(ssize_t n)
+{
+	if (n > 0)
+		return (int)n;
+	return n < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : ERR_CLOSED;
+}
+
+static int
+read_bytes(struct ws_conn *c, void *out, size_t size)
+{
+	int n;
+
+	if (!c->plain)
+		return tls_read(ws_session(c), out, size);
+	n = plain_result(read(lws_get_socket_fd(c->wsi), out, size));
+	if (n > 0)
+		c->plain_received += (uint64_t)n;
+	return n;
+}
+
+/* A socket, unlike a session, may take some of them only. */
+static int
+write_bytes(struct ws_conn *c, const void *data, size_t len)
+{
+	if (!c->plain)
+		return tls_write(ws_session(c), data, len);
+	return plain_result(write(lws_get_socket_fd(c->wsi), data, len));
+}
+
+uint64_t
+ws_received_bytes(const struct ws_conn *c)
+{
+	if (c->plain || c->wsi == NULL)
+		return c->plain_received;
+	return tls_received(lws_get_ssl(c->wsi));
+}
+
 /* --- waiting --- */
 
 static void
 watch(struct ws_conn *c)
 {
-	unsigned events = (c->paused ? 0u : LOOP_READ) | (c->blocked ? LOOP_WRITE : 0u);
+	unsigned events = LOOP_READ | (c->blocked ? LOOP_WRITE : 0u);
 
 	if (c->watch != NULL && loop_fd_mod(c->watch, events) != 0)
 		ws_doom(c);
@@ -57,24 +100,38 @@ next_mask(struct ws_conn *c, uint8_t mask[4])
 	return mask;
 }
 
-/* Gives bytes to the session, or keeps them until the socket takes them.  ERR_CLOSED, ERR_NOMEM. */
+/* Takes the bytes that wait into our own memory. */
 static int
-put(struct ws_conn *c, const uint8_t *data, size_t len)
+own(struct ws_conn *c)
 {
-	int n = tls_write(ws_session(c), data, len);
-
-	if (n < 0)
-		return n;
-	if (n != 0)
+	if (c->tx_len == 0 || c->tx_own)
 		return 0;
 	if (c->tx == NULL && (c->tx = mem_calloc(1, WS_FRAME_MAX_BYTES)) == NULL)
 		return ERR_NOMEM;
+	memcpy(c->tx, c->tx_from, c->tx_len);
+	c->tx_from = c->tx;
+	c->tx_own = true;
+	return 0;
+}
+
+/* Gives bytes to the session, or holds them until the socket takes them: where they are if they are kept
+ * there, else as a copy.  ERR_CLOSED, ERR_NOMEM. */
+static int
+put(struct ws_conn *c, const uint8_t *data, size_t len, bool kept)
+{
+	int n = write_bytes(c, data, len);
+
+	if (n < 0)
+		return n;
+	if ((size_t)n == len)
+		return 0;
 	MUST(len <= WS_FRAME_MAX_BYTES);
-	memcpy(c->tx, data, len);
-	c->tx_len = len;
+	c->tx_own = false;
+	c->tx_from = data + n;
+	c->tx_len = len - (size_t)n;
 	c->blocked = true;
 	watch(c);
-	return 0;
+	return kept ? 0 : own(c);
 }
 
 int
@@ -88,12 +145,29 @@ ws_send(struct ws_conn *c, size_t len)
 	if (c->wsi == NULL || c->closing)
 		return ERR_CLOSED;
 	header = wsframe_put_header(payload, len, WSFRAME_BINARY, next_mask(c, mask));
-	if ((err = put(c, payload - header, header + len)) != 0) {
+	if ((err = put(c, payload - header, header + len, false)) != 0) {
 		ws_doom(c);
 		return err;
 	}
 	stat_inc(STAT_TX_MESSAGES);
 	return 0;
+}
+
+bool
+ws_send_kept(struct ws_conn *c, uint8_t *payload, size_t len, uint8_t mask[4])
+{
+	const uint8_t *with;
+	size_t header;
+
+	MUST(len <= WS_MESSAGE_MAX_BYTES && !c->blocked);
+	if (c->wsi == NULL || c->closing)
+		return false;
+	with = next_mask(c, mask);
+	header = wsframe_put_header(payload, len, WSFRAME_BINARY, with);
+	if (put(c, payload - header, header + len, true) != 0)
+		ws_doom(c);
+	stat_inc(STAT_TX_MESSAGES);
+	return with != NULL;
 }
 
 uint8_t *
@@ -138,7 +212,7 @@ send_control(struct ws_conn *c, enum wsframe_opcode opcode, const uint8_t *paylo
 	if (len != 0)
 		memcpy(frame + WSFRAME_HEADROOM, payload, len);
 	header = wsframe_put_header(frame + WSFRAME_HEADROOM, len, opcode, next_mask(c, mask));
-	if (put(c, frame + WSFRAME_HEADROOM - header, header + len) != 0)
+	if (put(c, frame + WSFRAME_HEADROOM - header, header + len, false) != 0)
 		ws_doom(c);
 }
 
@@ -161,19 +235,22 @@ static void
 flush(struct ws_conn *c)
 {
 	if (c->tx_len != 0) {
-		int n = tls_write(ws_session(c), c->tx, c->tx_len);
+		int n = write_bytes(c, c->tx_from, c->tx_len);
 
 		if (n < 0)
 			ws_doom(c);
 		if (n <= 0)
 			return;
-		c->tx_len = 0;
+		c->tx_from += n;
+		c->tx_len -= (size_t)n;
+		if (c->tx_len != 0)
+			return;
 		c->blocked = false;
 		watch(c);
 	}
 	if (c->farewell_len == 0)
 		return;
-	if (put(c, c->farewell, c->farewell_len) != 0)
+	if (put(c, c->farewell, c->farewell_len, false) != 0)
 		ws_doom(c);
 	c->farewell_len = 0;
 	c->close_sent = true;
@@ -186,7 +263,8 @@ ws_close(struct ws_conn *c, uint16_t code, const char *reason, const uint8_t *la
 	size_t len = strlen(reason);
 
 	c->user = NULL;
-	if (!c->open || c->wsi == NULL) {
+	/* Who keeps the frame that waits lets go, too. */
+	if (!c->open || c->wsi == NULL || own(c) != 0) {
 		ws_kill(c);
 		return;
 	}
@@ -199,7 +277,6 @@ ws_close(struct ws_conn *c, uint16_t code, const char *reason, const uint8_t *la
 		add_farewell(c, WSFRAME_BINARY, last, last_len);
 	add_farewell(c, WSFRAME_CLOSE, body, len + 2);
 	c->closing = true;
-	c->paused = false;
 	watch(c);
 	loop_timer_arm_ms(c->deadline, CLOSE_GRACE_MS);
 	/* Not now: this may be a handler of the very session. */
@@ -302,7 +379,7 @@ parse(struct ws_conn *c, uint8_t *p, size_t n)
 {
 	size_t used = 0;
 
-	while (used < n && !c->paused) {
+	while (used < n) {
 		struct wsframe f;
 		int err = wsframe_decode(p + used, n - used, !c->dialled, WS_MESSAGE_MAX_BYTES, &f);
 
@@ -319,14 +396,15 @@ parse(struct ws_conn *c, uint8_t *p, size_t n)
 	return used;
 }
 
-/* Puts the rest away until more comes, or until reading goes on.  ERR_NOMEM. */
+/* Puts the rest away until more comes.  ERR_NOMEM. */
 static int
 put_away(struct ws_conn *c, const uint8_t *p, size_t n)
 {
 	c->in_len = n;
 	if (n == 0)
 		return 0;
-	if (c->in == NULL && (c->in = mem_calloc(1, WS_FRAME_MAX_BYTES + WS_READ_BYTES)) == NULL)
+	MUST(n <= WS_FRAME_MAX_BYTES); /* less than a frame */
+	if (c->in == NULL && (c->in = mem_calloc(1, WS_FRAME_MAX_BYTES)) == NULL)
 		return ERR_NOMEM;
 	memcpy(c->in, p, n);
 	return 0;
@@ -342,8 +420,7 @@ read_some(struct ws_conn *c)
 
 	if (len != 0)
 		memcpy(buf, c->in, len);
-	/* After a pause whole frames may be left: those first. */
-	n = len < WS_FRAME_MAX_BYTES ? tls_read(ws_session(c), buf + len, WS_READ_BYTES) : 0;
+	n = read_bytes(c, buf + len, WS_READ_BYTES);
 	if (n < 0) {
 		ws_doom(c);
 		return false;
@@ -354,7 +431,7 @@ read_some(struct ws_conn *c)
 		ws_doom(c);
 		return false;
 	}
-	return len - used >= WS_FRAME_MAX_BYTES || tls_pending(ws_session(c));
+	return !c->plain && tls_pending(ws_session(c));
 }
 
 static void
@@ -363,10 +440,10 @@ on_read_due(void *arg)
 	struct ws_conn *c = arg;
 	bool more = true;
 
-	for (int i = 0; i < WS_READS_PER_TURN && more && !c->paused; i++)
+	for (int i = 0; i < WS_READS_PER_TURN && more; i++)
 		more = c->wsi != NULL && read_some(c);
 	/* What the session holds already, the socket does not announce again. */
-	if (more && !c->paused && c->wsi != NULL)
+	if (more && c->wsi != NULL)
 		loop_defer_add(c->ws->loop, &c->read);
 }
 
@@ -381,19 +458,12 @@ on_watch(void *arg, int fd, unsigned events)
 		if (!c->blocked && !c->closing)
 			loop_defer_add(c->ws->loop, &c->write);
 	}
-	if (events & LOOP_READ)
-		on_read_due(c);
-}
-
-void
-ws_pause(struct ws_conn *c, bool pause)
-{
-	if (c->wsi == NULL || !c->open || c->closing || c->paused == pause)
+	if ((events & LOOP_READ) == 0)
 		return;
-	c->paused = pause;
-	watch(c);
-	if (!pause)
-		loop_defer_add(c->ws->loop, &c->read);
+	/* A record of 16 KiB takes seconds on a slow line: what has come of it counts, whole or not. */
+	if (c->user != NULL && !c->closing)
+		c->ws->events->heard(c->user);
+	on_read_due(c);
 }
 
 /* --- begin and end --- */
@@ -409,8 +479,10 @@ ws_io_begin(struct ws_conn *c)
 		return ERR_NOMEM;
 	/* From here on libwebsockets looks at this socket for hang-ups only. */
 	(void)lws_rx_flow_control(c->wsi, 0);
-	tls_take_over(ws_session(c));
+	if (!c->plain)
+		tls_take_over(ws_session(c));
 	c->open = true;
+	ws_serve(c, false);
 	return 0;
 }
 

@@ -15,7 +15,7 @@
 #include "common/os/log.h"
 #include "common/os/loop.h"
 
-enum { EVENTS_PER_TURN = 64, TIMERS_MIN = 64 };
+enum { EVENTS_PER_TURN = 64, TIMERS_MIN = 64, SERVE_MS = 1000 };
 
 struct loop_fd {
 	struct loop *loop;
@@ -41,11 +41,15 @@ struct ws_loop {
 	int epoll_fd, timer_fd;
 	bool ready; /* the epoll set has events */
 	bool stopped;
+	bool serving;         /* libwebsockets is on the stack */
+	unsigned served;      /* connections that it has to look after */
+	struct mono serve_at; /* it is called in any case */
 	bool dispatching;
 	struct loop_fd *dead;
 	struct loop_timer **heap; /* by time, from 1; has room for all timers that exist */
 	size_t heap_count, heap_cap, timer_count;
 	struct mono timer_fd_at; /* what timer_fd is set to */
+	struct mono running;     /* timers run that were due then; MONO_NEVER: none runs */
 };
 
 static struct ws_loop *
@@ -236,42 +240,6 @@ ws_timer_disarm(struct loop_timer *t)
 }
 
 static void
-ws_timer_arm(struct loop_timer *t, struct mono when)
-{
-	struct ws_loop *w = self(t->loop);
-
-	heap_remove(w, t);
-	t->when = when;
-	w->heap_count++;
-	heap_up(w, t, w->heap_count);
-}
-
-static void
-ws_timer_free(struct loop_timer *t)
-{
-	heap_remove(self(t->loop), t);
-	self(t->loop)->timer_count--;
-	mem_free(t);
-}
-
-/* Timers armed by these callbacks, even for now, wait for the next turn. */
-static void
-timers_run(struct ws_loop *w)
-{
-	struct mono now;
-
-	if (w->heap_count == 0)
-		return;
-	now = clock_mono();
-	while (w->heap_count != 0 && !mono_before(now, w->heap[1]->when)) {
-		struct loop_timer *t = w->heap[1];
-
-		heap_remove(w, t);
-		t->fn(t->arg);
-	}
-}
-
-static void
 timer_fd_set(struct ws_loop *w)
 {
 	struct mono first = w->heap_count != 0 ? w->heap[1]->when : MONO_NEVER;
@@ -290,6 +258,48 @@ timer_fd_set(struct ws_loop *w)
 	MUST(timerfd_settime(w->timer_fd, TFD_TIMER_ABSTIME, &its, NULL) == 0);
 }
 
+static void
+ws_timer_arm(struct loop_timer *t, struct mono when)
+{
+	struct ws_loop *w = self(t->loop);
+
+	heap_remove(w, t);
+	if (!mono_is_never(w->running) && !mono_before(w->running, when))
+		when = mono_add_us(w->running, 1);
+	t->when = when;
+	w->heap_count++;
+	heap_up(w, t, w->heap_count);
+	/* libwebsockets may end connections before it polls, in the same call. */
+	if (w->serving)
+		timer_fd_set(w);
+}
+
+static void
+ws_timer_free(struct loop_timer *t)
+{
+	heap_remove(self(t->loop), t);
+	self(t->loop)->timer_count--;
+	mem_free(t);
+}
+
+/* Timers armed by these callbacks, even for now, wait for the next turn. */
+static void
+timers_run(struct ws_loop *w)
+{
+	struct mono now;
+
+	if (w->heap_count == 0)
+		return;
+	w->running = now = clock_mono();
+	while (w->heap_count != 0 && !mono_before(now, w->heap[1]->when)) {
+		struct loop_timer *t = w->heap[1];
+
+		heap_remove(w, t);
+		t->fn(t->arg);
+	}
+	w->running = MONO_NEVER;
+}
+
 /* The timer descriptor fired: what is due is found in the heap. */
 static void
 timer_fd_clear(struct ws_loop *w)
@@ -303,10 +313,10 @@ timer_fd_clear(struct ws_loop *w)
 /* --- running --- */
 
 static void
-dispatch(struct ws_loop *w)
+dispatch(struct ws_loop *w, int wait_ms)
 {
 	struct epoll_event events[EVENTS_PER_TURN];
-	int n = epoll_wait(w->epoll_fd, events, EVENTS_PER_TURN, 0);
+	int n = epoll_wait(w->epoll_fd, events, EVENTS_PER_TURN, wait_ms);
 
 	w->ready = false;
 	w->dispatching = true;
@@ -322,18 +332,53 @@ dispatch(struct ws_loop *w)
 	bury(w);
 }
 
+/* A turn of libwebsockets: it waits, unless there is other work.  Negative: it has failed. */
+static int
+serve(struct ws_loop *w, bool wait)
+{
+	int err;
+
+	w->serving = true;
+	err = lws_service(w->context, wait ? 0 : -1);
+	w->serving = false;
+	return err;
+}
+
+static int
+turn(struct ws_loop *w)
+{
+	bool wait = !loop_deferred(&w->loop);
+	struct mono now = clock_mono();
+
+	timer_fd_set(w);
+	if (!mono_before(now, w->serve_at)) {
+		w->serve_at = mono_add_ms(now, SERVE_MS);
+		if (serve(w, false) < 0)
+			return ERR_IO;
+		/* It may have put work off, or armed timers. */
+		wait = false;
+	}
+	if (w->served == 0) {
+		dispatch(w, wait ? SERVE_MS : 0);
+		return 0;
+	}
+	if (serve(w, wait) < 0)
+		return ERR_IO;
+	if (w->ready)
+		dispatch(w, 0);
+	return 0;
+}
+
 static int
 ws_run(struct loop *l)
 {
 	struct ws_loop *w = self(l);
+	int err;
 
 	w->stopped = false;
 	while (!w->stopped) {
-		timer_fd_set(w);
-		if (lws_service(w->context, loop_deferred(l) ? -1 : 0) < 0)
-			return ERR_IO;
-		if (w->ready)
-			dispatch(w);
+		if ((err = turn(w)) != 0)
+			return err;
 		timers_run(w);
 		loop_deferred_run(l);
 	}
@@ -471,7 +516,7 @@ ws_loop_new(void)
 	w->loop.ops = &ops;
 	w->epoll_fd = w->timer_fd = -1;
 	w->loop.runs_deferred = true;
-	w->timer_fd_at = MONO_NEVER;
+	w->timer_fd_at = w->running = MONO_NEVER;
 	w->heap_cap = TIMERS_MIN;
 	w->heap = mem_calloc(w->heap_cap, sizeof(struct loop_timer *));
 	if (w->heap == NULL || open_fds(w) != 0 || (w->context = context_new(w)) == NULL || adopt(w) != 0) {
@@ -486,4 +531,13 @@ struct lws_context *
 ws_loop_context(struct loop *l)
 {
 	return self(l)->context;
+}
+
+void
+ws_loop_serve(struct loop *l, bool more)
+{
+	struct ws_loop *w = self(l);
+
+	MUST(more || w->served != 0);
+	w->served += more ? 1u : -1u;
 }

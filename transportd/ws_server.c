@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/base/be.h"
 #include "common/base/err.h"
 #include "common/os/log.h"
 #include "transportd/stats.h"
@@ -21,9 +22,35 @@ static int
 answer(struct ws_conn *c, struct lws *wsi, unsigned status, const char *text)
 {
 	snprintf(c->why, sizeof(c->why), "HTTP %u: %s", status, text);
-	stat_inc(STAT_REFUSED_HTTP);
+	if (!c->counted)
+		stat_inc(STAT_REFUSED_HTTP);
+	c->counted = true;
 	/* 1: the answer is written, the transaction is over. */
 	return lws_return_http_status(wsi, status, text) != 0 ? -1 : 1;
+}
+
+/* RFC 6750 section 3; the same text for people in the body. */
+static int
+unauthorized(struct ws_conn *c, struct lws *wsi, const char *text)
+{
+	bool shown = lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_AUTHORIZATION) != 0;
+	uint8_t mem[LWS_PRE + 1024], *start = mem + LWS_PRE, *p = start, *end = mem + sizeof(mem) - 1;
+	char challenge[256];
+	int len = snprintf(challenge, sizeof(challenge), "Bearer realm=\"mesh\"%s%s%s",
+	    shown ? ", error=\"invalid_token\", error_description=\"" : "", shown ? text : "",
+	    shown ? "\"" : "");
+
+	snprintf(c->why, sizeof(c->why), "HTTP 401: %s", text);
+	stat_inc(STAT_REFUSED_TOKEN);
+	c->counted = true;
+	if (lws_add_http_common_headers(
+		wsi, HTTP_STATUS_UNAUTHORIZED, "text/plain", strlen(text) + 1, &p, end) != 0 ||
+	    lws_add_http_header_by_token(
+		wsi, WSI_TOKEN_HTTP_WWW_AUTHENTICATE, (const unsigned char *)challenge, len, &p, end) != 0 ||
+	    lws_finalize_write_http_header(wsi, start, &p, end) != 0)
+		return -1;
+	len = snprintf((char *)start, (size_t)(end - start), "%s\n", text);
+	return lws_write(wsi, start, (size_t)len, LWS_WRITE_HTTP_FINAL) != len ? -1 : 1;
 }
 
 static bool
@@ -55,7 +82,7 @@ header_lists(struct lws *wsi, enum lws_token_indexes token, const char *value)
 static int
 confirm_upgrade(struct ws_conn *c, struct lws *wsi)
 {
-	const char *not_now;
+	const char *not_now, *refusal;
 
 	if (!header_is(wsi, WSI_TOKEN_UPGRADE, "websocket"))
 		return -1;
@@ -69,9 +96,12 @@ confirm_upgrade(struct ws_conn *c, struct lws *wsi)
 	not_now = c->ws->events->admit(c->ws->ctx);
 	if (not_now != NULL) {
 		stat_inc(STAT_REFUSED_NOT_READY);
+		c->counted = true;
 		return answer(c, wsi, HTTP_STATUS_SERVICE_UNAVAILABLE, not_now);
 	}
-	return 0;
+	/* Last: it costs most. */
+	refusal = c->plain ? ws_token_refusal(c, wsi) : NULL;
+	return refusal != NULL ? unauthorized(c, wsi, refusal) : 0;
 }
 
 static int
@@ -105,6 +135,56 @@ ws_server_callback(struct ws_conn *c, struct lws *wsi, enum lws_callback_reasons
 	}
 }
 
+/* --- too many strangers --- */
+
+/*
+ * The bucket of an address.  Who shares an address with others can't be told from them, and of IPv6
+ * anybody has a whole /64.  The key keeps strangers from choosing whose bucket they share.
+ */
+static uint8_t
+source_of(const struct ws *w, const struct sockaddr_storage *from)
+{
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+	uint8_t ip[WS_ENDPOINT_BYTES];
+	uint64_t net;
+
+	ws_endpoint_of(from, ip);
+	net = memcmp(ip, mapped, sizeof(mapped)) == 0 ? be_load32(ip + sizeof(mapped)) : be_load64(ip);
+	net = (net ^ w->source_key) * (w->source_key | 1);
+	return (uint8_t)((net ^ net >> 29) * (w->source_key | 1) >> 56);
+}
+
+static bool
+is_stranger(const struct ws_conn *c)
+{
+	return c->pending && !c->dialled;
+}
+
+/* Is there a place for one more?  When all are taken, who has most of them gives up its oldest: no single
+ * address keeps the others out.  Where everybody has but one, those who are in stay. */
+static bool
+make_room(struct ws *w)
+{
+	unsigned counts[WS_SOURCES] = {0}, most = 0;
+	struct ws_conn *c, *oldest = NULL;
+
+	if (w->pending_count < w->pending_max)
+		return true;
+	stat_inc(STAT_REFUSED_PENDING);
+	LIST_FOREACH (c, &w->conns, entry)
+		if (is_stranger(c) && ++counts[c->source] > counts[most])
+			most = c->source;
+	if (counts[most] < 2)
+		return false;
+	LIST_FOREACH (c, &w->conns, entry)
+		if (is_stranger(c) && c->source == most)
+			oldest = c; /* new ones are put at the head */
+	MUST(oldest != NULL);
+	oldest->counted = true;
+	ws_conn_expire(oldest, "too many pending connections from this address");
+	return true;
+}
+
 /* --- sockets --- */
 
 static void
@@ -124,20 +204,25 @@ format_address(const struct sockaddr_storage *sa, socklen_t len, char *out, size
 }
 
 static void
-adopt(struct ws *w, int fd, const char *address)
+adopt(struct ws_listener *l, int fd, const struct sockaddr_storage *from, socklen_t from_len)
 {
 	lws_adopt_desc_t info = {
-	    .vh = w->vhost,
-	    .type = LWS_ADOPT_SOCKET | LWS_ADOPT_HTTP | LWS_ADOPT_ALLOW_SSL,
+	    .vh = l->ws->vhost,
+	    .type = LWS_ADOPT_SOCKET | LWS_ADOPT_HTTP | (l->proxied ? 0 : LWS_ADOPT_ALLOW_SSL),
 	    .fd.sockfd = fd,
 	};
-	struct ws_conn *c = ws_conn_new(w, false, address);
+	char address[WS_ADDRESS_SIZE];
+	struct ws_conn *c;
 	struct lws *wsi;
 
+	format_address(from, from_len, address, sizeof(address));
+	c = ws_conn_new(l->ws, false, address);
 	if (c == NULL) {
 		close(fd);
 		return;
 	}
+	c->plain = l->proxied;
+	c->source = source_of(l->ws, from);
 	ws_tune(fd);
 	info.opaque = c;
 	c->starting = true;
@@ -180,23 +265,20 @@ on_listener(void *arg, int fd, unsigned events)
 
 	(void)events;
 	for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
-		struct sockaddr_storage sa;
+		struct sockaddr_storage sa = {0};
 		socklen_t len = sizeof(sa);
 		int s = accept4(fd, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-		char address[WS_ADDRESS_SIZE];
 
 		if (s == -1) {
 			accept_failed(l);
 			return;
 		}
-		if (l->ws->pending_count >= l->ws->pending_max) {
-			stat_inc(STAT_REFUSED_PENDING);
+		if (!make_room(l->ws)) {
 			close(s);
 			continue;
 		}
 		stat_inc(STAT_ACCEPTED);
-		format_address(&sa, len, address, sizeof(address));
-		adopt(l->ws, s, address);
+		adopt(l, s, &sa, len);
 	}
 }
 
@@ -262,7 +344,7 @@ listener_fini(struct ws_listener *l)
 }
 
 int
-ws_listen(struct ws *w, const char *address)
+ws_listen(struct ws *w, const char *address, bool proxied)
 {
 	struct ws_listener *l = &w->listeners[w->listener_count];
 	const char *port;
@@ -274,6 +356,7 @@ ws_listen(struct ws *w, const char *address)
 	}
 	split_address(address, host, sizeof(host), &port);
 	l->ws = w;
+	l->proxied = proxied;
 	l->fd = listen_fd(host, port);
 	if (l->fd == -1) {
 		log_error("can't listen on %s: %s", address, strerror(errno));
@@ -286,7 +369,7 @@ ws_listen(struct ws *w, const char *address)
 		return ERR_NOMEM;
 	}
 	w->listener_count++;
-	log_info("listening on %s", address);
+	log_info("listening on %s%s", address, proxied ? ", for a proxy that ends TLS" : "");
 	return 0;
 }
 

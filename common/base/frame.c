@@ -18,7 +18,7 @@ enum {
 	AT_E2E_LEN = 10,
 	AT_PAYLOAD_LEN = 12,
 	AT_PATH_ID = 16,
-	AT_RESERVED32 = 20,
+	AT_FLOW = 20,
 	AT_SRC = 24,
 };
 
@@ -80,7 +80,7 @@ store_header(const struct frame *f, uint8_t *p)
 	be_store16(p + AT_E2E_LEN, f->e2e_len);
 	be_store32(p + AT_PAYLOAD_LEN, f->payload_len);
 	be_store32(p + AT_PATH_ID, f->path_id);
-	be_store32(p + AT_RESERVED32, 0);
+	be_store32(p + AT_FLOW, f->flow);
 	be_store64(p + AT_SRC, f->src);
 }
 
@@ -123,6 +123,7 @@ load_header(const uint8_t *p, struct frame *f)
 	f->e2e_len = be_load16(p + AT_E2E_LEN);
 	f->payload_len = be_load32(p + AT_PAYLOAD_LEN);
 	f->path_id = be_load32(p + AT_PATH_ID);
+	f->flow = be_load32(p + AT_FLOW);
 	f->src = be_load64(p + AT_SRC);
 }
 
@@ -142,7 +143,7 @@ decode_header(const uint8_t *p, size_t left, struct frame *f)
 		return ERR_UNKNOWN;
 	if (!lengths_valid(f))
 		return ERR_LIMIT;
-	if (!fields_valid(f) || p[AT_RESERVED8] != 0 || be_load32(p + AT_RESERVED32) != 0)
+	if (!fields_valid(f) || p[AT_RESERVED8] != 0)
 		return ERR_FORMAT;
 	return left < frame_size(f) ? ERR_SHORT : 0;
 }

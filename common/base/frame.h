@@ -37,11 +37,16 @@ enum {
 #define FRAME_TYPE_LIST(X)                                                                                   \
 	X(HELLO, 1, "hello")                                                                                 \
 	X(AUTH, 2, "auth")                                                                                   \
+	X(WINDOW, 3, "window")                                                                               \
 	X(HEARTBEAT, 4, "heartbeat")                                                                         \
+	X(PROBE, 5, "probe")                                                                                 \
 	X(GOAWAY, 6, "goaway")                                                                               \
+	X(LANE, 7, "lane")                                                                                   \
+	X(TOKEN, 8, "token")                                                                                 \
 	X(LINK_STATE, 17, "link-state")                                                                      \
 	X(DATA, 19, "data")                                                                                  \
 	X(DATA_ACK, 20, "data-ack")                                                                          \
+	X(PATH_FEEDBACK, 21, "path-feedback")                                                                \
 	X(STREAM, 22, "stream")                                                                              \
 	X(UNREACHABLE, 23, "unreachable")
 
@@ -65,7 +70,8 @@ enum frame_class {
 enum frame_flag {
 	FRAME_FLAG_MARKED = 0x01,   /* a relay on the way was over its mark */
 	FRAME_FLAG_REPAIRED = 0x02, /* a relay replaced the rest of the path */
-	FRAME_FLAG_KNOWN = 0x03,
+	FRAME_FLAG_STRIPE = 0x04,   /* may travel on any bulk lane: the receiver restores the order */
+	FRAME_FLAG_KNOWN = 0x07,
 };
 
 struct frame {
@@ -75,9 +81,11 @@ struct frame {
 	uint8_t ttl;       /* hops the frame may still take; dropped at 0 */
 	uint8_t hop_count; /* hops taken */
 	uint8_t visit_count;
-	uint16_t lane_id;
+	uint16_t lane_id; /* of the lane it travels on; written by each sender */
 	uint32_t path_id; /* the source's name for the path, for feedback */
-	uint64_t src;     /* node id of the source; of the sender in link-local frames */
+	/* Which tenant (upper half) and stream (both halves) of the source: hashes, for fair shares only. */
+	uint32_t flow;
+	uint64_t src; /* node id of the source; of the sender in link-local frames */
 	/* Nodes to visit after the receiver; the last one is the destination.  Empty: it is for you. */
 	uint64_t visit[FRAME_VISIT_MAX];
 	const uint8_t *e2e;     /* borrowed */

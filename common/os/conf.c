@@ -43,6 +43,35 @@ section_complete(struct conf *c, const char *shown, const char *require, struct 
 	}
 }
 
+/* The value of a directive of a block, NULL if it was not given. */
+static const char *
+block_value(const struct conf_block *b, const char *key)
+{
+	const struct conf_set *set = &b->sets[conf_row(b->section, b->kind, key)];
+
+	return set->count != 0 ? set->values[0].text : NULL;
+}
+
+static bool
+value_is(const char *value, const char *wanted)
+{
+	return value != NULL && (wanted == NULL || strcmp(value, wanted) == 0);
+}
+
+static void
+block_needs(const struct conf_block *b, struct conf_report *r)
+{
+	for (const struct conf_need *n = conf_needs; n->section != NULL; n++) {
+		if (strcmp(n->section, b->section) != 0 || strcmp(n->block, b->kind) != 0 ||
+		    !value_is(block_value(b, n->key), n->value) ||
+		    value_is(block_value(b, n->other), n->other_value))
+			continue;
+		conf_complain(r, b->file, b->line, "%s: %s %s: '%s%s%s' needs '%s%s%s'", b->section, b->kind,
+		    b->name, n->key, n->value != NULL ? " " : "", n->value != NULL ? n->value : "", n->other,
+		    n->other_value != NULL ? " " : "", n->other_value != NULL ? n->other_value : "");
+	}
+}
+
 static void
 block_complete(struct conf_block *b, struct conf_report *r)
 {
@@ -56,6 +85,7 @@ block_complete(struct conf_block *b, struct conf_report *r)
 			conf_complain(r, b->file, b->line, "%s: %s %s: '%s' is missing (%s)", b->section,
 			    b->kind, b->name, d->key, d->help);
 	}
+	block_needs(b, r);
 }
 
 struct conf *

@@ -45,6 +45,7 @@ enum conf_type {
 	CONF_SIZE,     /* kept in bytes */
 	CONF_ENUM,     /* one of choices, kept as text */
 	CONF_ADDRESS,  /* host:port, [v6]:port or *:port, kept as text */
+	CONF_HOST,     /* a host name without port, kept as text */
 	CONF_NODEID,   /* 13 characters, kept as text */
 	CONF_ULID,     /* kept as text */
 	CONF_NAME,     /* [A-Za-z0-9._-]{1,63} */
@@ -71,6 +72,15 @@ struct conf_directive {
 
 /* The table; ends with a row whose section is NULL. */
 extern const struct conf_directive conf_table[];
+
+/* What a directive of a block (when it has this value; NULL: any) needs beside it. */
+struct conf_need {
+	const char *section, *block, *key, *value;
+	const char *other, *other_value;
+};
+
+/* Ends with a row whose section is NULL. */
+extern const struct conf_need conf_needs[];
 
 struct conf;
 

@@ -36,6 +36,8 @@ type_accepts(enum conf_type t)
 		return "a size with its unit: B, KB, MB or GB";
 	case CONF_ADDRESS:
 		return "an address: host:port, [IPv6]:port or *:port";
+	case CONF_HOST:
+		return "a host name";
 	case CONF_NODEID:
 		return "a node id: 13 characters of Crockford base32";
 	case CONF_ULID:
@@ -234,6 +236,8 @@ value_parse(const struct conf_directive *d, const char *text, const char *dir, i
 		return r != 0 ? r : range_check(d, *num, why);
 	case CONF_ADDRESS:
 		return address_valid(text) ? 0 : ERR_FORMAT;
+	case CONF_HOST:
+		return text[0] != '*' && host_valid(text, strlen(text)) ? 0 : ERR_FORMAT;
 	case CONF_NODEID:
 	case CONF_ULID:
 		return id_make(d->type, text, canon);

@@ -54,12 +54,15 @@ store(struct router *r, struct neighbour *from, const struct linkstate_msg *m, s
 {
 	struct lsdb_entry *e;
 	bool topology;
+	uint64_t wish;
 	int err = lsdb_put(&r->db, &r->lsa, m->data, m->len, born, now, &e, &topology);
 
 	if (err != 0)
 		return err;
 	r->counters.lsa_accepted++;
 	exchange_flood(r, e->id.node, from->id, now);
+	if ((wish = lsdb_wish(e)) != 0)
+		r->ops->wish(r->arg, e->id.node, wish);
 	if (topology || e->state == NODE_STATE_NEW)
 		paths_want(r, now, false);
 	else

@@ -8,7 +8,9 @@ enum {
 	/* Adjacencies in one LSA: the largest LSA still fits one frame.  A node with more advertises the
 	 * ones of least cost (counted). */
 	LSA_ADJ_MAX = 512,
-	LSA_TLV_MAX_BYTES = 1024, /* additions of later versions; more is malformed */
+	LSA_TLV_MAX_BYTES = 1024, /* extensions, also those of later versions; more is malformed */
+	ADDRESSES_MAX = 8,        /* of one node; as many as transportd takes for a peer */
+	ADDRESS_SIZE = 256,       /* host:port and NUL */
 
 	/* LSAs taken from one origin: this many at once, then one per interval.  Others are dropped
 	 * unacknowledged (counted), and the neighbour sends the newest again. */

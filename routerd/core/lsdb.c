@@ -4,6 +4,7 @@
 
 #include "common/base/err.h"
 #include "common/base/mem.h"
+#include "routerd/core/tlv.h"
 
 static int
 entry_compare(const struct lsdb_entry *a, const struct lsdb_entry *b)
@@ -128,6 +129,24 @@ lsdb_adj(const struct lsdb_entry *e, uint64_t neighbour)
 	return NULL;
 }
 
+static const uint8_t *
+entry_tlv(const struct lsdb_entry *e)
+{
+	return e->raw + e->raw_len - LSA_SIG_BYTES - e->tlv_len;
+}
+
+void
+lsdb_addresses(const struct lsdb_entry *e, struct address_list *out)
+{
+	tlv_addresses(entry_tlv(e), e->tlv_len, out);
+}
+
+uint64_t
+lsdb_wish(const struct lsdb_entry *e)
+{
+	return tlv_wish(entry_tlv(e), e->tlv_len);
+}
+
 /* May a node that is not here be added? */
 static bool
 has_room(const struct lsdb *db, uint64_t node)
@@ -210,6 +229,7 @@ entry_fill(struct lsdb *db, struct lsdb_entry *e, const struct lsa *l, struct ls
 	e->adj = adj;
 	e->adj_count = l->adj_count;
 	e->raw = raw;
+	e->tlv_len = l->tlv_len;
 	memcpy(e->pubkey, l->pubkey, sizeof(e->pubkey));
 	memcpy(e->name, l->name, sizeof(e->name));
 	memcpy(e->region, l->region, sizeof(e->region));

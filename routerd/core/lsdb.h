@@ -20,6 +20,8 @@
 #include "routerd/core/bucket.h"
 #include "routerd/core/lsa.h"
 
+struct address_list;
+
 enum node_state {
 	NODE_STATE_NEW, /* no paths computed yet since its first LSA */
 	NODE_STATE_ALIVE,
@@ -45,6 +47,7 @@ struct lsdb_entry {
 	uint8_t *raw; /* the LSA as it came */
 	size_t raw_len;
 	uint16_t adj_count;
+	uint16_t tlv_len; /* of the extensions, in raw before the signature */
 };
 
 RB_HEAD(lsdb_tree, lsdb_entry);
@@ -71,6 +74,9 @@ struct lsdb_entry *lsdb_get(struct lsdb *db, uint64_t node);
 struct lsdb_entry *lsdb_from(struct lsdb *db, uint64_t node);
 struct lsdb_entry *lsdb_next(struct lsdb *db, struct lsdb_entry *e);
 const struct lsa_adj *lsdb_adj(const struct lsdb_entry *e, uint64_t neighbour);
+/* What its extensions say; see tlv.h. */
+void lsdb_addresses(const struct lsdb_entry *e, struct address_list *out);
+uint64_t lsdb_wish(const struct lsdb_entry *e);
 
 /* What the database says of an LSA that came in.  Changes nothing. */
 enum lsdb_verdict {

@@ -169,6 +169,17 @@ router_signature(struct router *r, uint32_t ticket, const uint8_t *sig, struct m
 }
 
 static void
+put_extensions(struct router *r, struct lsa *l)
+{
+	struct buf out;
+
+	buf_init_fixed(&out, r->tlv, sizeof(r->tlv));
+	MUST(tlv_encode(&r->addresses, r->wish_unix_ms, &out) == 0);
+	l->tlv = r->tlv;
+	l->tlv_len = (uint16_t)buf_left(&out);
+}
+
+static void
 originate(struct router *r, struct mono now)
 {
 	struct lsa *l = &r->lsa;
@@ -184,6 +195,7 @@ originate(struct router *r, struct mono now)
 	memcpy(l->software, r->conf.software, sizeof(l->software));
 	l->adj_count = (uint16_t)neighbour_table_adj(&r->neighbours, l->adj, &left_out);
 	r->counters.adjacencies_left_out += left_out;
+	put_extensions(r, l);
 	if (origin_make(&r->origin, l, now,
 		mono_add_us(now, rng_jitter(&r->rng, r->conf.lsa_refresh_us * 9 / 10, 10))) != 0) {
 		r->counters.memory_out++;
@@ -215,8 +227,13 @@ measure(struct router *r, struct neighbour *n, const struct router_link *l)
 	    .bandwidth_kbps = l->bandwidth_kbps,
 	    .loss_ppm = l->loss_ppm,
 	    .utilisation_permille = l->utilisation_permille,
+	    .weight = l->weight,
 	};
-	if (n->sync.synced && neighbour_moved(n))
+	if (!n->sync.synced)
+		return;
+	if (n->measured.weight != n->advertised.weight)
+		r->origin.changed = true; /* no measurement: somebody wants it so */
+	else if (neighbour_moved(n))
 		r->origin.moved = true;
 }
 
@@ -281,6 +298,41 @@ router_transport_down(struct router *r, struct mono now)
 		drop(r, n, now);
 	r->settle_by = mono_add_us(now, SETTLE_US);
 	paths_transport_down(r);
+}
+
+/* --- what the own LSA says beside links --- */
+
+static bool
+same_addresses(const struct address_list *a, const struct address_list *b)
+{
+	if (a->count != b->count)
+		return false;
+	for (size_t i = 0; i < a->count; i++)
+		if (strcmp(a->text[i], b->text[i]) != 0)
+			return false;
+	return true;
+}
+
+void
+router_addresses(struct router *r, const struct address_list *list)
+{
+	if (same_addresses(&r->addresses, list))
+		return;
+	r->addresses = *list;
+	r->origin.changed = true;
+}
+
+void
+router_wish(struct router *r, uint64_t unix_ms)
+{
+	r->wish_unix_ms = unix_ms;
+	r->origin.changed = true;
+}
+
+bool
+router_linked(struct router *r, uint64_t node)
+{
+	return neighbour_get(&r->neighbours, node) != NULL;
 }
 
 /* --- time --- */

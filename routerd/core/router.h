@@ -23,6 +23,7 @@
 #include "routerd/core/fib.h"
 #include "routerd/core/lsa.h"
 #include "routerd/core/lsdb.h"
+#include "routerd/core/tlv.h"
 
 struct router;
 
@@ -46,6 +47,7 @@ struct router_link {
 	uint64_t since_unix_ms;
 	uint32_t rtt_us, bandwidth_kbps, loss_ppm;
 	uint16_t utilisation_permille;
+	uint16_t weight; /* set by the operator */
 };
 
 enum router_event {
@@ -79,6 +81,8 @@ struct router_ops {
 	/* A node is new, or its state or LSA changed. */
 	void (*node)(void *arg, const struct lsdb_entry *e);
 	void (*event)(void *arg, enum router_event ev, uint64_t a, uint64_t b);
+	/* A new LSA of another node carries the wish for full links; it may be an old one. */
+	void (*wish)(void *arg, uint64_t node, uint64_t unix_ms);
 };
 
 struct router_counters {
@@ -132,6 +136,13 @@ void router_links_end(struct router *r, struct mono now);
 void router_link_down(struct router *r, uint64_t peer, struct mono now);
 /* No transportd, no links. */
 void router_transport_down(struct router *r, struct mono now);
+
+/* Where this node can be dialled: goes into its LSA. */
+void router_addresses(struct router *r, const struct address_list *list);
+/* This node was asked for full links: goes into its LSA, too. */
+void router_wish(struct router *r, uint64_t unix_ms);
+/* Is there a link with this node? */
+bool router_linked(struct router *r, uint64_t node);
 
 /* A LINK_STATE payload came from a neighbour. */
 void router_feed(struct router *r, uint64_t neighbour, const uint8_t *payload, size_t len, struct mono now);

@@ -158,9 +158,9 @@ relay_mesh_add(struct relay_mesh *m, const char *name)
 	return n;
 }
 
-/* Writes mesh.conf; the node dials dial, if that is not NULL. */
-static inline void
-relay_mesh_conf(const struct relay_mesh *m, const struct rig_node *n, const struct rig_node *dial)
+/* Begins mesh.conf: lines for the section of transportd may follow. */
+static inline FILE *
+relay_mesh_conf_begin(const struct relay_mesh *m, const struct rig_node *n)
 {
 	char path[PATH_MAX], mesh[ULID_TEXT_SIZE];
 	FILE *f;
@@ -175,15 +175,34 @@ relay_mesh_conf(const struct relay_mesh *m, const struct rig_node *n, const stru
 	fprintf(f, "\ttls-cert %s/node.crt\n\ttls-key %s/node.key\n\ttls-ca %s/ca/ca.crt\n", n->dir, n->dir,
 	    m->rig.dir);
 	fprintf(f, "\tdial-backoff-min 50ms\n\tdial-backoff-max 500ms\n");
-	if (dial != NULL)
-		fprintf(f, "\tpeer %s { address 127.0.0.1:%u }\n", dial->name, dial->port);
+	return f;
+}
+
+static inline void
+relay_mesh_conf_end(const struct relay_mesh *m, const struct rig_node *n, FILE *f)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/mesh.conf", n->dir);
 	fprintf(f, "}\n");
 	RIG_MUST(fclose(f) == 0);
 	relay_mesh_own(m, path);
 }
 
+/* Writes mesh.conf; the node dials dial, if that is not NULL. */
 static inline void
-relay_mesh_start(const struct relay_mesh *m, struct rig_node *n)
+relay_mesh_conf(const struct relay_mesh *m, const struct rig_node *n, const struct rig_node *dial)
+{
+	FILE *f = relay_mesh_conf_begin(m, n);
+
+	if (dial != NULL)
+		fprintf(f, "\tpeer %s { address 127.0.0.1:%u }\n", dial->name, dial->port);
+	relay_mesh_conf_end(m, n, f);
+}
+
+/* Starts transportd, and the stand-in for consensusd. */
+static inline void
+relay_mesh_spawn(const struct relay_mesh *m, struct rig_node *n)
 {
 	char log[PATH_MAX], conf[PATH_MAX];
 
@@ -200,11 +219,17 @@ relay_mesh_start(const struct relay_mesh *m, struct rig_node *n)
 		    m, m->rig.program, (char *[]){(char[]){"transportd"}, (char[]){"-c"}, conf, NULL});
 	}
 	rig_connect_consensus(n);
-	rig_connect_router(n);
-	if (m->user != NULL) {
+	if (m->user != NULL)
 		channel_expect(n->consensus, m->user->pw_uid);
+}
+
+static inline void
+relay_mesh_start(const struct relay_mesh *m, struct rig_node *n)
+{
+	relay_mesh_spawn(m, n);
+	rig_connect_router(n);
+	if (m->user != NULL)
 		channel_expect(n->router, m->user->pw_uid);
-	}
 }
 
 static inline bool

@@ -92,7 +92,12 @@ op_route_set(void *arg, const struct fib_route *r)
 static void
 op_node(void *arg, const struct lsdb_entry *e)
 {
+	struct address_list list;
+
 	(void)arg;
+	lsdb_addresses(e, &list);
+	for (size_t i = 0; i < list.count; i++)
+		FUZZ_CHECK(address_valid(list.text[i]));
 	FUZZ_CHECK(node_name_valid(e->name));
 }
 
@@ -105,6 +110,13 @@ op_event(void *arg, enum router_event ev, uint64_t a, uint64_t b)
 	(void)b;
 }
 
+static void
+op_wish(void *arg, uint64_t node, uint64_t unix_ms)
+{
+	(void)arg;
+	FUZZ_CHECK(node != 1 && unix_ms != 0);
+}
+
 static const struct router_ops ops = {
     .verify = op_verify,
     .send = op_send,
@@ -115,6 +127,7 @@ static const struct router_ops ops = {
     .fib_end = op_fib_mark,
     .node = op_node,
     .event = op_event,
+    .wish = op_wish,
 };
 
 static void

@@ -61,14 +61,18 @@ struct rig_node {
 	char *metrics;
 	unsigned replies, items, dones, events;
 	mesh_v1_MeshEvent event;
+	mesh_ipc_CallStatus done; /* the last */
 	bool refuse_to_sign;
 	uint64_t links[RIG_LINKS_MAX];
 	size_t link_count;
 	unsigned link_ups, link_downs;
 	unsigned routes; /* given to it, all to different destinations */
 	mesh_ipc_Link last_link;
+	mesh_ipc_Addresses advertised;
 	unsigned holds, releases;
 	uint64_t frames, frame_bytes;
+	void (*on_hold)(struct rig_node *n); /* after each HOLD; may be NULL */
+	void (*on_sign)(struct rig_node *n); /* before each signature; may be NULL */
 	/* Frames for the node and for its routerd; may be NULL. */
 	void (*on_frame)(struct rig_node *n, const struct frame *f);
 	void (*on_link_state)(struct rig_node *n, uint64_t neighbour, const struct frame *f);
@@ -229,6 +233,8 @@ rig_on_sign(void *ctx, struct channel *ch, struct imsg *m)
 	struct rig_node *n = ctx;
 	uint8_t sig[CRYPTO_SIG_BYTES];
 
+	if (n->on_sign != NULL)
+		n->on_sign(n);
 	if (n->refuse_to_sign)
 		return channel_send(ch, CT_SIGNATURE, m->peerid, NULL, 0);
 	RIG_MUST(crypto_sign(n->key, CRYPTO_CONTEXT_HELLO, m->body, m->len, sig) == 0);
@@ -268,6 +274,8 @@ rig_on_hold(void *ctx, struct channel *ch, struct imsg *m)
 		n->holds++;
 	else
 		n->releases++;
+	if (n->on_hold != NULL)
+		n->on_hold(n);
 	return 0;
 }
 
@@ -369,12 +377,23 @@ rig_on_frame_in(void *ctx, struct channel *ch, struct imsg *m)
 	return 0;
 }
 
+static inline int
+rig_on_addresses(void *ctx, struct channel *ch, struct imsg *m)
+{
+	struct rig_node *n = ctx;
+
+	(void)ch;
+	RIG_MUST(pb_unpack(m->body, m->len, mesh_ipc_Addresses_fields, &n->advertised) == 0);
+	return 0;
+}
+
 static channel_handler *const rig_router_handlers[] = {
     [RT_LINKS_BEGIN] = rig_on_links_begin,
     [RT_LINK] = rig_on_link,
     [RT_LINKS_END] = rig_on_links_end,
     [RT_LINK_DOWN] = rig_on_link_down,
     [RT_FRAME_IN] = rig_on_frame_in,
+    [RT_ADDRESSES] = rig_on_addresses,
 };
 
 enum { RIG_ASK_STATUS = 1, RIG_ASK_METRICS = 2 };
@@ -409,9 +428,11 @@ rig_on_item(void *ctx, struct channel *ch, struct imsg *m)
 static inline int
 rig_on_done(void *ctx, struct channel *ch, struct imsg *m)
 {
+	struct rig_node *n = ctx;
+
 	(void)ch;
-	(void)m;
-	((struct rig_node *)ctx)->dones++;
+	RIG_MUST(pb_unpack(m->body, m->len, mesh_ipc_CallStatus_fields, &n->done) == 0);
+	n->dones++;
 	return 0;
 }
 

@@ -34,14 +34,21 @@ enum { GOAWAY_CLOSE_BASE = 4000, GOAWAY_REASON_SIZE = 256 };
 	X(INTERNAL, 13, "internal", "out of memory, or no signature from consensusd")                        \
 	X(DEAD, 14, "dead", "silent for longer than heartbeat-interval times heartbeat-misses")              \
 	X(IDENTITY, 15, "identity", "the identity of the node has changed")                                  \
-	X(REMOVED, 16, "removed", "removed from the configuration")
+	X(REMOVED, 16, "removed", "removed from the configuration, or dropped by an operator")               \
+	X(EXPIRED, 17, "expired",                                                                            \
+	    "certificate or token has ended and no new one was shown; renew it and send SIGHUP")             \
+	X(DENIED, 18, "denied", "the node is not let in: revoked, evicted, or listed under deny")            \
+	X(FLOW, 19, "flow", "sent more than was granted, or granted what can't be")                          \
+	X(LANE, 20, "lane", "a lane that this link does not have")                                           \
+	X(TOKEN, 21, "token", "token missing or not valid; check clocks, tls-ca and the certificate's name") \
+	X(IDLE, 22, "idle", "the lane is no longer needed")
 
 enum goaway_code {
 	GOAWAY_NONE = 0,
 #define X(name, value, label, text) GOAWAY_##name = (value),
 	GOAWAY_LIST(X)
 #undef X
-	    GOAWAY_CODE_COUNT = 17,
+	    GOAWAY_CODE_COUNT = 23,
 };
 
 /* "wrong_mesh"; "other" for codes of newer peers.  Static. */

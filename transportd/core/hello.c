@@ -4,6 +4,7 @@
 
 #include "common/base/buf.h"
 #include "common/base/err.h"
+#include "common/base/frame.h"
 #include "transportd/core/limits.h"
 
 int
@@ -18,7 +19,12 @@ hello_encode(const struct hello *h, struct buf *out)
 	    (err = buf_put_bytes(out, h->nonce, HELLO_NONCE_BYTES)) != 0 ||
 	    (err = buf_put_u64(out, h->incarnation)) != 0)
 		return err;
-	return buf_put_str8(out, h->name);
+	if ((err = buf_put_str8(out, h->name)) != 0 || (err = buf_put_u16(out, h->lane)) != 0 ||
+	    (err = buf_put_u8(out, h->lanes_max)) != 0 || (err = buf_put_u32(out, h->window_bytes)) != 0 ||
+	    (err = buf_put_u32(out, h->window_frames)) != 0 ||
+	    (err = buf_put_bytes(out, h->local, HELLO_ENDPOINT_BYTES)) != 0)
+		return err;
+	return buf_put_bytes(out, h->remote, HELLO_ENDPOINT_BYTES);
 }
 
 /* Extensions: {type u16, length u16, bytes} up to the end; none is known yet. */
@@ -52,6 +58,27 @@ get_fields(struct buf *in, struct hello *h)
 	return buf_get_str8(in, h->name, sizeof(h->name));
 }
 
+static int
+get_lane(struct buf *in, struct hello *h)
+{
+	int err;
+
+	if ((err = buf_get_u16(in, &h->lane)) != 0 || (err = buf_get_u8(in, &h->lanes_max)) != 0 ||
+	    (err = buf_get_u32(in, &h->window_bytes)) != 0 ||
+	    (err = buf_get_u32(in, &h->window_frames)) != 0 ||
+	    (err = buf_get_bytes(in, h->local, HELLO_ENDPOINT_BYTES)) != 0)
+		return err;
+	return buf_get_bytes(in, h->remote, HELLO_ENDPOINT_BYTES);
+}
+
+/* A window that the largest frame does not fit would stop the lane for ever. */
+static bool
+lane_valid(const struct hello *h)
+{
+	return h->lane < LANES_MAX && h->lanes_max != 0 && h->window_bytes >= FRAME_MAX_BYTES &&
+	       h->window_bytes <= LANE_WINDOW_MAX_BYTES && h->window_frames != 0;
+}
+
 int
 hello_decode(const void *payload, size_t len, struct hello *out)
 {
@@ -66,9 +93,10 @@ hello_decode(const void *payload, size_t len, struct hello *out)
 		return err;
 	if (version != HELLO_VERSION)
 		return ERR_VERSION;
-	if ((err = get_fields(&in, out)) != 0 || (err = skip_extensions(&in)) != 0)
+	if ((err = get_fields(&in, out)) != 0 || (err = get_lane(&in, out)) != 0 ||
+	    (err = skip_extensions(&in)) != 0)
 		return err;
-	return out->node_id == 0 || !node_name_valid(out->name) ? ERR_FORMAT : 0;
+	return out->node_id == 0 || !node_name_valid(out->name) || !lane_valid(out) ? ERR_FORMAT : 0;
 }
 
 void

@@ -17,7 +17,8 @@
 struct buf;
 
 enum {
-	HELLO_VERSION = 1,
+	HELLO_VERSION = 2,
+	HELLO_ENDPOINT_BYTES = 18, /* IPv6 address (or IPv4 mapped into one), port */
 	HELLO_KEY_BYTES = 32,
 	HELLO_NONCE_BYTES = 32,
 	HELLO_HASH_BYTES = 32,
@@ -36,6 +37,12 @@ struct hello {
 	uint8_t nonce[HELLO_NONCE_BYTES];
 	uint64_t incarnation;
 	char name[NODE_NAME_SIZE];
+	uint16_t lane;     /* of this connection: the dialler chooses, the listener repeats */
+	uint8_t lanes_max; /* the most that this side takes on a link; 1: everything on lane 0 */
+	/* What may be sent to this side before its first WINDOW. */
+	uint32_t window_bytes, window_frames;
+	/* The connection as this side sees it.  If the other sees the same, nothing in between ends TCP. */
+	uint8_t local[HELLO_ENDPOINT_BYTES], remote[HELLO_ENDPOINT_BYTES];
 };
 
 /* Appends the payload of a HELLO frame; the buffer's errors. */

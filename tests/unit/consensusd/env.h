@@ -630,6 +630,24 @@ env_open_send(struct env_node *n, uint32_t call, const char *tenant, const char 
 	env_send_pb(n->gateway, GC_OPEN_STREAM, call, mesh_v1_OpenClientDataStreamReq_fields, &req);
 }
 
+/* With one entry of metadata, encoded. */
+static inline struct env_call *
+env_open_meta(struct env_node *n, const char *stream, const char *targets, const void *entry, size_t len)
+{
+	mesh_v1_OpenClientDataStreamReq req = mesh_v1_OpenClientDataStreamReq_init_zero;
+	const struct pb_slice slice = {entry, len};
+	const struct pb_list list = {&slice, 1};
+
+	env_forget(n, 1);
+	snprintf(req.tenant_id, sizeof(req.tenant_id), "one");
+	snprintf(req.stream_id, sizeof(req.stream_id), "%s", stream);
+	for (; *targets != '\0'; targets++)
+		snprintf(req.target_nodes[req.target_nodes_count++], 64, "%c", *targets);
+	pb_list_encode(&req.metadata, &list);
+	env_send_pb(n->gateway, GC_OPEN_STREAM, 1, mesh_v1_OpenClientDataStreamReq_fields, &req);
+	return env_wait(n, 1);
+}
+
 static struct env_call *
 env_open(struct env_node *n, const char *tenant, const char *stream, const char *targets)
 {

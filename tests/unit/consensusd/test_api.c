@@ -84,6 +84,11 @@ test_open_refused(void **state)
 	assert_refused(env_open(a, "one", "01ARZ", "b"), CODE_INVALID_ARGUMENT, "ULID");
 	a->engine.streams_max = 0;
 	assert_refused(env_open(a, "one", S1, "b"), CODE_RESOURCE_EXHAUSTED, "streams-max");
+	assert_refused(env_open_meta(a, S1, "b", "\x0a\x08striping\x12\x05maybe", 17), CODE_INVALID_ARGUMENT,
+	    "'on' or 'off', not 'maybe'");
+	assert_refused(env_open_meta(a, S1, "b", "\x0a\x08striping", 10), CODE_INVALID_ARGUMENT,
+	    "'on' or 'off', not ''");
+	assert_refused(env_open_meta(a, S1, "b", "\x0a\x08strip", 7), CODE_INVALID_ARGUMENT, "metadata");
 	/* Not a message at all. */
 	env_forget(a, 1);
 	assert_int_equal(channel_send(a->gateway, GC_OPEN_STREAM, 1, "\xff\xff\xff", 3), 0);

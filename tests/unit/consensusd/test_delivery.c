@@ -573,6 +573,7 @@ test_beyond_the_end(void **state)
 	static const uint8_t message_id[ULID_BYTES] = {1};
 	struct seal_message m = {.payload = (const uint8_t *)"late", .payload_len = 4};
 	mesh_e2e_Header h;
+	struct e2e_way way = {.tenant = "one"};
 	struct batch *late;
 	struct ulid id;
 	uint8_t mem[FRAME_MAX_BYTES];
@@ -585,8 +586,10 @@ test_beyond_the_end(void **state)
 	env_run(&env, b_open);
 	assert_int_equal(ulid_parse(S1, &id), 0);
 	assert_int_equal(seal_batch(a->engine.keyring, &id, "one", 1, 1, &m, 1, &late), 0);
+	way.source = a->engine.self;
+	way.destination = b->engine.self;
 	buf_init_fixed(&out, mem, sizeof(mem));
-	assert_int_equal(e2e_put_fragment(&out, late, "one", a->engine.self, b->engine.self, 0), 0);
+	assert_int_equal(e2e_put_fragment(&out, late, &way, 0), 0);
 	batch_unref(late);
 	assert_int_equal(frame_decode(&out, &f), 0);
 	assert_int_equal(e2e_get(&f, &h), 0);
@@ -658,6 +661,71 @@ test_malformed(void **state)
 	env_run(&env, a_closed_it);
 }
 
+/* --- what links are told about a stream's frames --- */
+
+static struct {
+	uint32_t flow;
+	unsigned frames, striped, flows;
+} seen;
+
+static bool
+see(struct env *e, size_t from, struct frame *f)
+{
+	(void)e;
+	(void)from;
+	if (seen.frames++ != 0 && f->flow != seen.flow)
+		seen.flows++;
+	seen.flow = f->flow;
+	if ((f->flags & FRAME_FLAG_STRIPE) != 0) {
+		assert_int_equal(f->type, FRAME_DATA);
+		seen.striped++;
+	}
+	return true;
+}
+
+static void
+publish_one(int64_t seq, size_t len)
+{
+	mesh_v1_Chunk chunk = env_chunk(S1, seq);
+	uint8_t *payload = mem_calloc(1, len);
+
+	assert_non_null(payload);
+	env_forget(a, 2);
+	env_publish_send(a, GC_PUBLISH, 2, &chunk, payload, len);
+	assert_int_equal(env_wait(a, 2)->replies, 1);
+	mem_free(payload);
+}
+
+/* Only what is large is striped, and only if the stream was opened so; a restart does not forget it. */
+static void
+test_striping(void **state)
+{
+	mesh_v1_StreamSelector sel = env_selector("one", "");
+	struct ulid id;
+
+	(void)state;
+	assert_int_equal(ulid_parse(S1, &id), 0);
+	memset(&seen, 0, sizeof(seen));
+	env.filter = see;
+	assert_int_equal(env_open_meta(a, S1, "b", "\x0a\x08striping\x12\x02on", 14)->replies, 1);
+	b->auto_ack = true;
+	env_subscribe(b, 9, &sel);
+	publish_one(1, STRIPE_MIN_BYTES / 2);
+	assert_int_equal(seen.striped, 0);
+	publish_one(2, STRIPE_MIN_BYTES);
+	assert_true(seen.striped >= STRIPE_MIN_BYTES / FRAME_PAYLOAD_MAX_BYTES);
+	restart(a);
+	seen.striped = 0;
+	publish_one(3, STRIPE_MIN_BYTES);
+	assert_true(seen.striped >= STRIPE_MIN_BYTES / FRAME_PAYLOAD_MAX_BYTES);
+	/* One flow, acks and stream messages included. */
+	assert_int_equal(seen.flows, 0);
+	assert_int_equal(seen.flow, e2e_flow("one", &id));
+	env_open(a, "one", S2, "b");
+	assert_int_equal(seen.flows, 1);
+	env.filter = NULL;
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, env_setup, env_teardown)
 
 int
@@ -681,6 +749,7 @@ main(void)
 	    TEST(test_beyond_the_end),
 	    TEST(test_changed_content),
 	    TEST(test_malformed),
+	    TEST(test_striping),
 	};
 
 	stats_init();

@@ -15,6 +15,9 @@ enum {
 	BODY = 2 * (BATCH_RECORD_HDR_BYTES + PAYLOAD)
 };
 
+static const struct e2e_way way = {
+    .tenant = "acme", .source = SOURCE, .destination = DESTINATION, .flow = 0x12345678};
+
 static struct batch *
 sample(void)
 {
@@ -91,7 +94,7 @@ test_fragments_make_the_batch_again(void **state)
 	assert_int_equal(count, 3);
 	buf_init_fixed(&out, mem, sizeof(mem));
 	for (uint32_t i = 0; i < count; i++)
-		assert_int_equal(e2e_put_fragment(&out, b, "acme", SOURCE, DESTINATION, i), 0);
+		assert_int_equal(e2e_put_fragment(&out, b, &way, i), 0);
 	for (uint32_t i = 0; i < count; i++) {
 		mesh_e2e_Header h;
 		struct frame f;
@@ -99,6 +102,8 @@ test_fragments_make_the_batch_again(void **state)
 		assert_int_equal(frame_decode(&out, &f), 0);
 		assert_int_equal(f.type, FRAME_DATA);
 		assert_int_equal(f.class, FRAME_CLASS_CLIENT);
+		assert_int_equal(f.flow, way.flow);
+		assert_int_equal(f.flags, 0);
 		assert_int_equal(frame_dst(&f), DESTINATION);
 		assert_int_equal(e2e_get(&f, &h), 0);
 		assert_int_equal(h.chunk_seq, i);
@@ -130,7 +135,7 @@ test_full_output_is_an_error(void **state)
 	(void)state;
 	for (size_t room = 0; room < 300; room += 7) {
 		buf_init_fixed(&out, mem, room);
-		assert_int_equal(e2e_put_fragment(&out, b, "acme", SOURCE, DESTINATION, 0), ERR_LIMIT);
+		assert_int_equal(e2e_put_fragment(&out, b, &way, 0), ERR_LIMIT);
 		assert_int_equal(buf_left(&out), 0);
 	}
 	batch_unref(b);

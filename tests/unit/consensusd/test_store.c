@@ -15,6 +15,7 @@ stream_row(unsigned n)
 	    .dst_count = 2,
 	    .qos = "all",
 	    .priority = -3,
+	    .striping = n == 10,
 	    .created_unix_ms = 1700000000123,
 	    .epoch = 5,
 	    .meta = meta,
@@ -158,6 +159,8 @@ test_state_is_loaded_after_restart(void **state)
 	assert_int_equal(u->streams[0].dst_count, 2);
 	assert_true(u->streams[0].dst_nodes[1] == UINT64_MAX);
 	assert_int_equal(u->streams[0].priority, -3);
+	assert_true(u->streams[0].striping);
+	assert_false(u->streams[1].striping);
 	assert_int_equal(u->streams[0].created_unix_ms, 1700000000123);
 	assert_int_equal(u->streams[0].epoch, 5);
 	assert_int_equal(u->streams[0].source_key[31], 0x11);

@@ -3,6 +3,7 @@
 
 #include "common/base/err.h"
 #include "common/base/mem.h"
+#include "common/base/rng.h"
 #include "consensusd/core/budget.h"
 #include "consensusd/core/target.h"
 
@@ -324,6 +325,79 @@ test_close(void **state)
 	assert_int_equal(target->state, TARGET_CLOSING);
 }
 
+enum { SHUFFLE_BATCHES = 8, SHUFFLE_PIECES = 13, SHUFFLE_ROUNDS = 200 };
+
+struct shuffled {
+	unsigned batch, piece;
+};
+
+/* Fisher and Yates. */
+static void
+shuffle(struct shuffled *all, size_t count, struct rng *rng)
+{
+	for (size_t i = count; i > 1; i--) {
+		size_t k = rng_below(rng, (uint32_t)i);
+		struct shuffled kept = all[i - 1];
+
+		all[i - 1] = all[k];
+		all[k] = kept;
+	}
+}
+
+/* Hands over what waits in order; the seq up to which it is whole. */
+static void
+take_in_order(struct batch *const *sent)
+{
+	const struct batch *b;
+
+	while ((b = target_next(target)) != NULL) {
+		const struct batch *as_sent = sent[(b->first_seq - 1) / 10];
+
+		assert_int_equal(b->first_seq, as_sent->first_seq);
+		assert_memory_equal(b->body, as_sent->body, as_sent->body_len);
+		target_given(target);
+	}
+	target_stored(target, target->expected_seq - 1, at_us(0));
+}
+
+/* Striped: the fragments of several batches come over several lanes, in any order, some of them twice. */
+static void
+test_any_order_within_the_window(void **state)
+{
+	struct shuffled all[SHUFFLE_BATCHES * SHUFFLE_PIECES];
+	struct batch *sent[SHUFFLE_BATCHES], *whole;
+	struct rng rng;
+
+	for (unsigned round = 0; round < SHUFFLE_ROUNDS; round++) {
+		teardown(state);
+		setup(state);
+		rng_seed(&rng, round);
+		for (unsigned i = 0; i < SHUFFLE_BATCHES * SHUFFLE_PIECES; i++)
+			all[i] = (struct shuffled){i / SHUFFLE_PIECES, i % SHUFFLE_PIECES};
+		for (unsigned i = 0; i < SHUFFLE_BATCHES; i++) {
+			sent[i] = make_batch(1 + 10 * i, 10, 1200);
+			assert_int_equal(piece(sent[i], 0).total, SHUFFLE_PIECES);
+		}
+		shuffle(all, SHUFFLE_BATCHES * SHUFFLE_PIECES, &rng);
+		for (unsigned i = 0; i < SHUFFLE_BATCHES * SHUFFLE_PIECES; i++) {
+			struct fragment f = piece(sent[all[i].batch], all[i].piece);
+
+			for (unsigned again = 0; again < 1 + rng_below(&rng, 2); again++) {
+				assert_int_equal(target_fragment(target, &f, at_us(0), &whole), 0);
+				if (whole != NULL)
+					assert_int_equal(target_complete(target, whole, at_us(0)), 0);
+			}
+			assert_true(budget.used_bytes <= 2 * conf.window_bytes);
+			take_in_order(sent);
+		}
+		assert_int_equal(target->stored_seq, 10 * SHUFFLE_BATCHES);
+		assert_int_equal(target->dropped, 0);
+		assert_int_equal(target->reassembly == NULL ? 0 : target->reassembly->count, 0);
+		for (unsigned i = 0; i < SHUFFLE_BATCHES; i++)
+			batch_unref(sent[i]);
+	}
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -339,6 +413,7 @@ main(void)
 	    TEST(test_delivery),
 	    TEST(test_load),
 	    TEST(test_close),
+	    TEST(test_any_order_within_the_window),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

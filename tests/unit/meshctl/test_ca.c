@@ -11,6 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/base/mem.h"
+#include "meshctl/ca_crl.h"
 #include "meshctl/ca_x509.h"
 #include "meshctl/node_key.h"
 #include "meshctl/secfile.h"
@@ -347,6 +349,94 @@ teardown(void **state)
 	return nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
+static struct ca_crl *
+list_of(const struct ca_x509 *ca, const char *pem, size_t len)
+{
+	struct ca_crl *l = ca_crl_new(ca, pem, len);
+
+	assert_non_null(l);
+	return l;
+}
+
+static X509_CRL *
+read_crl(const char *pem, size_t len)
+{
+	BIO *bio = BIO_new_mem_buf(pem, (int)len);
+	X509_CRL *crl = PEM_read_bio_X509_CRL(bio, NULL, NULL, NULL);
+
+	BIO_free(bio);
+	assert_non_null(crl);
+	return crl;
+}
+
+/* What was revoked once stays on every later list, and no list of another authority is taken for it. */
+static void
+revoked_certificates(void **state)
+{
+	struct ca_x509_pair root_pair = issue(NULL, CA_X509_ROOT, CA_X509_P256, MESH);
+	struct ca_x509_pair other_pair = issue(NULL, CA_X509_ROOT, CA_X509_ED25519, MESH);
+	struct ca_x509 *root = open_pair(&root_pair), *other = open_pair(&other_pair);
+	struct ca_x509_pair one = issue(root, CA_X509_NODE, CA_X509_P256, NODE);
+	struct ca_x509_pair two = issue(root, CA_X509_NODE, CA_X509_ED25519, NODE);
+	struct ca_x509_pair foreign = issue(other, CA_X509_NODE, CA_X509_P256, NODE);
+	struct ca_crl *l = list_of(root, NULL, 0);
+	char *pem, *again;
+	size_t len, again_len;
+	int64_t now = time(NULL);
+	X509_REVOKED *entry;
+	X509_CRL *crl;
+	X509 *cert;
+
+	(void)state;
+	assert_int_equal(ca_crl_count(l), 0);
+	assert_int_equal(ca_crl_add(l, one.cert, one.cert_len, now), 0);
+	assert_int_equal(ca_crl_add(l, one.cert, one.cert_len, now), 1);
+	assert_int_equal(ca_crl_add(l, foreign.cert, foreign.cert_len, now), -1);
+	assert_int_equal(ca_crl_add(l, "x", 1, now), -1);
+	assert_int_equal(ca_crl_sign(l, now, now + 3600, &pem, &len), 0);
+	ca_crl_free(l);
+
+	assert_null(ca_crl_new(other, pem, len));
+	assert_null(ca_crl_new(root, "x", 1));
+	l = list_of(root, pem, len);
+	assert_int_equal(ca_crl_count(l), 1);
+	assert_int_equal(ca_crl_add(l, one.cert, one.cert_len, now), 1);
+	assert_int_equal(ca_crl_add(l, two.cert, two.cert_len, now), 0);
+	assert_int_equal(ca_crl_sign(l, now + 1, now + 3600, &again, &again_len), 0);
+	ca_crl_free(l);
+
+	crl = read_crl(again, again_len);
+	cert = first_cert(&root_pair);
+	assert_int_equal(X509_CRL_verify(crl, X509_get0_pubkey(cert)), 1);
+	X509_free(cert);
+	cert = first_cert(&one);
+	assert_int_equal(X509_CRL_get0_by_cert(crl, &entry, cert), 1);
+	X509_free(cert);
+	cert = first_cert(&two);
+	assert_int_equal(X509_CRL_get0_by_cert(crl, &entry, cert), 1);
+	X509_free(cert);
+	assert_true(X509_CRL_get_ext_by_NID(crl, NID_crl_number, -1) >= 0);
+	assert_true(X509_CRL_get_ext_by_NID(crl, NID_authority_key_identifier, -1) >= 0);
+	X509_CRL_free(crl);
+
+	/* An Ed25519 authority signs lists, too. */
+	l = list_of(other, NULL, 0);
+	assert_int_equal(ca_crl_add(l, foreign.cert, foreign.cert_len, now), 0);
+	mem_free(pem);
+	assert_int_equal(ca_crl_sign(l, now, now + 3600, &pem, &len), 0);
+	ca_crl_free(l);
+	ca_crl_free(list_of(other, pem, len));
+	mem_free(pem);
+	mem_free(again);
+	ca_x509_pair_fini(&one);
+	ca_x509_pair_fini(&two);
+	ca_x509_pair_fini(&foreign);
+	ca_x509_pair_fini(&root_pair);
+	ca_x509_pair_fini(&other_pair);
+	ca_x509_free(root);
+	ca_x509_free(other);
+}
+
 int
 main(void)
 {
@@ -361,6 +451,7 @@ main(void)
 	    cmocka_unit_test(test_tenant_key),
 	    cmocka_unit_test(test_parse_key),
 	    cmocka_unit_test(test_secfile),
+	    cmocka_unit_test(revoked_certificates),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

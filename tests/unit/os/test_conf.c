@@ -241,13 +241,13 @@ test_lookup(void **state)
 	(void)state;
 	assert_string_equal(conf_str(c, "mesh", "id"), "01ARZ3NDEKTSV4RRFFQ69G5FAV");
 	assert_int_equal(conf_int(c, "transportd", "heartbeat-interval"), 1500000);
-	assert_int_equal(conf_int(c, "transportd", "heartbeat-misses"), 5);
+	assert_int_equal(conf_int(c, "transportd", "heartbeat-misses"), 3);
 	assert_int_equal(conf_int(c, "transportd", "link-queue"), 1048576);
 	assert_int_equal(conf_count(c, "transportd", "listen"), 3);
 	assert_string_equal(conf_item(c, "transportd", "listen", 1), "[2001:db8::1]:4443");
 	assert_null(conf_item(c, "transportd", "listen", 3));
 	assert_null(conf_str(c, "gatewayd", "tls-cert"));
-	assert_int_equal(conf_block_count(c, "transportd", "peer"), 2);
+	assert_int_equal(conf_block_count(c, "transportd", "peer"), 3);
 	assert_string_equal(conf_block_name(c, "transportd", "peer", 1), "c");
 	assert_int_equal(conf_block_values(c, "transportd", "peer", 0, "address"), 2);
 	assert_string_equal(conf_block_item(c, "transportd", "peer", 0, "address", 1), "192.0.2.7:4443");

@@ -400,7 +400,7 @@ test_check(void **state)
 	env_open(&e);
 	spawn(&e, "-n");
 	assert_int_equal(wait_exit(&e), 0);
-	assert_said(&e, "# heartbeat-interval 1s\n");
+	assert_said(&e, "# heartbeat-interval 100ms\n");
 	spawn(&e, "-V");
 	assert_int_equal(wait_exit(&e), 0);
 	assert_said(&e, "transportd 0.");

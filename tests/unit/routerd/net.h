@@ -62,6 +62,8 @@ struct net_node {
 	unsigned fib_whole, fib_lines;
 	struct net_route fib[NET_NODES_MAX], fib_next[NET_NODES_MAX];
 	unsigned node_news, states[NET_NODES_MAX];
+	unsigned wishes;
+	uint64_t wish_node, wish_unix_ms;
 };
 
 struct net {
@@ -313,6 +315,16 @@ net_op_event(void *arg, enum router_event ev, uint64_t a, uint64_t b)
 		    net_index(a), net_index(b));
 }
 
+static inline void
+net_op_wish(void *arg, uint64_t node, uint64_t unix_ms)
+{
+	struct net_node *n = arg;
+
+	n->wishes++;
+	n->wish_node = node;
+	n->wish_unix_ms = unix_ms;
+}
+
 static const struct router_ops net_ops = {
     .verify = net_op_verify,
     .send = net_op_send,
@@ -323,6 +335,7 @@ static const struct router_ops net_ops = {
     .fib_end = net_op_fib_end,
     .node = net_op_node,
     .event = net_op_event,
+    .wish = net_op_wish,
 };
 
 /* --- nodes and links --- */

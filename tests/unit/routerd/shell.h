@@ -65,6 +65,8 @@ struct env {
 	bool link_up;
 	unsigned fib_whole, fib_routes, fib_dels;
 	mesh_ipc_FibRoute route;
+	unsigned dials;
+	mesh_ipc_Dial dial;
 
 	/* consensusd */
 	struct channel *consensus;
@@ -83,6 +85,7 @@ struct env {
 	mesh_v1_NodeStatus status;
 	mesh_v1_RouteInfo route_info;
 	mesh_v1_LinkInfo link_info;
+	mesh_v1_NodeInfo node_info; /* of the neighbour */
 	mesh_v1_MeshEvent event;
 
 	/* the neighbour */
@@ -92,6 +95,7 @@ struct env {
 	uint32_t ticket;
 	uint8_t sig[CRYPTO_SIG_BYTES];
 	bool sig_due;
+	uint64_t peer_wish_node, peer_wish_unix_ms;
 };
 
 static struct env env;
@@ -125,6 +129,17 @@ on_frame_out(void *ctx, struct channel *ch, struct imsg *m)
 	assert_true(f.src == e->identity.node_id);
 	router_feed(e->peer, f.src, f.payload, f.payload_len, clock_mono());
 	loop_timer_arm(e->timer, clock_mono());
+	return 0;
+}
+
+static int
+on_dial(void *ctx, struct channel *ch, struct imsg *m)
+{
+	struct env *e = ctx;
+
+	(void)ch;
+	e->dials++;
+	assert_int_equal(pb_unpack(m->body, m->len, mesh_ipc_Dial_fields, &e->dial), 0);
 	return 0;
 }
 
@@ -350,6 +365,14 @@ on_item(void *ctx, struct channel *ch, struct imsg *m)
 	e->calls[m->peerid].items++;
 	if (m->peerid == 3)
 		assert_int_equal(pb_unpack(m->body, m->len, mesh_v1_RouteInfo_fields, &e->route_info), 0);
+	if (m->peerid == 6) {
+		mesh_v1_NodeInfo info;
+
+		memset(&info, 0, sizeof(info));
+		assert_int_equal(pb_unpack(m->body, m->len, mesh_v1_NodeInfo_fields, &info), 0);
+		if (strcmp(info.node_name, "beta") == 0)
+			e->node_info = info;
+	}
 	if (m->peerid == 2)
 		assert_int_equal(pb_unpack(m->body, m->len, mesh_v1_LinkInfo_fields, &e->link_info), 0);
 	return 0;
@@ -475,6 +498,15 @@ peer_event(void *arg, enum router_event ev, uint64_t a, uint64_t b)
 	(void)b;
 }
 
+static void
+peer_wish(void *arg, uint64_t node, uint64_t unix_ms)
+{
+	struct env *e = arg;
+
+	e->peer_wish_node = node;
+	e->peer_wish_unix_ms = unix_ms;
+}
+
 static const struct router_ops peer_ops = {
     .verify = peer_verify,
     .send = peer_send,
@@ -485,6 +517,7 @@ static const struct router_ops peer_ops = {
     .fib_end = peer_fib_mark,
     .node = peer_node,
     .event = peer_event,
+    .wish = peer_wish,
 };
 
 static void

@@ -45,6 +45,32 @@ test_line_of_three(void **state)
 	assert_true(net.nodes[0].fib[2].path.hops[0] == net_id(1));
 }
 
+/* What a node says of itself and wishes reaches all others, once for each LSA. */
+static void
+test_addresses_and_wishes(void **state)
+{
+	struct address_list list = {0}, got;
+
+	(void)state;
+	line(5, 100);
+	net_run(&net, NET_SECOND);
+	assert_true(address_add(&list, "zero.example:7100"));
+	router_addresses(net.nodes[0].router, &list);
+	router_wish(net.nodes[0].router, 77);
+	net_run(&net, NET_SECOND);
+	net_check_equal(&net);
+	for (int i = 1; i < 5; i++) {
+		lsdb_addresses(lsdb_get(router_lsdb(net.nodes[i].router), net_id(0)), &got);
+		assert_int_equal(got.count, 1);
+		assert_string_equal(got.text[0], "zero.example:7100");
+		assert_int_equal(net.nodes[i].wishes, 1);
+		assert_true(net.nodes[i].wish_node == net_id(0) && net.nodes[i].wish_unix_ms == 77);
+	}
+	assert_int_equal(net.nodes[0].wishes, 0);
+	assert_true(router_linked(net.nodes[0].router, net_id(1)));
+	assert_false(router_linked(net.nodes[0].router, net_id(2)));
+}
+
 static void
 test_line_converges_quickly(void **state)
 {
@@ -689,6 +715,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_teardown(test_line_of_three, teardown),
+	    cmocka_unit_test_teardown(test_addresses_and_wishes, teardown),
 	    cmocka_unit_test_teardown(test_line_converges_quickly, teardown),
 	    cmocka_unit_test_teardown(test_lone_node, teardown),
 	    cmocka_unit_test_teardown(test_longest_line, teardown),

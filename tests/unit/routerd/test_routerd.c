@@ -97,6 +97,95 @@ test_too_many_lists(void **state)
 }
 
 static bool
+own_addresses_told(struct env *e)
+{
+	const struct lsdb_entry *own = lsdb_get(router_lsdb(e->peer), e->identity.node_id);
+	struct address_list list;
+
+	if (own == NULL)
+		return false;
+	lsdb_addresses(own, &list);
+	return list.count == 1 && strcmp(list.text[0], "10.0.0.1:7100") == 0;
+}
+
+static bool
+peer_address_known(struct env *e)
+{
+	if (e->calls[6].done == 1 && e->node_info.port != 5)
+		e->calls[6].done = 0; /* not yet: ask again */
+	if (e->calls[6].done == 0 && e->calls[6].items % 2 == 0)
+		assert_int_equal(channel_send(e->gateway, GR_LIST_NODES, 6, NULL, 0), 0);
+	return e->node_info.port == 5;
+}
+
+/* Where nodes can be dialled travels in LSAs; what is no address stays here. */
+static void
+test_addresses(void **state)
+{
+	mesh_ipc_Addresses told = {.addresses_count = 2, .addresses = {"10.0.0.1:7100", "no address"}};
+	struct address_list of_peer = {0};
+	struct env *e = &env;
+
+	(void)state;
+	assert_true(address_add(&of_peer, "[2001:db8::7]:5"));
+	assert_true(address_add(&of_peer, "beta.example:7100"));
+	router_addresses(e->peer, &of_peer);
+	loop_timer_arm(e->timer, clock_mono());
+	send_pb(e->transport, RT_ADDRESSES, 0, mesh_ipc_Addresses_fields, &told);
+	run_until(e, own_addresses_told);
+	run_until(e, peer_address_known);
+	assert_string_equal(e->node_info.ip_address, "2001:db8::7");
+}
+
+static bool
+full_links_done(struct env *e)
+{
+	return e->calls[7].done == 1;
+}
+
+static bool
+wish_told(struct env *e)
+{
+	return e->peer_wish_node == e->identity.node_id;
+}
+
+/* The neighbour is told of the wish; transportd need not dial whom it has a link with. */
+static void
+test_full_links(void **state)
+{
+	struct env *e = &env;
+
+	(void)state;
+	assert_int_equal(channel_send(e->gateway, GR_FULL_LINKS, 7, NULL, 0), 0);
+	run_until(e, full_links_done);
+	assert_int_equal(e->calls[7].code, 0);
+	run_until(e, wish_told);
+	assert_true(clock_unix_ms() - e->peer_wish_unix_ms < 60000);
+	assert_int_equal(e->dials, 0);
+}
+
+static bool
+dialled(struct env *e)
+{
+	return e->dials == 1;
+}
+
+/* Without a link it is dialled: for a wish of this node, and for one of another. */
+static void
+test_full_links_dial(void **state)
+{
+	struct env *e = &env;
+
+	(void)state;
+	assert_int_equal(channel_send(e->gateway, GR_FULL_LINKS, 7, NULL, 0), 0);
+	run_until(e, dialled);
+	assert_true(e->dial.node_id == e->peer_id.node);
+	assert_int_equal(e->dial.addresses_count, 2);
+	assert_string_equal(e->dial.addresses[0], "[2001:db8::7]:5");
+	assert_string_equal(e->dial.addresses[1], "beta.example:7100");
+}
+
+static bool
 peer_gone(struct env *e)
 {
 	return e->node.status == mesh_ipc_NodeStatusCode_NODE_UNREACHABLE && e->fib_dels == 1 &&
@@ -111,6 +200,7 @@ test_link_down_and_up(void **state)
 	(void)state;
 	link_down(e);
 	run_until(e, peer_gone);
+	test_full_links_dial(state);
 	assert_string_equal(e->event.metadata[1].key, "node_name");
 	assert_string_equal(e->event.metadata[1].value, "beta");
 	e->route.destination = 0;
@@ -221,6 +311,8 @@ main(void)
 	    cmocka_unit_test(test_start_up),
 	    cmocka_unit_test(test_gateway_lists),
 	    cmocka_unit_test(test_too_many_lists),
+	    cmocka_unit_test(test_addresses),
+	    cmocka_unit_test(test_full_links),
 	    cmocka_unit_test(test_link_down_and_up),
 	    cmocka_unit_test(test_transportd_restarts),
 	    cmocka_unit_test(test_consensusd_restarts),

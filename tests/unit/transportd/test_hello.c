@@ -9,13 +9,21 @@
 static struct hello
 sample(void)
 {
-	struct hello h = {.node_id = 0x0102030405060708ULL, .incarnation = 42, .name = "node-a"};
+	struct hello h = {.node_id = 0x0102030405060708ULL,
+	    .incarnation = 42,
+	    .name = "node-a",
+	    .lane = LANE_BULK,
+	    .lanes_max = 6,
+	    .window_bytes = 4 << 20,
+	    .window_frames = 65536};
 
 	for (unsigned i = 0; i < sizeof(h.public_key); i++) {
 		h.public_key[i] = (uint8_t)i;
 		h.nonce[i] = (uint8_t)(0xff - i);
 	}
 	memset(h.mesh_id.b, 7, ULID_BYTES);
+	memset(h.local, 8, sizeof(h.local));
+	memset(h.remote, 9, sizeof(h.remote));
 	return h;
 }
 
@@ -37,7 +45,7 @@ round_trip(void **state)
 	size_t len = encode(&h, mem, sizeof(mem));
 
 	(void)state;
-	assert_int_equal(len, 1 + 16 + 8 + 32 + 32 + 8 + 1 + 6);
+	assert_int_equal(len, 1 + 16 + 8 + 32 + 32 + 8 + 1 + 6 + 2 + 1 + 4 + 4 + 18 + 18);
 	assert_int_equal(hello_decode(mem, len, &got), 0);
 	assert_memory_equal(&got.mesh_id, &h.mesh_id, sizeof(h.mesh_id));
 	assert_int_equal(got.node_id, h.node_id);
@@ -45,6 +53,12 @@ round_trip(void **state)
 	assert_memory_equal(got.nonce, h.nonce, sizeof(h.nonce));
 	assert_int_equal(got.incarnation, 42);
 	assert_string_equal(got.name, "node-a");
+	assert_int_equal(got.lane, LANE_BULK);
+	assert_int_equal(got.lanes_max, 6);
+	assert_int_equal(got.window_bytes, 4 << 20);
+	assert_int_equal(got.window_frames, 65536);
+	assert_memory_equal(got.local, h.local, sizeof(h.local));
+	assert_memory_equal(got.remote, h.remote, sizeof(h.remote));
 }
 
 static void
@@ -87,7 +101,7 @@ bad_fields(void **state)
 	size_t len = encode(&h, mem, sizeof(mem));
 
 	(void)state;
-	mem[0] = 2;
+	mem[0] = HELLO_VERSION + 1;
 	assert_int_equal(hello_decode(mem, len, &got), ERR_VERSION);
 	h.node_id = 0;
 	len = encode(&h, mem, sizeof(mem));

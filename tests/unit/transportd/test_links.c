@@ -117,7 +117,8 @@ a_silent_neighbour_is_dead(void **state)
 	int64_t t0;
 
 	(void)state;
-	pair_up(&r, "\theartbeat-interval 100ms\n\theartbeat-misses 3\n");
+	/* Its kernel goes on answering, which is not to count here. */
+	pair_up(&r, "\theartbeat-interval 100ms\n\theartbeat-misses 3\n\tstall-timeout 0us\n");
 	pair[0] = &r.nodes[0];
 	pair[1] = &r.nodes[1];
 	/* Heartbeats keep it up. */
@@ -129,6 +130,28 @@ a_silent_neighbour_is_dead(void **state)
 	assert_in_range(clock_mono().us - t0, 100000, 2000000);
 	kill(pair[1]->pid, SIGCONT);
 	wait_link(&r, pair[0], pair[1]);
+	rig_fini(&r);
+}
+
+/* A peer that is stopped for a moment is not a cut: its kernel acknowledges what we send. */
+static void
+a_stalled_neighbour_is_waited_for(void **state)
+{
+	struct rig r;
+	struct rig_node *pair[2];
+
+	(void)state;
+	pair_up(&r, "\theartbeat-interval 50ms\n\theartbeat-misses 3\n\tstall-timeout 20s\n");
+	pair[0] = &r.nodes[0];
+	pair[1] = &r.nodes[1];
+	for (int i = 0; i < 3; i++) {
+		kill(pair[1]->pid, SIGSTOP);
+		(void)rig_wait(&r, rig_never, NULL, 600);
+		kill(pair[1]->pid, SIGCONT);
+		(void)rig_wait(&r, rig_never, NULL, 200);
+	}
+	assert_int_equal(pair[0]->link_downs + pair[1]->link_downs, 0);
+	assert_int_equal(pair[0]->link_ups, 1);
 	rig_fini(&r);
 }
 
@@ -390,7 +413,7 @@ links_are_limited(void **state)
 	rig_fini(&r);
 }
 
-/* The child that resolves names: found by its parent and its name. */
+/* The child that keeps the way to those that resolve names: found by its parent. */
 static pid_t
 resolver_of(pid_t parent)
 {
@@ -444,6 +467,7 @@ main(void)
 	    cmocka_unit_test(both_dial_and_settle),
 	    cmocka_unit_test(a_killed_neighbour_comes_back),
 	    cmocka_unit_test(a_silent_neighbour_is_dead),
+	    cmocka_unit_test(a_stalled_neighbour_is_waited_for),
 	    cmocka_unit_test(the_wrong_node_is_refused),
 	    cmocka_unit_test(reload_adds_and_removes_peers),
 	    cmocka_unit_test(names_are_resolved),

@@ -437,7 +437,8 @@ liars_among_neighbours(void **state)
 	rig_init(&r);
 	pair[0] = rig_add(&r, "n");
 	pair[1] = rig_add(&r, "o");
-	rig_conf(pair[0], "");
+	/* They send no heartbeats, either. */
+	rig_conf(pair[0], "\theartbeat-interval 1s\n\theartbeat-misses 20\n");
 	rig_start(pair[0]);
 	assert_true(rig_wait(&r, consensus_is_up, pair[0], RIG_WAIT_MS));
 	assert_true(rig_wait(&r, router_is_up, pair[0], RIG_WAIT_MS));

@@ -2,16 +2,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/base/be.h"
 #include "common/base/buf.h"
 #include "common/base/frame.h"
 #include "common/base/id.h"
 #include "common/os/crypto.h"
 #include "tests/unit/unit.h"
+#include "transportd/core/credit.h"
 #include "transportd/core/forward.h"
 #include "transportd/core/goaway.h"
 #include "transportd/core/heartbeat.h"
 #include "transportd/core/hello.h"
+#include "transportd/core/lanes.h"
 #include "transportd/core/limits.h"
+#include "transportd/core/path_feedback.h"
+#include "transportd/core/probe.h"
 
 static char *manual; /* its hex digits and words, without white space */
 static size_t manual_len;
@@ -68,7 +73,8 @@ struct side {
 static void
 side_init(struct side *s, uint8_t seed0, uint8_t nonce, uint64_t incarnation, const char *name)
 {
-	struct hello h = {.incarnation = incarnation};
+	struct hello h = {
+	    .incarnation = incarnation, .lanes_max = 6, .window_bytes = 4 << 20, .window_frames = 65536};
 	uint8_t seed[CRYPTO_SEED_BYTES];
 	struct buf out;
 
@@ -109,7 +115,7 @@ link_local(const char *what, uint8_t type, uint64_t src, const void *payload, si
 static void
 handshake_vectors(void **state)
 {
-	uint8_t statement[HELLO_STATEMENT_BYTES], sig[HELLO_SIG_BYTES];
+	uint8_t statement[HELLO_STATEMENT_BYTES], sig[HELLO_SIG_BYTES], number[8];
 	struct hello_proof p = {.role = HELLO_DIALLER};
 	struct side a, b;
 	char id[NODEID_TEXT_SIZE];
@@ -132,6 +138,8 @@ handshake_vectors(void **state)
 	check("statement of alpha", statement, sizeof(statement));
 	assert_int_equal(crypto_sign(a.key, CRYPTO_CONTEXT_HELLO, statement, sizeof(statement), sig), 0);
 	link_local("auth of alpha", FRAME_AUTH, a.id, sig, sizeof(sig));
+	be_store64(number, be_load64(p.own_hash) ^ be_load64(p.peer_hash + 8));
+	check("number of the connection", number, sizeof(number));
 	crypto_key_free(a.key);
 	crypto_key_free(b.key);
 }
@@ -198,12 +206,89 @@ tables(void **state)
 #undef X
 }
 
+static void
+probe_vectors(void **state)
+{
+	struct probe train = {.kind = PROBE_TRAIN, .train = 9, .index = 1, .count = 2, .bytes = 16};
+	struct probe report = {.kind = PROBE_REPORT, .train = 9, .received = 2, .spread_us = 1000};
+	uint8_t mem[64];
+	struct buf out;
+
+	(void)state;
+	buf_init_fixed(&out, mem, sizeof(mem));
+	assert_int_equal(probe_encode(&train, &out), 0);
+	link_local("frame of a train", FRAME_PROBE, 0x1111111111111111, mem, buf_left(&out));
+	buf_init_fixed(&out, mem, sizeof(mem));
+	assert_int_equal(probe_encode(&report, &out), 0);
+	link_local("report of a train", FRAME_PROBE, 0x2222222222222222, mem, buf_left(&out));
+}
+
+static void
+lane_vectors(void **state)
+{
+	struct window w = {
+	    .acked_frames = 3, .acked_bytes = 1000, .limit_frames = 65539, .limit_bytes = 4195304};
+	struct lane_note closed = {
+	    .op = LANE_OP_CLOSED, .lane = 2, .conn = 0x0123456789abcdef, .received_frames = 42};
+	uint8_t mem[64];
+	struct buf out;
+
+	(void)state;
+	buf_init_fixed(&out, mem, sizeof(mem));
+	assert_int_equal(window_encode(&w, &out), 0);
+	link_local("window", FRAME_WINDOW, 0x1111111111111111, mem, buf_left(&out));
+	buf_init_fixed(&out, mem, sizeof(mem));
+	assert_int_equal(lane_note_encode(&closed, &out), 0);
+	link_local("lane closed", FRAME_LANE, 0x1111111111111111, mem, buf_left(&out));
+}
+
+static void
+path_vectors(void **state)
+{
+	struct path_feedback p = {.kind = PATH_ASK,
+	    .path_id = 5,
+	    .sent_frames = 4,
+	    .sent_bytes = 60000,
+	    .time_us = 1000000,
+	    .received_frames = 3,
+	    .received_bytes = 45000,
+	    .marked_bytes = 15000};
+	struct frame ask = {.type = FRAME_PATH_FEEDBACK,
+	    .class = FRAME_CLASS_CLIENT,
+	    .ttl = 24,
+	    .lane_id = 2,
+	    .path_id = 5,
+	    .flow = 0x00070001,
+	    .src = 0x1111111111111111,
+	    .visit_count = 1,
+	    .visit = {0x3333333333333333}};
+	struct frame answer = {
+	    .type = FRAME_PATH_FEEDBACK, .ttl = 23, .hop_count = 1, .path_id = 6, .src = 0x3333333333333333};
+	uint8_t mem[64];
+	struct buf out;
+
+	(void)state;
+	buf_init_fixed(&out, mem, sizeof(mem));
+	assert_int_equal(path_feedback_encode(&p, &out), 0);
+	ask.payload = answer.payload = mem;
+	ask.payload_len = (uint32_t)buf_left(&out);
+	check_frame("path feedback, ask", &ask);
+	p.kind = PATH_ANSWER;
+	buf_init_fixed(&out, mem, sizeof(mem));
+	assert_int_equal(path_feedback_encode(&p, &out), 0);
+	answer.payload_len = (uint32_t)buf_left(&out);
+	check_frame("path feedback, answer", &answer);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(handshake_vectors),
 	    cmocka_unit_test(frame_vectors),
+	    cmocka_unit_test(probe_vectors),
+	    cmocka_unit_test(lane_vectors),
+	    cmocka_unit_test(path_vectors),
 	    cmocka_unit_test(tables),
 	};
 

@@ -1,0 +1,14 @@
+/*
+ * topology: AddLink, DropLink and EstablishFullLinks of the API.
+ *
+ * routerd knows the nodes: their names, and where they can be dialled.  transportd takes wishes about this
+ * node's links, by node id; routerd those for full links, which travel through the mesh.
+ */
+#ifndef GATEWAYD_TOPOLOGY_H
+#define GATEWAYD_TOPOLOGY_H
+
+struct call_ops;
+
+extern const struct call_ops topology_add_ops, topology_drop_ops, topology_full_ops;
+
+#endif

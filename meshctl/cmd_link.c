@@ -1,0 +1,109 @@
+/* cmd_link: `meshctl link add`, `link drop` and `link full`: which links the node shall hold. */
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/buf.h"
+#include "meshctl/api_json.h"
+#include "meshctl/args.h"
+#include "meshctl/client.h"
+#include "meshctl/command.h"
+#include "meshctl/fetch.h"
+#include "meshctl/handlers.h"
+#include "meshctl/out.h"
+#include "proto/mesh.pb.h"
+#include "proto/pb.h"
+
+enum { COST_MAX = 65535 };
+
+const struct option_def cmd_link_add_options[] = {
+    {"cost", 0, "N", "added to the cost of paths over the link, as if it took N ms longer (default 0)"},
+    {NULL, 0, NULL, NULL},
+};
+
+/* Copies an operand; an exit_code. */
+static int
+set_word(char *out, size_t size, const char *what, const char *word)
+{
+	if (strlen(word) < size) {
+		memcpy(out, word, strlen(word) + 1);
+		return CODE_OK;
+	}
+	out_error("%s '%s': at most %zu characters", what, word, size - 1);
+	return CODE_USAGE;
+}
+
+/* Sends the wish and says what becomes of it. */
+static int
+wish(const struct ctl *ctl, const char *method, const pb_msgdesc_t *fields, const void *request,
+    const char *said)
+{
+	struct buf b;
+	json_t *o = NULL;
+	int code = CODE_FAILED;
+
+	buf_init(&b, CLIENT_MESSAGE_MAX_BYTES);
+	if (pb_pack(&b, fields, request) == 0)
+		code = fetch(ctl, method, &b, api_json_topology, &o);
+	buf_fini(&b);
+	if (code == CODE_OK && ctl->json)
+		out_fields(ctl, NULL, 0, o);
+	else if (code == CODE_OK)
+		printf("%s\n", said);
+	json_decref(o);
+	return code;
+}
+
+int
+cmd_link_add(struct ctl *ctl, const struct args *a)
+{
+	enum {
+		MAX = sizeof(((mesh_v1_AddLinkReq *)0)->addresses) /
+		      sizeof(((mesh_v1_AddLinkReq *)0)->addresses[0])
+	};
+	mesh_v1_AddLinkReq req = mesh_v1_AddLinkReq_init_zero;
+	char said[128];
+	int64_t cost;
+	int code;
+
+	if (args_int(a, "cost", 0, 0, COST_MAX, &cost) != 0)
+		return CODE_USAGE;
+	req.cost = (int32_t)cost;
+	code = set_word(req.target_node_id, sizeof(req.target_node_id), "node", args_word(a, 0));
+	for (size_t i = 1; i < a->word_count && code == CODE_OK; i++) {
+		if (req.addresses_count == MAX) {
+			out_error("at most %d addresses", MAX);
+			return CODE_USAGE;
+		}
+		code = set_word(req.addresses[req.addresses_count++], sizeof(req.addresses[0]), "address",
+		    args_word(a, i));
+	}
+	if (code != CODE_OK)
+		return code;
+	snprintf(said, sizeof(said), "a link with %s is wanted; meshctl links shows when it is up",
+	    req.target_node_id);
+	return wish(ctl, "/mesh.v1.MeshService/AddLink", mesh_v1_AddLinkReq_fields, &req, said);
+}
+
+int
+cmd_link_drop(struct ctl *ctl, const struct args *a)
+{
+	mesh_v1_DropLinkReq req = mesh_v1_DropLinkReq_init_zero;
+	char said[128];
+	int code = set_word(req.target_node_id, sizeof(req.target_node_id), "node", args_word(a, 0));
+
+	if (code != CODE_OK)
+		return code;
+	snprintf(said, sizeof(said), "no link with %s until meshctl link add, or a restart of transportd",
+	    req.target_node_id);
+	return wish(ctl, "/mesh.v1.MeshService/DropLink", mesh_v1_DropLinkReq_fields, &req, said);
+}
+
+int
+cmd_link_full(struct ctl *ctl, const struct args *a)
+{
+	mesh_v1_EstablishFullLinksReq req = mesh_v1_EstablishFullLinksReq_init_zero;
+
+	(void)a;
+	return wish(ctl, "/mesh.v1.MeshService/EstablishFullLinks", mesh_v1_EstablishFullLinksReq_fields,
+	    &req, "all nodes try to link with all others; meshctl links shows what comes of it");
+}

@@ -1,0 +1,41 @@
+/*
+ * tlv: the extensions of an LSA that this version knows (mesh-linkstate(7)).
+ *
+ *	1 ADDRESSES  str8, repeated: where the node can be dialled, host:port
+ *	2 WISH       u64: when somebody asked this node for links between all nodes, Unix milliseconds
+ *
+ * They are written by other nodes: what can't be read is as if it were not there, and what an address
+ * may consist of is checked here, because it is shown and dialled.
+ */
+#ifndef ROUTERD_CORE_TLV_H
+#define ROUTERD_CORE_TLV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/must.h"
+#include "routerd/core/limits.h"
+
+struct buf;
+
+enum tlv_type { TLV_ADDRESSES = 1, TLV_WISH = 2 };
+
+struct address_list {
+	size_t count;
+	char text[ADDRESSES_MAX][ADDRESS_SIZE];
+};
+
+/* host:port or [v6]:port, of letters, digits and .-_: only, and a port from 1 to 65535. */
+bool address_valid(const char *text);
+/* Adds one; false: it is not valid, or there is no room. */
+bool address_add(struct address_list *list, const char *text);
+
+/* Appends the extensions of an LSA; addresses that make it too long are left out.  The buffer's errors. */
+int tlv_encode(const struct address_list *list, uint64_t wish_unix_ms, struct buf *out) MUST_USE;
+/* Total. */
+void tlv_addresses(const uint8_t *tlv, size_t len, struct address_list *out);
+/* 0: none. */
+uint64_t tlv_wish(const uint8_t *tlv, size_t len);
+
+#endif
