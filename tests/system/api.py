@@ -9,6 +9,9 @@ SERVICES = {
         "CloseClientDataStream": ("unary_unary", pb.StreamHandle, pb.Empty),
         "PublishClientData": ("unary_unary", pb.Chunk, pb.PublishResult),
         "PublishClientDataStream": ("stream_stream", pb.Chunk, pb.PublishResult),
+        "AddLink": ("unary_unary", pb.AddLinkReq, pb.TopologyStatus),
+        "DropLink": ("unary_unary", pb.DropLinkReq, pb.TopologyStatus),
+        "EstablishFullLinks": ("unary_unary", pb.EstablishFullLinksReq, pb.TopologyStatus),
         "GetMeshStatus": ("unary_unary", pb.Empty, pb.MeshStatus),
         "WatchMeshEvents": ("unary_stream", pb.Filter, pb.MeshEvent),
     },
@@ -20,6 +23,7 @@ SERVICES = {
         "GetNodeStatus": ("unary_unary", pb.Empty, pb.NodeStatus),
         "ListRoutes": ("unary_unary", pb.Empty, pb.RouteList),
         "ListStreams": ("unary_unary", pb.ListStreamsReq, pb.StreamList),
+        "GetMetrics": ("unary_unary", pb.Empty, pb.MetricsText),
     },
 }
 # A client that finds its node again soon after a restart.  The "min" one is how long an attempt may take.

@@ -42,7 +42,7 @@ class Publisher(threading.Thread):
         super().__init__(daemon=True)
         self.node, self.stream_id, self.first, self.last = node, stream_id, first, last
         self.size, self.window, self.headers, self.local = size, window, headers or {}, local
-        self.confirmed = first - 1
+        self.confirmed = self.offered = first - 1
         self.error = None
         self.reconnects = 0
         self.stopping = threading.Event()
@@ -58,6 +58,7 @@ class Publisher(threading.Thread):
                     return
             if self.stopping.is_set():
                 return
+            self.offered = max(self.offered, seq)
             yield self.chunk(seq)
 
     def session(self):

@@ -51,6 +51,16 @@ def mesh(count=3, shape="line", **options):
         shutil.rmtree(directory, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def shaped(text, **options):
+    """A mesh with these lines as its topology."""
+    with tempfile.NamedTemporaryFile("w", suffix=".topology") as t:
+        t.write(text)
+        t.flush()
+        with mesh(0, t.name, **options) as m:
+            yield m
+
+
 def _failed(directory):
     """The mesh that did not come up, for its logs."""
     with contextlib.suppress(Exception):
@@ -145,10 +155,10 @@ def check_rows(source, targets, stream_id, count):
 class Flow:
     """One stream from source to targets with its publisher and a sink at each target."""
 
-    def __init__(self, m, source, targets, count, tenant="acme", size=200, window=256, local=False):
+    def __init__(self, m, source, targets, count, tenant="acme", size=200, window=256, local=False, metadata=None):
         self.m, self.count = m, count
         self.source, self.targets = m.node(source), [m.node(t) for t in targets]
-        self.stream = api.open_stream(self.source, tenant, list(targets)).stream_id
+        self.stream = api.open_stream(self.source, tenant, list(targets), metadata=metadata).stream_id
         self.sinks = [Sink(t, tenant, [self.stream], size, local=local) for t in self.targets]
         self.publisher = Publisher(self.source, self.stream, count, size=size, window=window, local=local)
 

@@ -148,9 +148,10 @@ def test_wrong_hellos(m):
     import hashlib
     own_id = hashlib.blake2b(key, digest_size=32).digest()[:8]
     cases = [
-        ("01ARZ3NDEKTSV4RRFFQ69G5FAV", own_id, 1, 4004),
-        (mesh_id, base32("0000000000001"), 1, 4006),
-        (mesh_id, own_id, 1, 4007),
+        ("01ARZ3NDEKTSV4RRFFQ69G5FAV", own_id, 2, 4004),
+        (mesh_id, base32("0000000000001"), 2, 4006),
+        (mesh_id, own_id, 2, 4007),
+        (mesh_id, own_id, 1, 4003),
         (mesh_id, own_id, 9, 4003),
     ]
     for mesh, node_id, version, code in cases:

@@ -12,6 +12,9 @@ SERVICES = {
         "PublishClientData": ("uu", mesh.Chunk, mesh.PublishResult),
         "PublishClientDataStream": ("ss", mesh.Chunk, mesh.PublishResult),
         "GetMeshStatus": ("uu", mesh.Empty, mesh.MeshStatus),
+        "AddLink": ("uu", mesh.AddLinkReq, mesh.TopologyStatus),
+        "DropLink": ("uu", mesh.DropLinkReq, mesh.TopologyStatus),
+        "EstablishFullLinks": ("uu", mesh.EstablishFullLinksReq, mesh.TopologyStatus),
         "WatchMeshEvents": ("us", mesh.Filter, mesh.MeshEvent),
     },
     "/mesh.v1.MeshDataService/": {

@@ -45,6 +45,20 @@ def test_status_names_what_is_down():
         assert "routerd" in e.details(), e.details()
 
 
+def test_links_without_routerd_and_transportd():
+    """Names can't be found, ids go to transportd, and each answer says who is away."""
+    unavailable = grpc.StatusCode.UNAVAILABLE
+    with env.Gateway() as g, local(g) as api:
+        e = expect(unavailable, api.AddLink, mesh.AddLinkReq(target_node_id="b"), timeout=5)
+        assert "'b'" in e.details() and "routerd" in e.details() and "give the id" in e.details(), e.details()
+        for call, request in ((api.AddLink, mesh.AddLinkReq(target_node_id="0000000000002", addresses=["b:1"])),
+                              (api.DropLink, mesh.DropLinkReq(target_node_id="0000000000002"))):
+            assert expect(unavailable, call, request, timeout=5).details() == "transportd: it is not running"
+        e = expect(unavailable, api.EstablishFullLinks, mesh.EstablishFullLinksReq(mesh_id=env.MESH_ID), timeout=5)
+        assert e.details() == "routerd: it is not running", e.details()
+        expect(grpc.StatusCode.NOT_FOUND, api.DropLink, mesh.DropLinkReq(mesh_id="x", target_node_id="b"), timeout=5)
+
+
 def test_sibling_that_does_not_answer():
     g = env.Gateway()
     g.start_fake("mute")
