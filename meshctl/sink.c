@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/base/base64.h"
+#include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/mem.h"
 #include "meshctl/out.h"
@@ -101,26 +103,17 @@ sink_cut(struct sink *s, uint64_t len)
 	return 0;
 }
 
-/* Standard base64 (RFC 4648 section 4), for payloads that are no text. */
-static char *
-base64(const uint8_t *p, size_t len)
+/* Base64 for payloads that are no text. */
+static void
+put_base64(json_t *o, const struct sink_message *m)
 {
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	char *out = mem_calloc((len + 2) / 3, 4), *o = out;
+	struct buf b;
 
-	if (len == 0 || out == NULL)
-		return out;
-	for (size_t i = 0; i < len; i += 3) {
-		size_t left = len - i;
-		uint32_t v = (uint32_t)p[i] << 16 | (left > 1 ? (uint32_t)p[i + 1] << 8 : 0) |
-			     (left > 2 ? p[i + 2] : 0);
-
-		*o++ = digits[v >> 18];
-		*o++ = digits[v >> 12 & 63];
-		*o++ = left > 1 ? digits[v >> 6 & 63] : '=';
-		*o++ = left > 2 ? digits[v & 63] : '=';
-	}
-	return out;
+	buf_init(&b, (m->len + 2) / 3 * 4);
+	if (base64_encode(&b, BASE64_STD, m->payload, m->len) == 0)
+		json_object_set_new(
+		    o, "payload_base64", json_stringn((const char *)buf_head(&b), buf_left(&b)));
+	buf_fini(&b);
 }
 
 static int
@@ -132,14 +125,10 @@ put_json(struct sink *s, const struct sink_message *m)
 	json_t *text = json_stringn((const char *)m->payload, m->len); /* NULL: no UTF-8 */
 	char *encoded;
 
-	if (text != NULL) {
+	if (text != NULL)
 		json_object_set_new(o, "payload", text);
-	} else {
-		encoded = base64(m->payload, m->len);
-		if (encoded != NULL)
-			json_object_set_new(o, "payload_base64", json_stringn(encoded, (m->len + 2) / 3 * 4));
-		mem_free(encoded);
-	}
+	else
+		put_base64(o, m);
 	encoded = json_dumps(o, JSON_COMPACT);
 	json_decref(o);
 	if (encoded == NULL) {

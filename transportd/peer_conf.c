@@ -8,13 +8,13 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "common/base/base64.h"
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/id.h"
 #include "common/os/conf.h"
 #include "common/os/daemon.h"
 #include "common/os/log.h"
-#include "transportd/core/base64.h"
 #include "transportd/tls_dial.h"
 
 enum { DIRS_MAX = 8, PATH_SIZE = 4096, SECRET_SIZE = (PROXY_AUTH_SIZE - 1) / 4 * 3 };

@@ -11,6 +11,7 @@
 
 #include "common/base/mem.h"
 #include "common/os/log.h"
+#include "transportd/tls_impl.h"
 
 enum {
 	NAME_SIZE = 256,
@@ -277,22 +278,12 @@ tls_dial_tunnel(const struct tls_dial *d, bool *closed)
 /* --- authorities --- */
 
 static int
-no_passphrase(char *out, int size, int writing, void *arg)
-{
-	(void)out;
-	(void)size;
-	(void)writing;
-	(void)arg;
-	return -1;
-}
-
-static int
 read_all(FILE *f, X509_STORE *store)
 {
 	X509 *x;
 	int n = 0;
 
-	while ((x = PEM_read_X509(f, NULL, no_passphrase, NULL)) != NULL) {
+	while ((x = PEM_read_X509(f, NULL, tls_no_passphrase, NULL)) != NULL) {
 		int ok = n < AUTHORITIES_MAX && X509_STORE_add_cert(store, x) == 1;
 
 		X509_free(x);

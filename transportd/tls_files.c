@@ -43,9 +43,8 @@ open_file(const char *path)
 	return f;
 }
 
-/* There is nobody to ask. */
-static int
-no_passphrase(char *out, int size, int writing, void *arg)
+int
+tls_no_passphrase(char *out, int size, int writing, void *arg)
 {
 	(void)out;
 	(void)size;
@@ -59,13 +58,13 @@ read_chain(FILE *f, const char *path, struct tls_material *m)
 {
 	X509 *x;
 
-	m->cert = PEM_read_X509(f, NULL, no_passphrase, NULL);
+	m->cert = PEM_read_X509(f, NULL, tls_no_passphrase, NULL);
 	if (m->cert == NULL)
 		return refuse(path, "holds no PEM certificate", ERR_FORMAT);
 	m->chain = sk_X509_new_null();
 	if (m->chain == NULL)
 		return ERR_NOMEM;
-	while ((x = PEM_read_X509(f, NULL, no_passphrase, NULL)) != NULL) {
+	while ((x = PEM_read_X509(f, NULL, tls_no_passphrase, NULL)) != NULL) {
 		if (sk_X509_num(m->chain) >= TLS_CHAIN_MAX || sk_X509_push(m->chain, x) == 0) {
 			X509_free(x);
 			return refuse(path, "has too many certificates", ERR_LIMIT);
@@ -84,7 +83,7 @@ read_cas(FILE *f, const char *path, struct tls_material *m)
 	m->store = X509_STORE_new();
 	if (m->store == NULL)
 		return ERR_NOMEM;
-	while ((x = PEM_read_X509(f, NULL, no_passphrase, NULL)) != NULL) {
+	while ((x = PEM_read_X509(f, NULL, tls_no_passphrase, NULL)) != NULL) {
 		int ok = n < CA_MAX && X509_STORE_add_cert(m->store, x);
 
 		X509_free(x);
@@ -101,7 +100,7 @@ read_key(FILE *f, const char *path, struct tls_material *m)
 {
 	struct stat st;
 
-	m->key = PEM_read_PrivateKey(f, NULL, no_passphrase, NULL);
+	m->key = PEM_read_PrivateKey(f, NULL, tls_no_passphrase, NULL);
 	if (m->key == NULL)
 		return refuse(path, "holds no PEM private key without passphrase", ERR_FORMAT);
 	if (fstat(fileno(f), &st) == 0 && (st.st_mode & 0007) != 0)
@@ -130,7 +129,7 @@ read_crls(FILE *f, const char *path, struct tls_material *m)
 	m->crls = sk_X509_CRL_new_null();
 	if (m->crls == NULL)
 		return ERR_NOMEM;
-	while ((crl = PEM_read_X509_CRL(f, NULL, no_passphrase, NULL)) != NULL) {
+	while ((crl = PEM_read_X509_CRL(f, NULL, tls_no_passphrase, NULL)) != NULL) {
 		if (sk_X509_CRL_num(m->crls) >= CRL_MAX || sk_X509_CRL_push(m->crls, crl) == 0) {
 			X509_CRL_free(crl);
 			return refuse(path, "has too many revocation lists", ERR_LIMIT);

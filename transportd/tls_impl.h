@@ -36,6 +36,8 @@ struct tls {
 /* Fills an empty *m; what is wrong is logged, and *m is to be given to fini in any case. */
 int tls_files_read(struct tls_material *m, const struct tls_files *files) MUST_USE;
 void tls_files_fini(struct tls_material *m);
+/* For readers of PEM: there is nobody to ask. */
+int tls_no_passphrase(char *out, int size, int writing, void *arg);
 
 /* --- tls_cert.c --- */
 

@@ -5,10 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/base64.h"
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/mem.h"
-#include "transportd/core/base64.h"
 
 enum { UNIX_MAX_S_BITS = 38 }; /* year 9999 and some; sums of such times can't overflow */
 

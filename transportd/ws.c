@@ -178,12 +178,6 @@ ws_session(struct ws_conn *c)
 	return c->wsi != NULL ? lws_get_ssl(c->wsi) : NULL;
 }
 
-bool
-ws_dialled(const struct ws_conn *c)
-{
-	return c->dialled;
-}
-
 const char *
 ws_address(const struct ws_conn *c)
 {

@@ -97,7 +97,6 @@ void ws_format_endpoint(const uint8_t endpoint[WS_ENDPOINT_BYTES], char *out, si
 uint64_t ws_received_bytes(const struct ws_conn *c);
 /* How long ago the peer's kernel acknowledged something, in ms; -1: not known. */
 int64_t ws_kernel_ack_ms(struct ws_conn *c);
-bool ws_dialled(const struct ws_conn *c);
 const char *ws_address(const struct ws_conn *c); /* "ip:port" of the peer */
 unsigned ws_pending_count(const struct ws *w);
 

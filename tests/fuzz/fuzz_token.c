@@ -13,7 +13,7 @@
 #include "common/base/err.h"
 #include "common/os/log.h"
 #include "tests/fuzz/fuzz.h"
-#include "transportd/core/base64.h"
+#include "common/base/base64.h"
 #include "transportd/tls.h"
 #include "transportd/tls_token.h"
 #include "transportd/token.h"

@@ -12,7 +12,7 @@
 #include <openssl/core_names.h>
 #include <openssl/hmac.h>
 
-#include "transportd/core/base64.h"
+#include "common/base/base64.h"
 #include "transportd/tls.h"
 #include "transportd/tls_token.h"
 #include "transportd/token.h"

@@ -5,22 +5,11 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/frame.h"
+#include "common/base/num.h"
 #include "transportd/core/limits.h"
 
 /* Frames of the smallest size in one message. */
 enum { MESSAGE_FRAMES_MAX = FRAME_MESSAGE_MAX_BYTES / FRAME_HDR_BYTES };
-
-static uint64_t
-min_u64(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
-static uint64_t
-max_u64(uint64_t a, uint64_t b)
-{
-	return a > b ? a : b;
-}
 
 int
 window_encode(const struct window *w, struct buf *out)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/base/frame.h"
+#include "common/base/num.h"
 
 enum {
 	SHARE_ONE = 65536, /* marked_share of 1 */
@@ -12,18 +13,6 @@ enum {
 	REASK_SHIFT_MAX = 8, /* an unanswered ask is repeated ever more slowly */
 	RTT_MAX_US = 60 * 1000 * 1000,
 };
-
-static uint64_t
-min_u64(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
-static uint64_t
-max_u64(uint64_t a, uint64_t b)
-{
-	return a > b ? a : b;
-}
 
 /* Begins anew, behind what was sent. */
 static void

@@ -4,8 +4,8 @@
  * BASE64_URL is the alphabet with '-' and '_', without padding (section 5, as JWS has it); BASE64_STD
  * the one with '+' and '/', padded (section 4).  No white space; bits that encode nothing must be 0.
  */
-#ifndef TRANSPORTD_CORE_BASE64_H
-#define TRANSPORTD_CORE_BASE64_H
+#ifndef COMMON_BASE_BASE64_H
+#define COMMON_BASE_BASE64_H
 
 #include <stddef.h>
 #include <stdint.h>

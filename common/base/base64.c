@@ -1,4 +1,4 @@
-#include "transportd/core/base64.h"
+#include "common/base/base64.h"
 
 #include "common/base/buf.h"
 #include "common/base/err.h"
