@@ -186,6 +186,20 @@ window_frames(uint64_t bytes)
 	return bytes / LANE_WINDOW_FRAME_BYTES;
 }
 
+/* A further bulk lane begins with what the first one knows. */
+static void
+join(struct lane *n)
+{
+	for (unsigned i = LANE_BULK; n->id >= LANE_BULK && i < LANES_MAX; i++) {
+		const struct lane *other = n->link->lane[i];
+
+		if (other == NULL || i == n->id)
+			continue;
+		pace_join(&n->pace, &other->pace);
+		return;
+	}
+}
+
 struct lane *
 lane_new(struct link *l, unsigned id, struct conn *c)
 {
@@ -210,6 +224,7 @@ lane_new(struct link *l, unsigned id, struct conn *c)
 	credit_rx_init(&n->rx, c->own_window_bytes, c->own_window_frames);
 	retain_init(&n->sent);
 	pace_init(&n->pace, now);
+	join(n);
 	/* What the application sends first tells the path's round trip. */
 	n->busy_until = mono_add_ms(now, LANE_BUSY_MS);
 	set_state(n, LANE_EV_PROVEN);
@@ -434,10 +449,14 @@ void
 lane_writable(struct lane *n)
 {
 	struct mono now = clock_mono();
-	bool more = true;
+	bool many = sched_lane_bytes(n->link->q, n->id) > LINK_MESSAGE_BYTES, more = true;
 
+	if (many)
+		ws_gather(n->conn->ws, true);
 	for (int i = 0; i < LINK_WRITES_PER_TURN && more && ws_can_send(n->conn->ws); i++)
 		more = write_one(n, now);
+	if (many)
+		ws_gather(n->conn->ws, false);
 	/* What waits for the peer's credit is written when that comes. */
 	if (more || local_due(n))
 		lane_want_write(n);

@@ -13,7 +13,7 @@ const struct sandbox_call transportd_calls[] = {
     SANDBOX_CALL_IF("socket", 0, INT_BITS, AF_INET, "dialling peers"),
     SANDBOX_CALL_IF("socket", 0, INT_BITS, AF_INET6, "dialling peers"),
     SANDBOX_CALL_IF("getsockopt", 1, INT_BITS, SOL_SOCKET, "did the connect succeed"),
-    SANDBOX_CALL_IF("setsockopt", 1, INT_BITS, IPPROTO_TCP, "TCP_NODELAY, TCP_NOTSENT_LOWAT"),
+    SANDBOX_CALL_IF("setsockopt", 1, INT_BITS, IPPROTO_TCP, "TCP_NODELAY, TCP_NOTSENT_LOWAT, TCP_CORK"),
     SANDBOX_CALL_IF("setsockopt", 1, INT_BITS, SOL_SOCKET, "libwebsockets: SO_KEEPALIVE"),
     SANDBOX_CALL_IF("fcntl", 1, INT_BITS, F_GETFL, "sockets become non-blocking"),
     SANDBOX_CALL_IF("fcntl", 1, INT_BITS, F_SETFL, "sockets become non-blocking"),

@@ -19,8 +19,9 @@ static struct metric ended[GOAWAY_CODE_COUNT] = {
 #undef X
 };
 
+/* Closer where it is decided whether control traffic waits too long (goal: 50 ms). */
 static const double rtt_bounds[] = {
-    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1};
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.1, 0.25, 0.5, 1};
 
 #define RTT(class, text)                                                                                     \
 	{                                                                                                    \

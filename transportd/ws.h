@@ -82,6 +82,9 @@ int ws_send(struct ws_conn *c, size_t len) MUST_USE;
  * keeps until the peer has acknowledged them or the connection is gone.  True: they were masked in place,
  * with mask.  When the connection is going they are not sent. */
 bool ws_send_kept(struct ws_conn *c, uint8_t *payload, size_t len, uint8_t mask[4]) MUST_USE;
+/* Several messages are about to be sent in this turn: the kernel gathers them into large segments, until
+ * on is false again (tcp(7), TCP_CORK). */
+void ws_gather(struct ws_conn *c, bool on);
 
 /* Lets go; a last message (at most WS_LAST_BYTES) and a close frame are sent if the peer takes them. */
 void ws_close(struct ws_conn *c, uint16_t code, const char *reason, const uint8_t *last, size_t last_len);

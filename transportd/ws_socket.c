@@ -1,4 +1,5 @@
-/* ws_socket: what the socket of a connection knows: its two ends, and whether the peer's kernel answers. */
+/* ws_socket: what the socket of a connection knows and is told: its two ends, whether the peer's kernel
+ * answers, what leaves together. */
 #include "transportd/ws_impl.h" /* libwebsockets brings OpenSSL, which comes before err.h */
 
 #include <arpa/inet.h>
@@ -71,4 +72,14 @@ ws_kernel_ack_ms(struct ws_conn *c)
 	if (c->wsi == NULL || getsockopt(lws_get_socket_fd(c->wsi), IPPROTO_TCP, TCP_INFO, &info, &len) == -1)
 		return -1;
 	return info.tcpi_last_ack_recv;
+}
+
+void
+ws_gather(struct ws_conn *c, bool on)
+{
+	int value = on;
+
+	/* Without it, it works too: a segment for each TLS record, and a wake-up of the peer for each. */
+	if (c->wsi != NULL)
+		(void)setsockopt(lws_get_socket_fd(c->wsi), IPPROTO_TCP, TCP_CORK, &value, sizeof(value));
 }

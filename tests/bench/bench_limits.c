@@ -17,7 +17,7 @@ main(int argc, char **argv)
 		fprintf(stderr, "usage: bench_limits [SECONDS]\n");
 		return 2;
 	}
-	printf("bench limit_tls_raw %.2f Gbit/s\n", limit_tls_raw(seconds) / 1e9);
+	printf("bench limit_tls_raw %.2f Gbit/s\n", limit_tls_raw(seconds).rate / 1e9);
 	fflush(stdout);
 	printf("bench limit_aes_gcm %.2f Gbit/s\n", limit_aes_gcm(seconds) / 1e9);
 	return 0;

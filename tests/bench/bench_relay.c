@@ -17,11 +17,13 @@
  * Throughput: at most WINDOW_BYTES of frames are on their way, as a receiver's window would have it, so
  * that no queue overflows, and transportd's HOLD is minded; a frame that is lost fails the benchmark.  What
  * the receiving stand-in got is counted.  Each figure is the median of ROUNDS rounds of SECONDS/ROUNDS
- * (default 3 s in all), and before each round limit_tls_raw is measured: NAME_ratio is the median of the
+ * (default 5 s in all), and before each round limit_tls_raw is measured: NAME_ratio is the median of the
  * rounds' quotients, which says more than the figure does on a machine that others use, too.
  * NAME_cpu is CPU time, user and system: of the sending and the receiving daemon together for a link, of
- * b alone for a relay; per GB of payload, or per frame.  Others on the machine move it by a tenth or so
- * (caches, clock), and the figures by more than half.
+ * b alone for a relay; per GB of payload, or per frame.  NAME_cpu_ratio of a link is what limit_tls_raw's
+ * two processes used per GB, divided by that: with fewer cores than processes (two daemons, and the source
+ * and sink at their channels), NAME_ratio tells how the cores are shared, too.  Others on the machine move it
+ *by a tenth or so (caches, clock), and the figures by more than half.
  *
  * Round trips: every PING_PACE_MS a frame of PING_BYTES of payload goes from a to b and back to a, or from
  * a over b to c and back over b to a, in turn; the stand-in at the far end answers at once.  Both take the
@@ -46,12 +48,12 @@ enum {
 	PINGS = 1500,
 	PINGS_WARM = 100,
 	RELAY_PASSES = 2, /* that the longer round trip has more */
-	ROUNDS = 3,
+	ROUNDS = 5,
 	WARM_MS = 200,
 	DRAIN_MS = 10000,
 	ROUTE_TRIES = 50,
 	ROUTE_TRY_MS = 100,
-	LIMIT_MS = 300, /* of limit_tls_raw before each round */
+	LIMIT_MS = 1000, /* of limit_tls_raw before each round */
 	LIMITS_MAX = 64,
 	PIECE_BYTES = 65536,        /* frames given to transportd in one message */
 	WINDOW_BYTES = 1024 * 1024, /* below half of link-queue's default, where the source is held */
@@ -62,7 +64,7 @@ static struct {
 	struct rig_node *a, *b, *c;
 	double seconds;
 	bool verbose;
-	double limits[LIMITS_MAX];
+	double limits[LIMITS_MAX], limit_cpus[LIMITS_MAX];
 	size_t limit_count;
 	bool *probe; /* set when a frame arrives */
 } bench;
@@ -272,13 +274,16 @@ flow_round(const struct figure *f)
 	return sample_diff(after, &before);
 }
 
-static double
+static struct limit_tls
 limit_round(void)
 {
-	double v = limit_tls_raw(LIMIT_MS / 1000.0) / 1e9;
+	struct limit_tls v = limit_tls_raw(LIMIT_MS / 1000.0);
 
-	if (bench.limit_count < LIMITS_MAX)
-		bench.limits[bench.limit_count++] = v;
+	v.rate /= 1e9;
+	if (bench.limit_count < LIMITS_MAX) {
+		bench.limit_cpus[bench.limit_count] = v.cpu_per_gb;
+		bench.limits[bench.limit_count++] = v.rate;
+	}
 	return v;
 }
 
@@ -297,22 +302,25 @@ figure_measure(const struct figure *f)
 {
 	bool small = f->payload_len == SMALL_BYTES, relay = f->to == 'c';
 	const char *unit = small ? "us/frame" : "s/GB";
-	double values[ROUNDS], ratios[ROUNDS], cpus[ROUNDS];
+	double values[ROUNDS], ratios[ROUNDS], cpus[ROUNDS], cpu_ratios[ROUNDS];
 
 	for (unsigned i = 0; i < ROUNDS; i++) {
-		double limit = limit_round();
+		struct limit_tls limit = limit_round();
 		struct sample s = flow_round(f);
 		double rate = s.bytes * 8 / s.seconds / 1e9, per = small ? s.frames / 1e6 : s.bytes / 1e9;
 
 		values[i] = small ? s.frames / s.seconds : rate;
-		ratios[i] = rate / limit;
+		ratios[i] = rate / limit.rate;
 		cpus[i] = (relay ? s.cpu[1] : s.cpu[0] + s.cpu[1]) / per;
+		cpu_ratios[i] = limit.cpu_per_gb / cpus[i];
 		if (bench.verbose)
-			figure_verbose(f, &s, per, unit, limit);
+			figure_verbose(f, &s, per, unit, limit.rate);
 	}
 	print(f->name, "", median(values, ROUNDS), small ? "1/s" : "Gbit/s");
 	print(f->name, "_ratio", median(ratios, ROUNDS), "of_limit_tls_raw");
 	print(f->name, "_cpu", median(cpus, ROUNDS), unit);
+	if (!small && !relay)
+		print(f->name, "_cpu_ratio", median(cpu_ratios, ROUNDS), "of_limit_tls_raw");
 }
 
 /* --- round trips --- */
@@ -499,7 +507,7 @@ main(int argc, char **argv)
 {
 	int opt;
 
-	bench.seconds = 3;
+	bench.seconds = 5;
 	while ((opt = getopt(argc, argv, "vs:")) != -1) {
 		if (opt == 'v')
 			bench.verbose = true;
@@ -518,6 +526,7 @@ main(int argc, char **argv)
 	if (bench.limit_count == 0)
 		(void)limit_round();
 	print("limit_tls_raw", "", median(bench.limits, bench.limit_count), "Gbit/s");
+	print("limit_tls_raw", "_cpu", median(bench.limit_cpus, bench.limit_count), "s/GB");
 	print("limit_aes_gcm", "", limit_aes_gcm(LIMIT_MS / 1000.0) / 1e9, "Gbit/s");
 	relay_mesh_stop(&bench.mesh);
 	return 0;

@@ -3,8 +3,9 @@
  *
  * limit_tls_raw: two processes on this machine, one writing and one reading records of 16 KiB through
  * plain OpenSSL (TLS 1.3, AES-128-GCM as on links) over a TCP connection of the loopback interface, no
- * frames, no event loop.  limit_aes_gcm: AES-128-GCM over blocks of 16 KiB in memory, one core, a new
- * nonce for each.  Both in bits per second.  Header-only, because benchmarks are single files.
+ * frames, no event loop; in bits per second, and the CPU time of both.  limit_aes_gcm: AES-128-GCM over
+ * blocks of 16 KiB in memory, one core, a new nonce for each; in bits per second.  Header-only, because
+ * benchmarks are single files.
  */
 #ifndef TESTS_BENCH_LIMITS_H
 #define TESTS_BENCH_LIMITS_H
@@ -16,6 +17,7 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -112,14 +114,15 @@ limits_reader(int listener)
 	_exit(0);
 }
 
+/* The writing end: the bytes that went through, and the seconds they took. */
 static inline double
-limits_writer(int fd, double seconds)
+limits_writer(int fd, double seconds, double *took)
 {
 	static const uint8_t out[LIMITS_RECORD_BYTES];
 	SSL_CTX *ctx = limits_context(TLS_client_method());
 	SSL *ssl = SSL_new(ctx);
 	uint64_t n = 0;
-	double began, took;
+	double began;
 	uint8_t done;
 
 	LIMITS_MUST(ssl != NULL && SSL_set_fd(ssl, fd) == 1 && SSL_connect(ssl) == 1);
@@ -127,20 +130,41 @@ limits_writer(int fd, double seconds)
 		LIMITS_MUST(SSL_write(ssl, out, sizeof(out)) == (int)sizeof(out));
 	(void)SSL_shutdown(ssl);
 	LIMITS_MUST(SSL_read(ssl, &done, 1) == 1);
-	took = limits_seconds() - began;
+	*took = limits_seconds() - began;
 	SSL_free(ssl);
 	SSL_CTX_free(ctx);
-	return (double)n * LIMITS_RECORD_BYTES * 8 / took;
+	return (double)n * LIMITS_RECORD_BYTES;
 }
 
+/* CPU time of this process and of its children that have ended, user and system. */
 static inline double
+limits_cpu(void)
+{
+	static const int whose[] = {RUSAGE_SELF, RUSAGE_CHILDREN};
+	struct rusage used;
+	double sum = 0;
+
+	for (size_t i = 0; i < sizeof(whose) / sizeof(whose[0]); i++) {
+		LIMITS_MUST(getrusage(whose[i], &used) == 0);
+		sum += (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
+		       (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
+	}
+	return sum;
+}
+
+struct limit_tls {
+	double rate;       /* bits per second */
+	double cpu_per_gb; /* seconds of CPU of both processes for 10^9 bytes */
+};
+
+static inline struct limit_tls
 limit_tls_raw(double seconds)
 {
+	double cpu = limits_cpu(), bytes, took;
 	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t len = sizeof(sa);
 	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), status;
-	double rate;
 	pid_t pid;
 
 	LIMITS_MUST(listener != -1 && fd != -1 && bind(listener, (struct sockaddr *)&sa, len) == 0 &&
@@ -150,11 +174,11 @@ limit_tls_raw(double seconds)
 	if (pid == 0)
 		limits_reader(listener);
 	LIMITS_MUST(connect(fd, (struct sockaddr *)&sa, len) == 0);
-	rate = limits_writer(fd, seconds);
+	bytes = limits_writer(fd, seconds, &took);
 	close(fd);
 	close(listener);
 	LIMITS_MUST(waitpid(pid, &status, 0) == pid && status == 0);
-	return rate;
+	return (struct limit_tls){.rate = bytes * 8 / took, .cpu_per_gb = (limits_cpu() - cpu) * 1e9 / bytes};
 }
 
 #endif

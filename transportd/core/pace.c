@@ -30,6 +30,16 @@ pace_init(struct pace *p, struct mono now)
 	p->period_end = mono_add_ms(now, PACE_UTIL_MS);
 }
 
+void
+pace_join(struct pace *p, const struct pace *other)
+{
+	if (!other->started || other->rtt_min_us == 0)
+		return;
+	p->rtt_min_us = other->rtt_min_us;
+	p->rates[p->round] = p->rate = p->renewed_rate = other->rate / 2; /* its share of two */
+	p->started = true;
+}
+
 static uint64_t
 per_second(uint64_t bytes, int64_t us)
 {

@@ -88,6 +88,13 @@ struct pace {
 };
 
 void pace_init(struct pace *p, struct mono now);
+/*
+ * The lane is new beside another one of its link, right after pace_init(): the path is the same, and what
+ * the other one has learnt of it holds.  A path that is full already has no room for the doubling of a
+ * beginning, and its least round trip can't be seen now.  Where the path is another one after all, the next
+ * drain shows it.
+ */
+void pace_join(struct pace *p, const struct pace *other);
 /* Bytes left on the lane; app_limited: nothing more waits. */
 void pace_sent(struct pace *p, size_t bytes, bool app_limited, struct mono now);
 /* Bytes were acknowledged for the first time. */

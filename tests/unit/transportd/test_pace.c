@@ -381,6 +381,47 @@ lanes_drain_together(void **state)
 	free(s);
 }
 
+/* A second lane on a line that the first one has filled; the wait of control frames in its first seconds. */
+static double
+join_wait_ms(double mbit, double rtt_ms, double *share)
+{
+	struct sim *s = sim_new(2, mbit, rtt_ms);
+	double wait;
+
+	s->lane[1].active = false;
+	sim_run(s, 5.3);
+	pace_init(&s->lane[1].pace, now_of(s));
+	pace_join(&s->lane[1].pace, &s->lane[0].pace);
+	s->lane[1].active = true;
+	s->wait_count = 0;
+	sim_run(s, 2);
+	wait = wait_percentile(s, 99);
+	s->lane[1].delivered = 0;
+	assert_in_range(use(s, 20), 950, 1001);
+	*share = (double)s->lane[1].delivered / (s->rate * 20e6);
+	free(s);
+	return wait;
+}
+
+/* It knows what the path is, and does not look for its bounds in a queue that is there already: beginning
+ * as a first lane does, it makes control frames on the first line wait for 26 ms. */
+static void
+joins_a_full_line(void **state)
+{
+	static const struct {
+		double mbit, rtt_ms, wait_ms;
+	} rows[] = {{20, 1, 23}, {20, 40, 34}, {1000, 100, 70}};
+
+	(void)state;
+	for (unsigned i = 0; i < COUNT(rows); i++) {
+		double share, wait = join_wait_ms(rows[i].mbit, rows[i].rtt_ms, &share);
+
+		if (wait > rows[i].wait_ms || share < 0.25)
+			fail_msg("%g Mbit/s, %g ms: waits %.1f ms, share %.2f", rows[i].mbit, rows[i].rtt_ms,
+			    wait, share);
+	}
+}
+
 /* --- without a path --- */
 
 static struct mono
@@ -426,6 +467,28 @@ limits(void **state)
 	/* 100 kB/s: the floor would be a third of a second. */
 	p = steady(1000);
 	assert_int_equal(pace_limit(&p, at_ms(1000)), PACE_MESSAGE_BYTES);
+}
+
+static void
+joining(void **state)
+{
+	struct pace first, p;
+
+	(void)state;
+	/* One that knows nothing yet has nothing to tell. */
+	pace_init(&first, at_ms(0));
+	pace_init(&p, at_ms(0));
+	pace_join(&p, &first);
+	assert_false(p.started);
+	assert_int_equal(pace_limit(&p, at_ms(0)), PACE_INITIAL_BYTES);
+	/* 10 MB/s, 10 ms: half of it, and no doubling. */
+	first = steady(100000);
+	pace_init(&p, at_ms(1000));
+	pace_join(&p, &first);
+	assert_true(p.started);
+	assert_int_equal(p.rtt_min_us, 10000);
+	assert_int_equal(pace_bandwidth_kbps(&p), 40000);
+	assert_int_equal(pace_limit(&p, at_ms(1000)), 7 * PACE_MESSAGE_BYTES);
 }
 
 /* The peer's queue delays what it sends, acknowledgements and all: that is no slower path. */
@@ -748,7 +811,9 @@ main(void)
 	    cmocka_unit_test(finds_a_longer_path),
 	    cmocka_unit_test(keeps_the_queue_short),
 	    cmocka_unit_test(lanes_drain_together),
+	    cmocka_unit_test(joins_a_full_line),
 	    cmocka_unit_test(limits),
+	    cmocka_unit_test(joining),
 	    cmocka_unit_test(the_way_back_is_not_the_path),
 	    cmocka_unit_test(the_queue_takes_of_the_limit),
 	    cmocka_unit_test(drains_to_see_the_path),
