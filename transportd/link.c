@@ -7,6 +7,7 @@
 #include "common/base/err.h"
 #include "common/base/mem.h"
 #include "common/os/clock.h"
+#include "common/os/crypto.h"
 #include "common/os/log.h"
 #include "common/os/loop.h"
 #include "transportd/backpressure.h"
@@ -95,12 +96,14 @@ link_new(struct transport *t, struct conn *c)
 	struct link *l = mem_calloc(1, sizeof(*l));
 	struct sched_limits limits = limits_of(&t->set);
 	struct mono now = clock_mono();
+	uint64_t seed;
 
 	if (l == NULL)
 		return NULL;
 	l->t = t;
 	l->timer = loop_timer_new(t->loop, link_tick, l);
-	l->q = sched_new(&limits);
+	crypto_random(&seed, sizeof(seed));
+	l->q = sched_new(&limits, seed);
 	if (l->timer == NULL || l->q == NULL) {
 		loop_timer_free(l->timer);
 		sched_free(l->q);

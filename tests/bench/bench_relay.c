@@ -12,7 +12,8 @@
  *	relay_throughput                Gbit/s of payload, largest frames, from a over b to c
  *	relay_small_frames              frames of SMALL_BYTES of payload per second, from a over b to c
  *	relay_added_rtt                 us, see below
- *	limit_tls_raw, limit_aes_gcm    what the machine allows (tests/bench/limits.h)
+ *	limit_tls_raw, limit_tls_piped, limit_aes_gcm
+ *	                                what the machine allows (tests/bench/limits.h, limits_piped.h)
  *
  * Throughput: at most WINDOW_BYTES of frames are on their way, as a receiver's window would have it, so
  * that no queue overflows, and transportd's HOLD is minded; a frame that is lost fails the benchmark.  What
@@ -20,10 +21,12 @@
  * (default 5 s in all), and before each round limit_tls_raw is measured: NAME_ratio is the median of the
  * rounds' quotients, which says more than the figure does on a machine that others use, too.
  * NAME_cpu is CPU time, user and system: of the sending and the receiving daemon together for a link, of
- * b alone for a relay; per GB of payload, or per frame.  NAME_cpu_ratio of a link is what limit_tls_raw's
- * two processes used per GB, divided by that: with fewer cores than processes (two daemons, and the source
- * and sink at their channels), NAME_ratio tells how the cores are shared, too.  Others on the machine move it
- *by a tenth or so (caches, clock), and the figures by more than half.
+ * b alone for a relay; per GB of payload, or per frame.  Others on the machine move it by a tenth or so
+ * (caches, clock), and the figures by more than half.
+ *
+ * The frames of a link come from another process and end in one: with fewer cores than processes that costs
+ * more than the link does.  For the link_throughput figures limit_tls_piped is therefore measured, too,
+ * beside limit_tls_raw: NAME_piped_ratio tells the link from what surrounds it.
  *
  * Round trips: every PING_PACE_MS a frame of PING_BYTES of payload goes from a to b and back to a, or from
  * a over b to c and back over b to a, in turn; the stand-in at the far end answers at once.  Both take the
@@ -35,7 +38,7 @@
  * figure to compare with round trips through other programs.  The _p99 are the same of the 99th percentiles,
  * which on a machine with more to do than cores tell of its scheduler.
  */
-#include "tests/bench/limits.h"
+#include "tests/bench/limits_piped.h"
 #include "tests/bench/relay_mesh.h"
 
 #define ADDED_RTT "relay_added_rtt"
@@ -64,8 +67,10 @@ static struct {
 	struct rig_node *a, *b, *c;
 	double seconds;
 	bool verbose;
-	double limits[LIMITS_MAX], limit_cpus[LIMITS_MAX];
-	size_t limit_count;
+	struct limits_seen {
+		double rates[LIMITS_MAX], cpus[LIMITS_MAX];
+		size_t count;
+	} raw, piped;
 	bool *probe; /* set when a frame arrives */
 } bench;
 
@@ -274,17 +279,25 @@ flow_round(const struct figure *f)
 	return sample_diff(after, &before);
 }
 
-static struct limit_tls
-limit_round(void)
+static double
+limit_round(struct limits_seen *seen, struct limit_tls (*limit)(double))
 {
-	struct limit_tls v = limit_tls_raw(LIMIT_MS / 1000.0);
+	struct limit_tls v = limit(LIMIT_MS / 1000.0);
 
-	v.rate /= 1e9;
-	if (bench.limit_count < LIMITS_MAX) {
-		bench.limit_cpus[bench.limit_count] = v.cpu_per_gb;
-		bench.limits[bench.limit_count++] = v.rate;
+	if (seen->count < LIMITS_MAX) {
+		seen->cpus[seen->count] = v.cpu_per_gb;
+		seen->rates[seen->count++] = v.rate / 1e9;
 	}
-	return v;
+	return v.rate / 1e9;
+}
+
+static void
+limit_show(const char *name, struct limits_seen *seen)
+{
+	if (seen->count == 0)
+		return;
+	print(name, "", median(seen->rates, seen->count), "Gbit/s");
+	print(name, "_cpu", median(seen->cpus, seen->count), "s/GB");
 }
 
 static void
@@ -300,27 +313,28 @@ figure_verbose(const struct figure *f, const struct sample *s, double per, const
 static void
 figure_measure(const struct figure *f)
 {
-	bool small = f->payload_len == SMALL_BYTES, relay = f->to == 'c';
+	bool small = f->payload_len == SMALL_BYTES, relay = f->to == 'c', link = !small && !relay;
 	const char *unit = small ? "us/frame" : "s/GB";
-	double values[ROUNDS], ratios[ROUNDS], cpus[ROUNDS], cpu_ratios[ROUNDS];
+	double values[ROUNDS], ratios[ROUNDS], piped_ratios[ROUNDS], cpus[ROUNDS];
 
 	for (unsigned i = 0; i < ROUNDS; i++) {
-		struct limit_tls limit = limit_round();
+		double raw = limit_round(&bench.raw, limit_tls_raw);
+		double piped = link ? limit_round(&bench.piped, limit_tls_piped) : 1;
 		struct sample s = flow_round(f);
 		double rate = s.bytes * 8 / s.seconds / 1e9, per = small ? s.frames / 1e6 : s.bytes / 1e9;
 
 		values[i] = small ? s.frames / s.seconds : rate;
-		ratios[i] = rate / limit.rate;
+		ratios[i] = rate / raw;
+		piped_ratios[i] = rate / piped;
 		cpus[i] = (relay ? s.cpu[1] : s.cpu[0] + s.cpu[1]) / per;
-		cpu_ratios[i] = limit.cpu_per_gb / cpus[i];
 		if (bench.verbose)
-			figure_verbose(f, &s, per, unit, limit.rate);
+			figure_verbose(f, &s, per, unit, raw);
 	}
 	print(f->name, "", median(values, ROUNDS), small ? "1/s" : "Gbit/s");
 	print(f->name, "_ratio", median(ratios, ROUNDS), "of_limit_tls_raw");
+	if (link)
+		print(f->name, "_piped_ratio", median(piped_ratios, ROUNDS), "of_limit_tls_piped");
 	print(f->name, "_cpu", median(cpus, ROUNDS), unit);
-	if (!small && !relay)
-		print(f->name, "_cpu_ratio", median(cpu_ratios, ROUNDS), "of_limit_tls_raw");
 }
 
 /* --- round trips --- */
@@ -523,10 +537,10 @@ main(int argc, char **argv)
 			figure_measure(&figures[i]);
 	if (wanted(ADDED_RTT, argv))
 		round_trips();
-	if (bench.limit_count == 0)
-		(void)limit_round();
-	print("limit_tls_raw", "", median(bench.limits, bench.limit_count), "Gbit/s");
-	print("limit_tls_raw", "_cpu", median(bench.limit_cpus, bench.limit_count), "s/GB");
+	if (bench.raw.count == 0)
+		(void)limit_round(&bench.raw, limit_tls_raw);
+	limit_show("limit_tls_raw", &bench.raw);
+	limit_show("limit_tls_piped", &bench.piped);
 	print("limit_aes_gcm", "", limit_aes_gcm(LIMIT_MS / 1000.0) / 1e9, "Gbit/s");
 	relay_mesh_stop(&bench.mesh);
 	return 0;

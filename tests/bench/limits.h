@@ -92,11 +92,25 @@ limits_context(const SSL_METHOD *method)
 	return ctx;
 }
 
-/* The reading end: one byte goes back when the writer has ended. */
-static inline void
-limits_reader(int listener)
+/* A connection over the loopback interface: who dialled, and *listener, which has it waiting. */
+static inline int
+limits_connection(int *listener)
 {
-	static uint8_t in[LIMITS_RECORD_BYTES];
+	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof(sa);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	*listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	LIMITS_MUST(fd != -1 && *listener != -1 && bind(*listener, (struct sockaddr *)&sa, len) == 0 &&
+		    listen(*listener, 1) == 0 && getsockname(*listener, (struct sockaddr *)&sa, &len) == 0 &&
+		    connect(fd, (struct sockaddr *)&sa, len) == 0);
+	return fd;
+}
+
+/* The reading end accepts and is the TLS server. */
+static inline SSL *
+limits_accept(int listener)
+{
 	EVP_PKEY *key = EVP_EC_gen("P-256");
 	SSL_CTX *ctx = limits_context(TLS_server_method());
 	X509 *cert = limits_cert(key);
@@ -108,31 +122,50 @@ limits_reader(int listener)
 	SSL_CTX_set_default_read_buffer_len(ctx, LIMITS_READ_AHEAD_BYTES);
 	ssl = SSL_new(ctx);
 	LIMITS_MUST(fd != -1 && ssl != NULL && SSL_set_fd(ssl, fd) == 1 && SSL_accept(ssl) == 1);
+	return ssl;
+}
+
+/* One byte goes back when the writer has ended. */
+static inline void
+limits_reader(int listener)
+{
+	static uint8_t in[LIMITS_RECORD_BYTES];
+	SSL *ssl = limits_accept(listener);
+
 	while (SSL_read(ssl, in, sizeof(in)) > 0)
 		;
 	LIMITS_MUST(SSL_write(ssl, in, 1) == 1);
 	_exit(0);
 }
 
-/* The writing end: the bytes that went through, and the seconds they took. */
+/* The writing end dials and is the TLS client. */
+static inline SSL *
+limits_dial(int fd)
+{
+	SSL_CTX *ctx = limits_context(TLS_client_method());
+	SSL *ssl = SSL_new(ctx);
+
+	LIMITS_MUST(ssl != NULL && SSL_set_fd(ssl, fd) == 1 && SSL_connect(ssl) == 1);
+	SSL_CTX_free(ctx);
+	return ssl;
+}
+
+/* The bytes that went through, and the seconds they took. */
 static inline double
 limits_writer(int fd, double seconds, double *took)
 {
 	static const uint8_t out[LIMITS_RECORD_BYTES];
-	SSL_CTX *ctx = limits_context(TLS_client_method());
-	SSL *ssl = SSL_new(ctx);
+	SSL *ssl = limits_dial(fd);
 	uint64_t n = 0;
 	double began;
 	uint8_t done;
 
-	LIMITS_MUST(ssl != NULL && SSL_set_fd(ssl, fd) == 1 && SSL_connect(ssl) == 1);
 	for (began = limits_seconds(); limits_seconds() - began < seconds; n++)
 		LIMITS_MUST(SSL_write(ssl, out, sizeof(out)) == (int)sizeof(out));
 	(void)SSL_shutdown(ssl);
 	LIMITS_MUST(SSL_read(ssl, &done, 1) == 1);
 	*took = limits_seconds() - began;
 	SSL_free(ssl);
-	SSL_CTX_free(ctx);
 	return (double)n * LIMITS_RECORD_BYTES;
 }
 
@@ -161,19 +194,12 @@ static inline struct limit_tls
 limit_tls_raw(double seconds)
 {
 	double cpu = limits_cpu(), bytes, took;
-	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	socklen_t len = sizeof(sa);
-	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), status;
-	pid_t pid;
+	int listener, fd = limits_connection(&listener), status;
+	pid_t pid = fork();
 
-	LIMITS_MUST(listener != -1 && fd != -1 && bind(listener, (struct sockaddr *)&sa, len) == 0 &&
-		    listen(listener, 1) == 0 && getsockname(listener, (struct sockaddr *)&sa, &len) == 0);
-	pid = fork();
 	LIMITS_MUST(pid != -1);
 	if (pid == 0)
 		limits_reader(listener);
-	LIMITS_MUST(connect(fd, (struct sockaddr *)&sa, len) == 0);
 	bytes = limits_writer(fd, seconds, &took);
 	close(fd);
 	close(listener);

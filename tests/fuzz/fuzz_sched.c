@@ -254,7 +254,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	struct model m = {.data = data, .len = len};
 	struct sched_limits l = limits(&m);
 
-	m.s = sched_new(&l);
+	m.s = sched_new(&l, 1);
 	FUZZ_CHECK(m.s != NULL);
 	while (m.len != 0) {
 		step(&m);

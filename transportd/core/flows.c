@@ -7,11 +7,11 @@
 #include "transportd/core/limits.h"
 
 void
-flows_init(struct flows *fl)
+flows_init(struct flows *fl, uint64_t seed)
 {
 	memset(fl, 0, sizeof(*fl));
-	keytab_init(&fl->known);
-	keytab_init(&fl->tenants);
+	keytab_init(&fl->known, seed);
+	keytab_init(&fl->tenants, seed);
 	TAILQ_INIT(&fl->idle);
 	for (unsigned i = 0; i < FLOWS_CROWD; i++)
 		fl->crowd[i].lane = FLOW_NO_LANE;
@@ -96,7 +96,7 @@ flows_add(struct flows *fl, uint64_t src, uint32_t id, struct flow **out)
 struct account *
 flows_crowd(struct flows *fl, uint64_t src, uint32_t id)
 {
-	return &fl->crowd[keytab_hash(src, id) >> 16 & (FLOWS_CROWD - 1)];
+	return &fl->crowd[keytab_hash(&fl->known, src, id) >> 16 & (FLOWS_CROWD - 1)];
 }
 
 void

@@ -60,7 +60,7 @@ struct flows {
 	struct account crowd[FLOWS_CROWD];
 };
 
-void flows_init(struct flows *fl);
+void flows_init(struct flows *fl, uint64_t seed);
 /* Frees what waits in the streams' own turns too. */
 void flows_fini(struct flows *fl, struct frameq_pool *pool);
 

@@ -5,9 +5,10 @@
 #include "common/base/mem.h"
 
 void
-keytab_init(struct keytab *t)
+keytab_init(struct keytab *t, uint64_t seed)
 {
 	memset(t, 0, sizeof(*t));
+	t->seed = seed;
 	t->slots = t->few;
 	t->cap = KEYTAB_FEW;
 }
@@ -23,23 +24,29 @@ void
 keytab_fini(struct keytab *t)
 {
 	slots_free(t);
-	keytab_init(t);
+	keytab_init(t, t->seed);
 }
 
-/* Both parts are hashes already, but a source chooses its numbers: mix them (Fibonacci hashing). */
-uint32_t
-keytab_hash(uint64_t src, uint32_t id)
+/* The finalizer of SplitMix64 (Steele et al. 2014): each bit depends on all of them. */
+static uint64_t
+mix(uint64_t h)
 {
-	uint64_t h = (src ^ ((uint64_t)id << 32 | id)) * 0x9e3779b97f4a7c15ULL;
+	h = (h ^ h >> 30) * 0xbf58476d1ce4e5b9ULL;
+	h = (h ^ h >> 27) * 0x94d049bb133111ebULL;
+	return h ^ h >> 31;
+}
 
-	h ^= h >> 29;
-	return (uint32_t)((h * 0xbf58476d1ce4e5b9ULL) >> 32);
+/* One after the other: were both added to the seed at once, the same pairs would meet whatever it is. */
+uint32_t
+keytab_hash(const struct keytab *t, uint64_t src, uint32_t id)
+{
+	return (uint32_t)(mix(mix(src ^ t->seed) ^ id) >> 32);
 }
 
 static struct keytab_node **
 slot(const struct keytab *t, uint64_t src, uint32_t id)
 {
-	return &t->slots[keytab_hash(src, id) & (t->cap - 1)];
+	return &t->slots[keytab_hash(t, src, id) & (t->cap - 1)];
 }
 
 struct keytab_node *

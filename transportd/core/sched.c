@@ -55,14 +55,14 @@ _Static_assert(
 _Static_assert((int)SCHED_LANES <= (int)FLOW_NO_LANE, "lane ids fit");
 
 struct sched *
-sched_new(const struct sched_limits *limits)
+sched_new(const struct sched_limits *limits, uint64_t seed)
 {
 	struct sched *s = mem_calloc(1, sizeof(*s));
 
 	if (s == NULL)
 		return NULL;
 	s->limits = *limits;
-	flows_init(&s->flows);
+	flows_init(&s->flows, seed);
 	return s;
 }
 

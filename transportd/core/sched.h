@@ -40,7 +40,8 @@ struct sched_key {
 	uint8_t class;
 };
 
-struct sched *sched_new(const struct sched_limits *limits) MUST_USE;
+/* seed: random, see keytab.h. */
+struct sched *sched_new(const struct sched_limits *limits, uint64_t seed) MUST_USE;
 void sched_free(struct sched *s);
 /* New limits hold for what comes; nothing is thrown away. */
 void sched_set_limits(struct sched *s, const struct sched_limits *limits);

@@ -17,7 +17,7 @@ __attribute__((unused)) static const struct sched_limits wide = {1u << 30, RESER
 static inline struct sched *
 make(const struct sched_limits *l)
 {
-	struct sched *s = sched_new(l);
+	struct sched *s = sched_new(l, 1);
 
 	assert_non_null(s);
 	return s;

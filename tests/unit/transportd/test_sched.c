@@ -490,7 +490,7 @@ again(int err, bool *failed)
 static bool
 scenario(void)
 {
-	struct sched *s = sched_new(&wide);
+	struct sched *s = sched_new(&wide, 1);
 	bool failed = s == NULL;
 	unsigned n = 0;
 	uint32_t i;

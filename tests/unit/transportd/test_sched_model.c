@@ -268,7 +268,7 @@ static void
 run(uint64_t seed, unsigned streams, unsigned busy)
 {
 	static const struct sched_limits limits = {600000, 60000, 300000, 100000};
-	struct model m = {.streams = streams, .instant = busy != 0, .s = sched_new(&limits)};
+	struct model m = {.streams = streams, .instant = busy != 0, .s = sched_new(&limits, streams)};
 
 	assert_non_null(m.s);
 	rng_seed(&m.rng, seed);
