@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/must.h"
+#include "gatewayd/discovery.h"
 #include "gatewayd/events.h"
 #include "gatewayd/health.h"
 #include "gatewayd/reflection.h"
@@ -19,6 +20,7 @@
 #define MESH "/mesh.v1.MeshService/"
 #define DATA "/mesh.v1.MeshDataService/"
 #define STATUS "/mesh.v1.MeshStatusService/"
+#define DISCOVERY "/mesh.v1.MeshDiscoveryService/"
 
 static const struct method methods[] = {
     {.path = MESH "PublishClientData",
@@ -73,6 +75,10 @@ static const struct method methods[] = {
 	.auth = METHOD_CLIENT,
 	.ops = &events_ops,
 	REQUEST(mesh_v1_Filter)},
+    {.path = DISCOVERY "DiscoverNodes",
+	.auth = METHOD_CLIENT,
+	.ops = &discovery_ops,
+	REQUEST(mesh_v1_DiscoverNodesReq)},
     {.path = STATUS "GetNodeStatus", .auth = METHOD_CLIENT, .ops = &status_node_ops, REQUEST(mesh_v1_Empty)},
     {.path = STATUS "ListRoutes", .auth = METHOD_CLIENT, .ops = &status_routes_ops, REQUEST(mesh_v1_Empty)},
     {.path = STATUS "ListStreams",
@@ -111,6 +117,7 @@ union scratch {
 	mesh_v1_AddLinkReq add_link;
 	mesh_v1_DropLinkReq drop_link;
 	mesh_v1_EstablishFullLinksReq full_links;
+	mesh_v1_DiscoverNodesReq discover;
 };
 
 enum { METHOD_COUNT = sizeof(methods) / sizeof(methods[0]) };

@@ -210,8 +210,8 @@ known_addresses(const struct found *node, mesh_v1_AddLinkReq *req)
 
 /* --- the calls --- */
 
-static bool
-mesh_is_ours(struct call *c, const char *mesh_id)
+bool
+topology_mesh_is_ours(struct call *c, const char *mesh_id)
 {
 	const char *own = conf_str(c->gw->daemon->conf, "mesh", "id");
 
@@ -229,7 +229,7 @@ add_finish(struct gather *g)
 
 	/* It was decoded once, before it came here. */
 	MUST(pb_unpack(buf_head(&g->note), buf_left(&g->note), mesh_v1_AddLinkReq_fields, &req) == 0);
-	if (!mesh_is_ours(g->call, req.mesh_id) ||
+	if (!topology_mesh_is_ours(g->call, req.mesh_id) ||
 	    !find_source(g, req.source_node_id, sizeof(req.source_node_id)) ||
 	    !find_target(g, req.target_node_id, req.addresses_count > 0, &target))
 		return;
@@ -246,7 +246,7 @@ drop_finish(struct gather *g)
 	struct found target;
 
 	MUST(pb_unpack(buf_head(&g->note), buf_left(&g->note), mesh_v1_DropLinkReq_fields, &req) == 0);
-	if (!mesh_is_ours(g->call, req.mesh_id) ||
+	if (!topology_mesh_is_ours(g->call, req.mesh_id) ||
 	    !find_source(g, req.source_node_id, sizeof(req.source_node_id)) ||
 	    !find_target(g, req.target_node_id, false, &target))
 		return;
@@ -290,7 +290,7 @@ full_message(struct call *c, const uint8_t *data, size_t len)
 	struct gather *g;
 
 	MUST(pb_unpack(data, len, mesh_v1_EstablishFullLinksReq_fields, &req) == 0);
-	if (!mesh_is_ours(c, req.mesh_id) || (g = gather_new(c, done_finish)) == NULL)
+	if (!topology_mesh_is_ours(c, req.mesh_id) || (g = gather_new(c, done_finish)) == NULL)
 		return;
 	gather_add(g, BACKEND_ROUTER, GR_FULL_LINKS, NULL, 0);
 	gather_add(g, BACKEND_TRANSPORT, GT_LIST_LINKS, NULL, 0);

@@ -7,8 +7,14 @@
 #ifndef GATEWAYD_TOPOLOGY_H
 #define GATEWAYD_TOPOLOGY_H
 
+#include <stdbool.h>
+
+struct call;
 struct call_ops;
 
 extern const struct call_ops topology_add_ops, topology_drop_ops, topology_full_ops;
+
+/* Is the request for this mesh (empty: any)?  False: the call has ended. */
+bool topology_mesh_is_ours(struct call *c, const char *mesh_id);
 
 #endif

@@ -103,6 +103,16 @@ addresses_of(const struct pb_raw_list *metadata)
 }
 
 static json_t *
+labels_of(const char (*labels)[sizeof(((mesh_v1_NodeInfo *)0)->services[0])], size_t count)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < count; i++)
+		json_array_append_new(list, json_string(labels[i]));
+	return list;
+}
+
+static json_t *
 node_row(const struct pb_slice *entry)
 {
 	mesh_v1_NodeInfo n = mesh_v1_NodeInfo_init_zero;
@@ -112,11 +122,12 @@ node_row(const struct pb_slice *entry)
 	pb_raw_list_decode(&n.metadata, &metadata);
 	if (pb_unpack(entry->data, entry->len, mesh_v1_NodeInfo_fields, &n) != 0)
 		return NULL;
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:o, s:I, s:I, s:I, s:I}", "node_id", n.node_id,
-	    "node_name", n.node_name, "status", n.status, "version", n.version, "region_id", n.region_id,
-	    "ip_address", n.ip_address, "port", num(n.port), "addresses", addresses_of(&metadata),
-	    "last_seen", num(n.last_seen), "incarnation", num((int64_t)n.incarnation), "lsa_seq",
-	    num((int64_t)n.lsa_seq), "hops", num(n.hops));
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:o, s:o, s:o, s:I, s:I, s:I, s:I}", "node_id",
+	    n.node_id, "node_name", n.node_name, "status", n.status, "version", n.version, "region_id",
+	    n.region_id, "ip_address", n.ip_address, "port", num(n.port), "addresses",
+	    addresses_of(&metadata), "services", labels_of(n.services, n.services_count), "capabilities",
+	    labels_of(n.capabilities, n.capabilities_count), "last_seen", num(n.last_seen), "incarnation",
+	    num((int64_t)n.incarnation), "lsa_seq", num((int64_t)n.lsa_seq), "hops", num(n.hops));
 }
 
 static json_t *
@@ -250,6 +261,20 @@ api_json_mesh_status(const struct buf *reply)
 	mem_free(nodes.items);
 	mem_free(links.items);
 	return o != NULL ? o : unreadable("GetMeshStatus");
+}
+
+json_t *
+api_json_discovered(const struct buf *reply)
+{
+	mesh_v1_DiscoverNodesReply s = mesh_v1_DiscoverNodesReply_init_zero;
+	struct pb_raw_list nodes = {0};
+	json_t *rows = NULL;
+
+	if (list_init(&nodes, &s.nodes) == 0 &&
+	    pb_unpack(buf_head(reply), buf_left(reply), mesh_v1_DiscoverNodesReply_fields, &s) == 0)
+		rows = rows_of(&nodes, node_row);
+	mem_free(nodes.items);
+	return rows != NULL ? rows : unreadable("DiscoverNodes");
 }
 
 json_t *

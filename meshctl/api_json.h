@@ -16,6 +16,8 @@ enum { API_JSON_ROWS_MAX = 65536 }; /* entries of one list */
 json_t *api_json_node_status(const struct buf *reply);
 /* With lists "nodes" and "links"; links carry "source_name" and "target_name". */
 json_t *api_json_mesh_status(const struct buf *reply);
+/* The list of nodes that DiscoverNodes gives. */
+json_t *api_json_discovered(const struct buf *reply);
 json_t *api_json_topology(const struct buf *reply);
 json_t *api_json_routes(const struct buf *reply);
 json_t *api_json_streams(const struct buf *reply);

@@ -2,12 +2,16 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/buf.h"
 #include "meshctl/api_json.h"
 #include "meshctl/args.h"
+#include "meshctl/client.h"
 #include "meshctl/command.h"
 #include "meshctl/fetch.h"
 #include "meshctl/handlers.h"
 #include "meshctl/out.h"
+#include "proto/mesh.pb.h"
+#include "proto/pb.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -25,6 +29,61 @@ show_list(
 	return code;
 }
 
+const struct option_def cmd_nodes_options[] = {
+    {"service", 0, "NAME", "only nodes where this service can be had"},
+    {"capability", 0, "NAME", "only nodes that are able to do this"},
+    {"region", 0, "NAME", "only nodes of this region"},
+    {"status", 0, "STATUS", "only nodes in this state: alive, unreachable, suspect, dead, left or any"},
+    {NULL, 0, NULL, NULL},
+};
+
+static bool
+asked(const struct args *a)
+{
+	for (const struct option_def *o = cmd_nodes_options; o->name != NULL; o++)
+		if (args_str(a, o->name, NULL) != NULL)
+			return true;
+	return false;
+}
+
+/* Copies the value of an option; false after an error was printed. */
+static bool
+take(const struct args *a, const char *name, char *out, size_t size)
+{
+	const char *value = args_str(a, name, "");
+
+	if (strlen(value) < size) {
+		memcpy(out, value, strlen(value) + 1);
+		return true;
+	}
+	out_error("--%s '%s': at most %zu characters", name, value, size - 1);
+	return false;
+}
+
+/* The nodes that fit what is asked for. */
+static int
+discover(const struct ctl *ctl, const struct args *a, json_t **rows)
+{
+	mesh_v1_DiscoverNodesReq req = mesh_v1_DiscoverNodesReq_init_zero;
+	int code = CODE_FAILED;
+	struct buf b;
+
+	*rows = NULL;
+	if (!take(a, "service", req.service, sizeof(req.service)) ||
+	    !take(a, "capability", req.capability, sizeof(req.capability)) ||
+	    !take(a, "region", req.region_id, sizeof(req.region_id)) ||
+	    !take(a, "status", req.status, sizeof(req.status)))
+		return CODE_USAGE;
+	if (req.status[0] == '\0')
+		snprintf(req.status, sizeof(req.status), "any");
+	buf_init(&b, CLIENT_MESSAGE_MAX_BYTES);
+	if (pb_pack(&b, mesh_v1_DiscoverNodesReq_fields, &req) == 0)
+		code =
+		    fetch(ctl, "/mesh.v1.MeshDiscoveryService/DiscoverNodes", &b, api_json_discovered, rows);
+	buf_fini(&b);
+	return code;
+}
+
 int
 cmd_nodes(struct ctl *ctl, const struct args *a)
 {
@@ -32,10 +91,17 @@ cmd_nodes(struct ctl *ctl, const struct args *a)
 	    {"ID", "node_id", COLUMN_TEXT}, {"STATUS", "status", COLUMN_STATE},
 	    {"HOPS", "hops", COLUMN_COUNT}, {"VERSION", "version", COLUMN_TEXT},
 	    {"REGION", "region_id", COLUMN_TEXT}, {"LAST SEEN", "last_seen", COLUMN_TIME_MS},
-	    {"ADDRESSES", "addresses", COLUMN_LIST}};
+	    {"ADDRESSES", "addresses", COLUMN_LIST}, {"SERVICES", "services", COLUMN_LIST},
+	    {"CAPABILITIES", "capabilities", COLUMN_LIST}};
+	json_t *rows;
+	int code;
 
-	(void)a;
-	return show_list(ctl, "nodes", columns, COUNT(columns), "no node is known yet");
+	if (!asked(a))
+		return show_list(ctl, "nodes", columns, COUNT(columns), "no node is known yet");
+	if ((code = discover(ctl, a, &rows)) == CODE_OK)
+		out_table(ctl, columns, COUNT(columns), rows, "no node fits");
+	json_decref(rows);
+	return code;
 }
 
 /* One row per path: the table shows them flat, JSON keeps them under their route. */

@@ -28,6 +28,11 @@ command_fn cmd_status, cmd_metrics;
 
 /* cmd_mesh.c */
 command_fn cmd_nodes, cmd_routes;
+extern const struct option_def cmd_nodes_options[];
+
+/* cmd_topology.c */
+command_fn cmd_topology;
+extern const struct option_def cmd_topology_options[];
 
 /* cmd_links.c */
 command_fn cmd_links;

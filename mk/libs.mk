@@ -30,4 +30,4 @@ LIBS_transportd = $(LIB_WS) $(LIB_TLS) $(LIB_JSON) $(LIBS_common)
 LIBS_routerd    = $(LIBS_common)
 LIBS_consensusd = $(LIB_PG) $(LIB_REDIS) $(LIBS_common)
 LIBS_gatewayd   = $(LIB_H2) $(LIB_ZIP) $(LIB_TLS) $(LIBS_common)
-LIBS_meshctl    = $(LIB_JSON) $(LIB_TLS) $(LIBS_common)
+LIBS_meshctl    = $(LIB_JSON) $(LIB_TLS) $(LIBS_common) -lm

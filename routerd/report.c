@@ -87,6 +87,25 @@ put_addresses(const struct lsdb_entry *e, struct report_addresses *out, mesh_v1_
 	put_metadata(&list, out, info);
 }
 
+static pb_size_t
+copy_labels(const struct label_list *list, char (*out)[LABEL_SIZE])
+{
+	for (size_t i = 0; i < list->count; i++)
+		memcpy(out[i], list->text[i], LABEL_SIZE);
+	return (pb_size_t)list->count;
+}
+
+static void
+put_labels(const struct lsdb_entry *e, mesh_v1_NodeInfo *info)
+{
+	struct label_list list;
+
+	lsdb_services(e, &list);
+	info->services_count = copy_labels(&list, info->services);
+	lsdb_capabilities(e, &list);
+	info->capabilities_count = copy_labels(&list, info->capabilities);
+}
+
 void
 report_node(
     struct routerd *d, const struct lsdb_entry *e, struct report_addresses *addresses, mesh_v1_NodeInfo *out)
@@ -104,6 +123,7 @@ report_node(
 	snprintf(out->version, sizeof(out->version), "%s", e->software);
 	snprintf(out->region_id, sizeof(out->region_id), "%s", e->region);
 	put_addresses(e, addresses, out);
+	put_labels(e, out);
 }
 
 void

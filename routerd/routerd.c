@@ -30,6 +30,38 @@ read_conf(const struct conf *c, struct router_conf *out)
 }
 
 static int
+read_labels(const struct conf *c, const char *directive, struct label_list *out)
+{
+	size_t count = conf_count(c, "mesh", directive);
+
+	out->count = 0;
+	for (size_t i = 0; i < count; i++) {
+		const char *text = conf_item(c, "mesh", directive, i);
+
+		if (label_has(out, text) || label_add(out, text))
+			continue;
+		log_error("mesh.conf: %s %s: at most %d of them, of at most %d characters", directive, text,
+		    LABELS_MAX, LABEL_SIZE - 1);
+		return ERR_RANGE;
+	}
+	return 0;
+}
+
+/* What this node offers, for its LSA. */
+static int
+tell_labels(struct routerd *d, const struct conf *c)
+{
+	struct label_list services, capabilities;
+	int err;
+
+	if ((err = read_labels(c, "service", &services)) != 0 ||
+	    (err = read_labels(c, "capability", &capabilities)) != 0)
+		return err;
+	router_labels(d->router, &services, &capabilities);
+	return 0;
+}
+
+static int
 serve(struct routerd *d)
 {
 	struct channel_conf edges[2];
@@ -64,7 +96,8 @@ routerd_start(struct daemon *daemon)
 	if ((err = ulid_parse(conf_str(daemon->conf, "mesh", "id"), &d->mesh_id)) != 0)
 		return err;
 	counters_init();
-	if ((err = engine_init(d)) != 0 || (err = peer_transport_init(d)) != 0)
+	if ((err = engine_init(d)) != 0 || (err = tell_labels(d, daemon->conf)) != 0 ||
+	    (err = peer_transport_init(d)) != 0)
 		return err;
 	return serve(d);
 }
@@ -76,6 +109,8 @@ routerd_reload(struct daemon *daemon, const struct conf *fresh)
 
 	read_conf(fresh, &d->conf);
 	router_configure(d->router, &d->conf);
+	if (tell_labels(d, fresh) != 0)
+		log_warn("what this node offers stays as it was");
 	engine_touch(d);
 }
 

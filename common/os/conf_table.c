@@ -23,6 +23,10 @@ const struct conf_directive conf_table[] = {
     {"mesh", NULL, "runtime-dir", CONF_PATH, 0, "/run/mesh", 0, 0, NULL,
 	"directory of the daemons' Unix sockets"},
     {"mesh", NULL, "region", CONF_NAME, CONF_RELOAD, NULL, 0, 0, NULL, "region of this node"},
+    {"mesh", NULL, "service", CONF_NAME, CONF_LIST | CONF_RELOAD, NULL, 0, 0, NULL,
+	"services that can be had at this node, for others to find"},
+    {"mesh", NULL, "capability", CONF_NAME, CONF_LIST | CONF_RELOAD, NULL, 0, 0, NULL,
+	"what this node is able to do, for others to find"},
 
     COMMON("transportd"),
     {"transportd", NULL, "listen", CONF_ADDRESS, CONF_LIST, NULL, 0, 0, NULL,

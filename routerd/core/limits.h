@@ -11,6 +11,8 @@ enum {
 	LSA_TLV_MAX_BYTES = 1024, /* extensions, also those of later versions; more is malformed */
 	ADDRESSES_MAX = 8,        /* of one node; as many as transportd takes for a peer */
 	ADDRESS_SIZE = 256,       /* host:port and NUL */
+	LABELS_MAX = 8,           /* services, and capabilities, of one node */
+	LABEL_SIZE = 33,          /* 32 characters and NUL */
 
 	/* LSAs taken from one origin: this many at once, then one per interval.  Others are dropped
 	 * unacknowledged (counted), and the neighbour sends the newest again. */

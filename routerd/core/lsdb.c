@@ -141,6 +141,18 @@ lsdb_addresses(const struct lsdb_entry *e, struct address_list *out)
 	tlv_addresses(entry_tlv(e), e->tlv_len, out);
 }
 
+void
+lsdb_services(const struct lsdb_entry *e, struct label_list *out)
+{
+	tlv_labels(entry_tlv(e), e->tlv_len, TLV_SERVICES, out);
+}
+
+void
+lsdb_capabilities(const struct lsdb_entry *e, struct label_list *out)
+{
+	tlv_labels(entry_tlv(e), e->tlv_len, TLV_CAPABILITIES, out);
+}
+
 uint64_t
 lsdb_wish(const struct lsdb_entry *e)
 {

@@ -21,6 +21,7 @@
 #include "routerd/core/lsa.h"
 
 struct address_list;
+struct label_list;
 
 enum node_state {
 	NODE_STATE_NEW, /* no paths computed yet since its first LSA */
@@ -76,6 +77,8 @@ struct lsdb_entry *lsdb_next(struct lsdb *db, struct lsdb_entry *e);
 const struct lsa_adj *lsdb_adj(const struct lsdb_entry *e, uint64_t neighbour);
 /* What its extensions say; see tlv.h. */
 void lsdb_addresses(const struct lsdb_entry *e, struct address_list *out);
+void lsdb_services(const struct lsdb_entry *e, struct label_list *out);
+void lsdb_capabilities(const struct lsdb_entry *e, struct label_list *out);
 uint64_t lsdb_wish(const struct lsdb_entry *e);
 
 /* What the database says of an LSA that came in.  Changes nothing. */

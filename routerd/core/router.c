@@ -174,7 +174,7 @@ put_extensions(struct router *r, struct lsa *l)
 	struct buf out;
 
 	buf_init_fixed(&out, r->tlv, sizeof(r->tlv));
-	MUST(tlv_encode(&r->addresses, r->wish_unix_ms, &out) == 0);
+	MUST(tlv_encode(&r->about, &out) == 0);
 	l->tlv = r->tlv;
 	l->tlv_len = (uint16_t)buf_left(&out);
 }
@@ -316,16 +316,35 @@ same_addresses(const struct address_list *a, const struct address_list *b)
 void
 router_addresses(struct router *r, const struct address_list *list)
 {
-	if (same_addresses(&r->addresses, list))
+	if (same_addresses(&r->about.addresses, list))
 		return;
-	r->addresses = *list;
+	r->about.addresses = *list;
+	r->origin.changed = true;
+}
+
+static bool
+same_labels(const struct label_list *a, const struct label_list *b)
+{
+	for (size_t i = 0; i < a->count; i++)
+		if (!label_has(b, a->text[i]))
+			return false;
+	return a->count == b->count;
+}
+
+void
+router_labels(struct router *r, const struct label_list *services, const struct label_list *capabilities)
+{
+	if (same_labels(&r->about.services, services) && same_labels(&r->about.capabilities, capabilities))
+		return;
+	r->about.services = *services;
+	r->about.capabilities = *capabilities;
 	r->origin.changed = true;
 }
 
 void
 router_wish(struct router *r, uint64_t unix_ms)
 {
-	r->wish_unix_ms = unix_ms;
+	r->about.wish_unix_ms = unix_ms;
 	r->origin.changed = true;
 }
 

@@ -139,6 +139,9 @@ void router_transport_down(struct router *r, struct mono now);
 
 /* Where this node can be dialled: goes into its LSA. */
 void router_addresses(struct router *r, const struct address_list *list);
+/* What this node offers and is able to do: goes into its LSA, too. */
+void router_labels(
+    struct router *r, const struct label_list *services, const struct label_list *capabilities);
 /* This node was asked for full links: goes into its LSA, too. */
 void router_wish(struct router *r, uint64_t unix_ms);
 /* Is there a link with this node? */

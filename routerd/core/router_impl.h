@@ -31,8 +31,7 @@ struct router {
 	struct mono settle_by; /* what changes before the links are all here is advertised then */
 	struct router_identity self;
 	struct origin origin;
-	struct address_list addresses; /* what the own LSA says beside its links: see tlv.h */
-	uint64_t wish_unix_ms;
+	struct node_about about;        /* what the own LSA says beside its links */
 	uint8_t tlv[LSA_TLV_MAX_BYTES]; /* of the LSA being made */
 	struct lsdb db;
 	struct neighbour_table neighbours;

@@ -45,15 +45,56 @@ address_add(struct address_list *list, const char *text)
 	return true;
 }
 
-/* How many of them fit beside a wish, and their bytes. */
-static size_t
-addresses_fit(const struct address_list *list, size_t *bytes)
+bool
+label_valid(const char *text)
 {
-	size_t max = LSA_TLV_MAX_BYTES - 2 * TLV_HEAD_BYTES - TLV_WISH_BYTES, n;
+	static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+	size_t len = strlen(text);
+
+	return len != 0 && len < LABEL_SIZE && strspn(text, allowed) == len;
+}
+
+bool
+label_has(const struct label_list *list, const char *text)
+{
+	for (size_t i = 0; i < list->count; i++)
+		if (strcmp(list->text[i], text) == 0)
+			return true;
+	return false;
+}
+
+bool
+label_add(struct label_list *list, const char *text)
+{
+	if (list->count == LABELS_MAX || !label_valid(text) || label_has(list, text))
+		return false;
+	memcpy(list->text[list->count++], text, strlen(text) + 1);
+	return true;
+}
+
+/* --- encoding --- */
+
+static size_t
+labels_bytes(const struct label_list *list)
+{
+	size_t bytes = 0;
+
+	for (size_t i = 0; i < list->count; i++)
+		bytes += 1 + strlen(list->text[i]);
+	return bytes;
+}
+
+/* How many of the addresses fit beside all else, and their bytes. */
+static size_t
+addresses_fit(const struct node_about *a, size_t *bytes)
+{
+	size_t max = LSA_TLV_MAX_BYTES - 4 * TLV_HEAD_BYTES - TLV_WISH_BYTES - labels_bytes(&a->services) -
+		     labels_bytes(&a->capabilities);
+	size_t n;
 
 	*bytes = 0;
-	for (n = 0; n < list->count; n++) {
-		size_t len = 1 + strlen(list->text[n]);
+	for (n = 0; n < a->addresses.count; n++) {
+		size_t len = 1 + strlen(a->addresses.text[n]);
 
 		if (*bytes + len > max)
 			break;
@@ -62,33 +103,56 @@ addresses_fit(const struct address_list *list, size_t *bytes)
 	return n;
 }
 
+/* A list of count texts of size bytes each, which take so many bytes; none: nothing. */
 static int
-put_addresses(const struct address_list *list, struct buf *out)
+put_list(enum tlv_type type, const char *text, size_t size, size_t count, size_t bytes, struct buf *out)
 {
-	size_t bytes, n = addresses_fit(list, &bytes);
 	int err;
 
-	if (n == 0)
+	if (count == 0)
 		return 0;
-	if ((err = buf_put_u8(out, TLV_ADDRESSES)) != 0 || (err = buf_put_u16(out, (uint16_t)bytes)) != 0)
+	if ((err = buf_put_u8(out, (uint8_t)type)) != 0 || (err = buf_put_u16(out, (uint16_t)bytes)) != 0)
 		return err;
-	for (size_t i = 0; i < n; i++)
-		if ((err = buf_put_str8(out, list->text[i])) != 0)
+	for (size_t i = 0; i < count; i++)
+		if ((err = buf_put_str8(out, text + i * size)) != 0)
 			return err;
 	return 0;
 }
 
-int
-tlv_encode(const struct address_list *list, uint64_t wish_unix_ms, struct buf *out)
+static int
+put_labels(enum tlv_type type, const struct label_list *list, struct buf *out)
 {
-	int err = put_addresses(list, out);
+	return put_list(type, list->text[0], LABEL_SIZE, list->count, labels_bytes(list), out);
+}
 
-	if (err != 0 || wish_unix_ms == 0)
-		return err;
+static int
+put_wish(uint64_t unix_ms, struct buf *out)
+{
+	int err;
+
+	if (unix_ms == 0)
+		return 0;
 	if ((err = buf_put_u8(out, TLV_WISH)) != 0 || (err = buf_put_u16(out, TLV_WISH_BYTES)) != 0)
 		return err;
-	return buf_put_u64(out, wish_unix_ms);
+	return buf_put_u64(out, unix_ms);
 }
+
+int
+tlv_encode(const struct node_about *a, struct buf *out)
+{
+	size_t bytes, n = addresses_fit(a, &bytes);
+	int err = put_list(TLV_ADDRESSES, a->addresses.text[0], ADDRESS_SIZE, n, bytes, out);
+
+	if (err == 0)
+		err = put_wish(a->wish_unix_ms, out);
+	if (err == 0)
+		err = put_labels(TLV_SERVICES, &a->services, out);
+	if (err == 0)
+		err = put_labels(TLV_CAPABILITIES, &a->capabilities, out);
+	return err;
+}
+
+/* --- decoding --- */
 
 /* The first extension of that type. */
 static bool
@@ -121,6 +185,19 @@ tlv_addresses(const uint8_t *tlv, size_t len, struct address_list *out)
 		return;
 	while (buf_left(&value) != 0 && buf_get_str8(&value, text, sizeof(text)) == 0)
 		(void)address_add(out, text);
+}
+
+void
+tlv_labels(const uint8_t *tlv, size_t len, enum tlv_type type, struct label_list *out)
+{
+	char text[LABEL_SIZE];
+	struct buf value;
+
+	out->count = 0;
+	if (!find(tlv, len, (uint8_t)type, &value))
+		return;
+	while (buf_left(&value) != 0 && buf_get_str8(&value, text, sizeof(text)) == 0)
+		(void)label_add(out, text);
 }
 
 uint64_t

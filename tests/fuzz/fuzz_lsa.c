@@ -93,11 +93,15 @@ static void
 op_node(void *arg, const struct lsdb_entry *e)
 {
 	struct address_list list;
+	struct label_list labels;
 
 	(void)arg;
 	lsdb_addresses(e, &list);
 	for (size_t i = 0; i < list.count; i++)
 		FUZZ_CHECK(address_valid(list.text[i]));
+	lsdb_services(e, &labels);
+	for (size_t i = 0; i < labels.count; i++)
+		FUZZ_CHECK(label_valid(labels.text[i]));
 	FUZZ_CHECK(node_name_valid(e->name));
 }
 

@@ -19,6 +19,9 @@ SERVICES = {
         "SubscribeClientData": ("stream_stream", pb.StreamSelector, pb.ClientData),
         "Ack": ("unary_unary", pb.StreamAck, pb.AckResult),
     },
+    "/mesh.v1.MeshDiscoveryService/": {
+        "DiscoverNodes": ("unary_unary", pb.DiscoverNodesReq, pb.DiscoverNodesReply),
+    },
     "/mesh.v1.MeshStatusService/": {
         "GetNodeStatus": ("unary_unary", pb.Empty, pb.NodeStatus),
         "ListRoutes": ("unary_unary", pb.Empty, pb.RouteList),

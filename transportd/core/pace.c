@@ -37,7 +37,7 @@ pace_join(struct pace *p, const struct pace *other)
 		return;
 	p->rtt_min_us = other->rtt_min_us;
 	p->rates[p->round] = p->rate = p->renewed_rate = other->rate / 2; /* its share of two */
-	p->started = true;
+	p->started = p->filled = true;
 }
 
 static uint64_t
@@ -160,6 +160,7 @@ note_rate(struct pace *p, uint64_t rate, bool app_limited, struct mono now)
 		p->rates[p->round] = rate;
 	if (rate > p->rate)
 		p->rate = rate;
+	p->filled = p->filled || !app_limited;
 	if (!app_limited && p->started)
 		p->probed_rate = 0;
 }
@@ -359,6 +360,9 @@ pace_limit(struct pace *p, struct mono now)
 uint64_t
 pace_bandwidth_kbps(const struct pace *p)
 {
+	/* What a lane with little to send got tells how little that was. */
+	if (!p->filled && p->probed_rate == 0)
+		return 0;
 	return (p->rate > p->probed_rate ? p->rate : p->probed_rate) * 8 / 1000;
 }
 

@@ -69,6 +69,7 @@ struct pace {
 	uint64_t full_rate; /* start: rate that counts as growth when exceeded by a quarter */
 	unsigned full_rounds;
 	bool started; /* the rate does not grow any more */
+	bool filled;  /* some of it was measured while more waited to be sent */
 	uint32_t rtt_min_us;
 	struct mono rtt_min_at, renewed_at, drain_until;
 	uint64_t renewed_rate; /* rate then */
@@ -117,7 +118,8 @@ void pace_drain_with(struct pace *p, const struct pace *other, struct mono now);
  * acknowledgement or heartbeat. */
 size_t pace_limit(struct pace *p, struct mono now);
 
-uint64_t pace_bandwidth_kbps(const struct pace *p); /* 0: not known */
+/* 0: not known, also when there was never more to send than the path took. */
+uint64_t pace_bandwidth_kbps(const struct pace *p);
 uint32_t pace_utilisation_permille(
     struct pace *p, struct mono now); /* of the bandwidth, the busier direction */
 uint64_t pace_tx_kbps(struct pace *p, struct mono now);

@@ -21,6 +21,9 @@ SERVICES = {
         "SubscribeClientData": ("ss", mesh.StreamSelector, mesh.ClientData),
         "Ack": ("uu", mesh.StreamAck, mesh.AckResult),
     },
+    "/mesh.v1.MeshDiscoveryService/": {
+        "DiscoverNodes": ("uu", mesh.DiscoverNodesReq, mesh.DiscoverNodesReply),
+    },
     "/mesh.v1.MeshStatusService/": {
         "GetNodeStatus": ("uu", mesh.Empty, mesh.NodeStatus),
         "ListRoutes": ("uu", mesh.Empty, mesh.RouteList),

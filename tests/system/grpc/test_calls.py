@@ -41,6 +41,9 @@ def test_status_names_what_is_down():
         assert n.node_id == "0000000000001" and n.node_name == "a" and n.mesh_id == env.MESH_ID and n.serving
         m = api.GetMeshStatus(mesh.Empty(), timeout=5)
         assert m.status == "degraded" and m.node_id == "0000000000001" and m.last_updated > 0, m
+        e = expect(grpc.StatusCode.UNAVAILABLE, api.DiscoverNodes, mesh.DiscoverNodesReq(), timeout=5)
+        assert e.details() == "routerd: it is not running", e.details()
+        expect(grpc.StatusCode.NOT_FOUND, api.DiscoverNodes, mesh.DiscoverNodesReq(mesh_id="x"), timeout=5)
         e = expect(grpc.StatusCode.UNAVAILABLE, api.ListRoutes, mesh.Empty(), timeout=5)
         assert "routerd" in e.details(), e.details()
 

@@ -278,6 +278,7 @@ def test_reflection():
             assert [a.original_request for a in answers] == asked
             services = {s.name for s in answers[0].list_services_response.service}
             assert services == {"mesh.v1.MeshService", "mesh.v1.MeshDataService", "mesh.v1.MeshStatusService",
+                                "mesh.v1.MeshDiscoveryService",
                                 "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection",
                                 "grpc.reflection.v1alpha.ServerReflection"}
             for i in (1, 3, 4, 5, 6):

@@ -1,4 +1,6 @@
 /* The extensions of an LSA: what is written is read, and nothing else does harm. */
+#include <stdio.h>
+
 #include "tests/unit/unit.h"
 
 #include "common/base/buf.h"
@@ -35,18 +37,21 @@ test_addresses(void **state)
 static void
 test_round_trip(void **state)
 {
-	struct address_list list = {0}, got = {0};
+	struct node_about about = {0};
+	struct address_list *list = &about.addresses, got = {0};
+	struct label_list labels;
 	uint8_t mem[LSA_TLV_MAX_BYTES];
 	struct buf b;
 
 	(void)state;
 	buf_init_fixed(&b, mem, sizeof(mem));
-	assert_int_equal(tlv_encode(&list, 0, &b), 0);
+	assert_int_equal(tlv_encode(&about, &b), 0);
 	assert_int_equal(buf_left(&b), 0);
-	assert_true(address_add(&list, "a:1"));
-	assert_true(address_add(&list, "[::1]:2"));
-	assert_false(address_add(&list, "nonsense"));
-	assert_int_equal(tlv_encode(&list, 1700000000123, &b), 0);
+	assert_true(address_add(list, "a:1"));
+	assert_true(address_add(list, "[::1]:2"));
+	assert_false(address_add(list, "nonsense"));
+	about.wish_unix_ms = 1700000000123;
+	assert_int_equal(tlv_encode(&about, &b), 0);
 	/* type, length, "a:1" and "[::1]:2" with a byte of length each; type, length, u64 */
 	assert_int_equal(buf_left(&b), 3 + 4 + 8 + 3 + 8);
 	assert_memory_equal(mem,
@@ -60,13 +65,58 @@ test_round_trip(void **state)
 	assert_string_equal(got.text[0], "a:1");
 	assert_string_equal(got.text[1], "[::1]:2");
 	assert_true(tlv_wish(mem, buf_left(&b)) == 1700000000123);
+	tlv_labels(mem, buf_left(&b), TLV_SERVICES, &labels);
+	assert_int_equal(labels.count, 0);
+}
+
+static void
+test_labels(void **state)
+{
+	static const char *const bad[] = {"", "a b", "a/b", "\xc3\xa4", "123456789012345678901234567890123"};
+	struct node_about about = {0};
+	uint8_t mem[LSA_TLV_MAX_BYTES];
+	struct label_list got;
+	struct buf b;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_false(label_add(&about.services, bad[i]));
+	assert_true(label_add(&about.services, "db"));
+	assert_false(label_add(&about.services, "db"));
+	assert_true(label_add(&about.services, "Web_1.x"));
+	assert_true(label_add(&about.capabilities, "12345678901234567890123456789012"));
+	buf_init_fixed(&b, mem, sizeof(mem));
+	assert_int_equal(tlv_encode(&about, &b), 0);
+	assert_memory_equal(mem,
+	    "\x03\x00\x0b\x02"
+	    "db"
+	    "\x07"
+	    "Web_1.x"
+	    "\x04\x00\x21\x20",
+	    18);
+	tlv_labels(mem, buf_left(&b), TLV_SERVICES, &got);
+	assert_int_equal(got.count, 2);
+	assert_true(label_has(&got, "db") && label_has(&got, "Web_1.x"));
+	tlv_labels(mem, buf_left(&b), TLV_CAPABILITIES, &got);
+	assert_int_equal(got.count, 1);
+	/* Of what others wrote only what is a label counts. */
+	tlv_labels((const uint8_t *)"\x03\x00\x07\x03"
+				    "a b"
+				    "\x02"
+				    "ok",
+	    10, TLV_SERVICES, &got);
+	assert_int_equal(got.count, 1);
+	assert_string_equal(got.text[0], "ok");
 }
 
 /* As many addresses as fit go beside the wish; the rest stays at home. */
 static void
 test_too_much(void **state)
 {
-	struct address_list list = {0}, got;
+	struct node_about about = {.wish_unix_ms = 5};
+	struct address_list got;
+	struct label_list labels;
+	char label[LABEL_SIZE];
 	uint8_t mem[LSA_TLV_MAX_BYTES];
 	char text[ADDRESS_SIZE];
 	struct buf b;
@@ -75,12 +125,25 @@ test_too_much(void **state)
 	memset(text, 'h', sizeof(text));
 	memcpy(text + sizeof(text) - 3, ":1", 3);
 	for (size_t i = 0; i < ADDRESSES_MAX; i++)
-		assert_true(address_add(&list, text));
-	assert_false(address_add(&list, text));
+		assert_true(address_add(&about.addresses, text));
+	assert_false(address_add(&about.addresses, text));
 	buf_init_fixed(&b, mem, sizeof(mem));
-	assert_int_equal(tlv_encode(&list, 5, &b), 0);
+	assert_int_equal(tlv_encode(&about, &b), 0);
 	tlv_addresses(mem, buf_left(&b), &got);
 	assert_int_equal(got.count, 3);
+	assert_true(tlv_wish(mem, buf_left(&b)) == 5);
+	/* All labels always fit. */
+	for (size_t i = 0; i < LABELS_MAX; i++) {
+		snprintf(label, sizeof(label), "label-of-thirty-two-characters-%zu", i);
+		assert_true(label_add(&about.services, label) && label_add(&about.capabilities, label));
+	}
+	assert_false(label_add(&about.services, "one-more"));
+	buf_init_fixed(&b, mem, sizeof(mem));
+	assert_int_equal(tlv_encode(&about, &b), 0);
+	tlv_addresses(mem, buf_left(&b), &got);
+	assert_int_equal(got.count, 1);
+	tlv_labels(mem, buf_left(&b), TLV_CAPABILITIES, &labels);
+	assert_int_equal(labels.count, LABELS_MAX);
 	assert_true(tlv_wish(mem, buf_left(&b)) == 5);
 }
 
@@ -158,6 +221,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_addresses),
 	    cmocka_unit_test(test_round_trip),
+	    cmocka_unit_test(test_labels),
 	    cmocka_unit_test(test_too_much),
 	    cmocka_unit_test(test_malformed),
 	    cmocka_unit_test(test_total),
