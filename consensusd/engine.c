@@ -274,6 +274,14 @@ on_load_stream(void *ctx, const struct store_stream *row)
 }
 
 static void
+on_load_node(void *ctx, uint64_t node_id, const char *addresses)
+{
+	struct engine *e = ctx;
+
+	router_load_node(e->router, node_id, addresses);
+}
+
+static void
 on_load_offset(void *ctx, const struct store_offset *o)
 {
 	struct engine *e = ctx;
@@ -342,7 +350,7 @@ engine_open_store(struct engine *e, const struct conf *conf, int sql_dir_fd, con
 	    .node_id = e->self,
 	};
 	const struct store_callbacks cb = {
-	    on_ready, on_lost, on_durable, on_load_stream, on_load_offset, on_fatal, e};
+	    on_ready, on_lost, on_durable, on_load_node, on_load_stream, on_load_offset, on_fatal, e};
 
 	e->store = store_new(e->loop, &sc, &cb);
 	return e->store != NULL ? 0 : ERR_NOMEM;

@@ -6,6 +6,7 @@
 #define CONSENSUSD_ROUTER_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "common/base/must.h"
 
@@ -17,6 +18,8 @@ struct router *router_new(struct engine *e) MUST_USE;
 void router_free(struct router *r);
 const struct channel_conf *router_channel_conf(struct router *r);
 void router_attach(struct router *r, struct channel *ch);
+/* While the store loads: where a node could be dialled before the last restart. */
+void router_load_node(struct router *r, uint64_t node, const char *addresses);
 /* The store is ready for the first time: says who we are, and writes the nodes that are known. */
 void router_loaded(struct router *r);
 bool router_up(const struct router *r);

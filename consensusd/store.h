@@ -26,7 +26,11 @@
 struct loop;
 struct store;
 
-enum { STORE_TARGETS_MAX = 16 };
+enum {
+	STORE_TARGETS_MAX = 16,
+	STORE_KNOWN_MAX = 64,
+	STORE_LINKS_MAX = 65536, /* directions of links in a snapshot of the topology */
+};
 
 enum store_stream_state { STORE_STREAM_OPEN, STORE_STREAM_CLOSING, STORE_STREAM_CLOSED };
 
@@ -59,6 +63,22 @@ struct store_offset { /* progress of a stream at a node (source: at each target)
 	uint64_t committed_seq; /* processed */
 };
 
+/* A node as routerd describes it.  Text is borrowed; lists are separated by spaces. */
+struct store_node {
+	uint64_t node_id, incarnation;
+	uint64_t lsa_seq; /* 0: its LSA is not told */
+	uint8_t pubkey[32], lsa_hash[32];
+	const char *name, *status, *region, *version;
+	const char *addresses, *services, *capabilities; /* NULL: not told, what is there stays */
+};
+
+/* One direction of a link. */
+struct store_link {
+	uint64_t from, to;
+	uint32_t latency_us, bandwidth_kbps, loss_ppm, utilisation_permille, weight;
+	bool two_way;
+};
+
 struct store_callbacks {
 	/* Connected, schema right, lock held, flush in doubt settled.  The first time: after all
 	 * on_load_* calls. */
@@ -67,7 +87,9 @@ struct store_callbacks {
 	void (*on_lost)(void *ctx, const char *why);
 	/* All puts with ticket <= this are durable. */
 	void (*on_durable)(void *ctx, uint64_t ticket);
-	/* Start-up state, in this order: streams, offsets. */
+	/* Start-up state, in this order: nodes with addresses (at most STORE_KNOWN_MAX, those seen last
+	 * first), streams, offsets. */
+	void (*on_load_node)(void *ctx, uint64_t node_id, const char *addresses);
 	void (*on_load_stream)(void *ctx, const struct store_stream *s);
 	void (*on_load_offset)(void *ctx, const struct store_offset *o);
 	/* State that contradicts what this process knows (a restored backup, another writer): stop. */
@@ -105,9 +127,10 @@ int64_t store_put_processed(struct store *s, const struct ulid *stream, uint64_t
 /* Outbox (inbox) of the stream up to seq is no longer needed: batches wholly below are removed. */
 int64_t store_put_outbox_clear(struct store *s, const struct ulid *stream, uint64_t upto_seq) MUST_USE;
 int64_t store_put_inbox_clear(struct store *s, const struct ulid *stream, uint64_t upto_seq) MUST_USE;
-/* Node directory (upsert) and own incarnation. */
-int64_t store_put_node(struct store *s, uint64_t node_id, const uint8_t pubkey[32], const char *name,
-    const char *status, uint64_t incarnation) MUST_USE;
+/* Node directory (upsert), and the versions of its LSA. */
+int64_t store_put_node(struct store *s, const struct store_node *row) MUST_USE;
+/* All links of the mesh, at most STORE_LINKS_MAX: the table of links, and a snapshot of the topology. */
+int64_t store_put_topology(struct store *s, const struct store_link *links, size_t count) MUST_USE;
 /* Raises the persisted incarnation of this node by one and returns it at once (durable with the next
  * flush; after a crash before that, routerd's sequence recovery covers it). */
 uint64_t store_next_incarnation(struct store *s);

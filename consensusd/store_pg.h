@@ -47,7 +47,7 @@ struct store_setup { /* the checklist on the connection that is being set up */
 
 /* Where loading is: it goes on there after a lost connection, so nothing is told twice. */
 struct store_load {
-	bool streams_done, offsets_done;
+	bool nodes_done, streams_done, offsets_done;
 	struct ulid last_stream;
 	int64_t last_node;
 	size_t rows; /* of the page at hand */
@@ -114,7 +114,9 @@ void store_setup_start(struct store *s);
 void store_setup_fail(struct store *s, bool fatal, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* --- store_pg_load.c: two steps of it --- */
+/* --- store_pg_load.c: three steps of it --- */
+int store_load_nodes_ask(struct store *s) MUST_USE;
+void store_load_nodes_answer(struct store *s, const struct pg_result *res);
 int store_load_streams_ask(struct store *s) MUST_USE;
 void store_load_streams_answer(struct store *s, const struct pg_result *res);
 int store_load_offsets_ask(struct store *s) MUST_USE;

@@ -36,7 +36,10 @@ store_flush_free(struct store_flush *f)
 	for (size_t i = 0; i < f->stream_count; i++)
 		mem_free((void *)(uintptr_t)f->streams[i].meta);
 	mem_free(f->streams);
+	for (size_t i = 0; i < f->node_count; i++)
+		store_node_free(&f->nodes[i]);
 	mem_free(f->nodes);
+	mem_free(f->links);
 	for (int box = 0; box < STORE_BOXES; box++) {
 		for (size_t i = 0; i < f->batch_count[box]; i++)
 			batch_unref(f->batches[box][i].batch);
@@ -93,12 +96,31 @@ store_flush_add_stream(struct store_flush *f, const struct store_stream *row)
 }
 
 int
-store_flush_add_node(struct store_flush *f, const struct flush_node *row)
+store_flush_add_node(struct store_flush *f, const struct store_node *row)
 {
-	if (grow(&f->nodes, &f->node_cap, f->node_count, sizeof(*row)) != 0)
+	size_t bytes;
+
+	if (grow(&f->nodes, &f->node_cap, f->node_count, sizeof(struct flush_node)) != 0 ||
+	    store_node_copy(&f->nodes[f->node_count], row, &bytes) != 0)
 		return ERR_NOMEM;
-	f->nodes[f->node_count++] = *row;
-	took(f, sizeof(*row));
+	f->node_count++;
+	took(f, bytes);
+	return 0;
+}
+
+int
+store_flush_add_topology(struct store_flush *f, const struct store_link *links, size_t count)
+{
+	struct store_link *copy = mem_dup(links, count * sizeof(*links));
+
+	if (copy == NULL)
+		return ERR_NOMEM;
+	/* The newest one is the topology. */
+	mem_free(f->links);
+	f->links = copy;
+	f->link_count = count;
+	f->has_topology = true;
+	took(f, count * sizeof(*links));
 	return 0;
 }
 
@@ -140,15 +162,7 @@ store_flush_add_cleared(struct store_flush *f, enum store_box box, const struct 
 
 /* ---- statements ---- */
 
-enum statement {
-	STMT_MARKER,
-	STMT_STREAM,
-	STMT_NODE,
-	STMT_PROGRESS,
-	STMT_CLEAR_OUTBOX,
-	STMT_CLEAR_INBOX,
-	STMT_COUNT
-};
+enum statement { STMT_MARKER, STMT_STREAM, STMT_PROGRESS, STMT_CLEAR_OUTBOX, STMT_CLEAR_INBOX, STMT_COUNT };
 
 #define CLEAR(box)                                                                                           \
 	"DELETE FROM " box " AS b USING unnest($1::uuid[], $2::bigint[], $3::bigint[])"                      \
@@ -174,11 +188,6 @@ static const struct {
 	" signed_meta = EXCLUDED.signed_meta, meta = streams.meta || EXCLUDED.meta, updated = now()"
 	/* Ids come from other nodes, too: one can't have another's row. */
 	" WHERE streams.src_node = EXCLUDED.src_node"},
-    [STMT_NODE] = {"node",
-	"INSERT INTO nodes (node_id, pubkey, name, status, incarnation)"
-	" VALUES ($1::bigint, $2::bytea, $3::text, $4::text, $5::bigint)"
-	" ON CONFLICT (node_id) DO UPDATE SET pubkey = EXCLUDED.pubkey, name = EXCLUDED.name,"
-	" status = EXCLUDED.status, incarnation = EXCLUDED.incarnation, last_seen = now(), updated = now()"},
     [STMT_PROGRESS] = {"progress",
 	"WITH p AS MATERIALIZED (SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[],"
 	" $5::bigint[]) AS t(stream_id, node_id, src_node, first_seq, last_seq)), o AS ("
@@ -202,24 +211,12 @@ store_flush_prepare(struct pg_conn *pg)
 	for (int i = 0; i < STMT_COUNT; i++)
 		if (PQsendPrepare(pg, statements[i].name, statements[i].sql, 0, NULL) == 0)
 			return ERR_CLOSED;
-	if (store_rows_prepare(pg) != 0)
+	if (store_nodes_prepare(pg) != 0 || store_rows_prepare(pg) != 0)
 		return ERR_CLOSED;
 	return PQpipelineSync(pg) != 0 ? 0 : ERR_CLOSED;
 }
 
 /* ---- rows and marks ---- */
-
-/* Text from elsewhere: what PostgreSQL might refuse as UTF-8 would hold up all that is written. */
-static const char *
-plain_text(const char *text, char *out, size_t size)
-{
-	size_t n = 0;
-
-	for (; text[n] != '\0' && n + 1 < size; n++)
-		out[n] = text[n] >= ' ' && text[n] <= '~' ? text[n] : '?';
-	out[n] = '\0';
-	return out;
-}
 
 static int
 send_marker(const struct store_flush *f, struct pg_conn *pg, const char *instance, uint64_t incarnation)
@@ -247,10 +244,10 @@ send_stream(const struct store_stream *row, struct pg_conn *pg, struct buf *scra
 	if (err != 0)
 		return err;
 	pg_params_bytes(&p, row->stream_id.b, ULID_BYTES);
-	pg_params_text(&p, plain_text(row->tenant_id, tenant, sizeof(tenant)));
+	pg_params_text(&p, pg_plain_text(row->tenant_id, tenant, sizeof(tenant)));
 	pg_params_int8(&p, row->src_node);
 	pg_params_bytes(&p, buf_head(scratch), buf_left(scratch));
-	pg_params_text(&p, plain_text(row->qos, qos, sizeof(qos)));
+	pg_params_text(&p, pg_plain_text(row->qos, qos, sizeof(qos)));
 	pg_params_int8(&p, (uint64_t)(int64_t)row->priority);
 	pg_params_int8(&p, row->epoch);
 	pg_params_int8(&p, row->state);
@@ -262,20 +259,6 @@ send_stream(const struct store_stream *row, struct pg_conn *pg, struct buf *scra
 	pg_params_int8(&p, row->created_unix_ms < year_9999_ms ? row->created_unix_ms : year_9999_ms);
 	pg_params_text(&p, row->striping ? "{\"striping\": \"on\"}" : "{}");
 	return pg_params_send(pg, statements[STMT_STREAM].name, &p);
-}
-
-static int
-send_node(const struct flush_node *row, struct pg_conn *pg)
-{
-	struct pg_params p = {0};
-	char name[sizeof(row->name)];
-
-	pg_params_int8(&p, row->node_id);
-	pg_params_bytes(&p, row->pubkey, sizeof(row->pubkey));
-	pg_params_text(&p, plain_text(row->name, name, sizeof(name)));
-	pg_params_text(&p, row->status);
-	pg_params_int8(&p, row->incarnation);
-	return pg_params_send(pg, statements[STMT_NODE].name, &p);
 }
 
 /* ---- marks, a column at a time ---- */
@@ -343,7 +326,9 @@ send_rows(const struct store_flush *f, struct pg_conn *pg, struct buf *scratch)
 	for (size_t i = 0; i < f->stream_count && err == 0; i++)
 		err = send_stream(&f->streams[i], pg, scratch);
 	for (size_t i = 0; i < f->node_count && err == 0; i++)
-		err = send_node(&f->nodes[i], pg);
+		err = store_node_send(&f->nodes[i], pg);
+	if (err == 0 && f->has_topology)
+		err = store_topology_send(f->links, f->link_count, pg, scratch);
 	return err;
 }
 

@@ -17,6 +17,7 @@
 #include "common/base/must.h"
 #include "consensusd/store.h"
 #include "consensusd/store_marks.h"
+#include "consensusd/store_pg_nodes.h"
 
 struct buf;
 struct pg_conn;
@@ -33,13 +34,6 @@ struct flush_batch {
 	uint64_t src_node; /* inbox only */
 };
 
-struct flush_node {
-	uint64_t node_id, incarnation;
-	uint8_t pubkey[32];
-	char name[NODE_NAME_SIZE];
-	char status[16];
-};
-
 struct store_flush {
 	TAILQ_ENTRY(store_flush) next;
 	uint64_t number; /* the ticket of its puts */
@@ -49,6 +43,9 @@ struct store_flush {
 	size_t stream_count, stream_cap;
 	struct flush_node *nodes;
 	size_t node_count, node_cap;
+	struct store_link *links; /* the newest topology */
+	size_t link_count;
+	bool has_topology;
 	struct flush_batch *batches[STORE_BOXES];
 	size_t batch_count[STORE_BOXES], batch_cap[STORE_BOXES];
 	struct store_marks processed, cleared[STORE_BOXES];
@@ -63,7 +60,8 @@ bool store_flush_is_full(const struct store_flush *f);
 
 /* Puts: 0 or ERR_NOMEM. */
 int store_flush_add_stream(struct store_flush *f, const struct store_stream *row) MUST_USE;
-int store_flush_add_node(struct store_flush *f, const struct flush_node *row) MUST_USE;
+int store_flush_add_node(struct store_flush *f, const struct store_node *row) MUST_USE;
+int store_flush_add_topology(struct store_flush *f, const struct store_link *links, size_t count) MUST_USE;
 int store_flush_add_batch(
     struct store_flush *f, enum store_box box, struct batch *b, uint64_t src_node) MUST_USE;
 int store_flush_add_processed(struct store_flush *f, const struct store_mark *m) MUST_USE;

@@ -3,6 +3,7 @@
  * order of their keys.
  */
 #include <postgresql/libpq-fe.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/be.h"
@@ -157,6 +158,35 @@ stream_get(struct row *r, struct store_stream *out)
 	out->outbox_last_seq = get_int8(r);
 	out->inbox_last_seq = get_int8(r);
 	return !r->bad;
+}
+
+/* Where nodes could be dialled when they were last seen. */
+int
+store_load_nodes_ask(struct store *s)
+{
+	static const char sql[] =
+	    "SELECT node_id, array_to_string(ARRAY(SELECT jsonb_array_elements_text(meta->'addresses')), ' ')"
+	    " FROM nodes WHERE status <> 'left' AND jsonb_typeof(meta->'addresses') = 'array'"
+	    " ORDER BY last_seen DESC LIMIT 64";
+
+	_Static_assert(STORE_KNOWN_MAX == 64, "as the query has it");
+	if (s->load.nodes_done)
+		return 1;
+	return PQsendQuery(store_conn_pg(s->writer), sql) != 0 ? 0 : ERR_CLOSED;
+}
+
+void
+store_load_nodes_answer(struct store *s, const struct pg_result *res)
+{
+	int rows = PQntuples(res);
+
+	for (int i = 0; i < rows && PQnfields(res) == 2; i++) {
+		uint64_t node = (uint64_t)strtoll(PQgetvalue(res, i, 0), NULL, 10);
+
+		if (node != s->node_id)
+			s->cb.on_load_node(s->cb.ctx, node, PQgetvalue(res, i, 1));
+	}
+	s->load.nodes_done = true;
 }
 
 int

@@ -41,3 +41,14 @@ pg_params_send(struct pg_conn *pg, const char *statement, const struct pg_params
 		   ? 0
 		   : ERR_CLOSED;
 }
+
+const char *
+pg_plain_text(const char *text, char *out, size_t size)
+{
+	size_t n = 0;
+
+	for (; text[n] != '\0' && n + 1 < size; n++)
+		out[n] = text[n] >= ' ' && text[n] <= '~' ? text[n] : '?';
+	out[n] = '\0';
+	return out;
+}

@@ -27,6 +27,10 @@ void pg_params_text(struct pg_params *p, const char *text);
 /* 64 bits as they are: ids above INT64_MAX are negative in the database. */
 void pg_params_int8(struct pg_params *p, uint64_t v);
 
+/* Text from elsewhere: what PostgreSQL might refuse as UTF-8 would hold up all that is written.  Returns
+ * out. */
+const char *pg_plain_text(const char *text, char *out, size_t size);
+
 /* Queues the statement on a connection in pipeline mode; libpq copies the parameters.  ERR_CLOSED. */
 int pg_params_send(struct pg_conn *pg, const char *statement, const struct pg_params *p) MUST_USE;
 

@@ -163,21 +163,29 @@ store_put_inbox_clear(struct store *s, const struct ulid *stream, uint64_t upto_
 }
 
 int64_t
-store_put_node(struct store *s, uint64_t node_id, const uint8_t pubkey[32], const char *name,
-    const char *status, uint64_t incarnation)
+store_put_node(struct store *s, const struct store_node *row)
 {
-	struct flush_node row = {.node_id = node_id, .incarnation = incarnation};
 	struct store_flush *f;
 	size_t before;
-	int err = flush_open(s, sizeof(row), &f);
+	int err = flush_open(s, sizeof(*row), &f);
 
 	if (err != 0)
 		return err;
-	memcpy(row.pubkey, pubkey, sizeof(row.pubkey));
-	snprintf(row.name, sizeof(row.name), "%s", name);
-	snprintf(row.status, sizeof(row.status), "%s", status);
 	before = f->bytes;
-	return flush_took(s, f, before, store_flush_add_node(f, &row));
+	return flush_took(s, f, before, store_flush_add_node(f, row));
+}
+
+int64_t
+store_put_topology(struct store *s, const struct store_link *links, size_t count)
+{
+	struct store_flush *f;
+	size_t before;
+	int err = flush_open(s, count * sizeof(*links), &f);
+
+	if (err != 0)
+		return err;
+	before = f->bytes;
+	return flush_took(s, f, before, store_flush_add_topology(f, links, count));
 }
 
 uint64_t

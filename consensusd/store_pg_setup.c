@@ -209,6 +209,7 @@ static const struct step {
     {"migration", store_migrate_ask, store_migrate_answer},
     {"flush marker", marker_ask, marker_answer},
     {"claim", claim_ask, claim_answer},
+    {"nodes", store_load_nodes_ask, store_load_nodes_answer},
     {"streams", store_load_streams_ask, store_load_streams_answer},
     {"offsets", store_load_offsets_ask, store_load_offsets_answer},
     {"types", types_ask, types_answer},

@@ -94,6 +94,44 @@ state_code(uint8_t state)
 }
 
 static int
+on_known(void *ctx, struct channel *ch, struct imsg *m)
+{
+	mesh_ipc_KnownNode in = mesh_ipc_KnownNode_init_zero;
+	struct routerd *d = ctx;
+	int err = pb_unpack(m->body, m->len, mesh_ipc_KnownNode_fields, &in);
+
+	(void)ch;
+	if (err == 0 && in.node_id != 0)
+		known_add(d, in.node_id, in.addresses);
+	return err;
+}
+
+/* Texts separated by spaces. */
+static void
+join(char *out, size_t size, const char *text, size_t each, size_t count)
+{
+	size_t at = 0;
+
+	out[0] = '\0';
+	for (size_t i = 0; i < count && at < size; i++)
+		at += (size_t)snprintf(out + at, size - at, "%s%s", i > 0 ? " " : "", text + i * each);
+}
+
+static void
+put_about(const struct lsdb_entry *e, mesh_ipc_Node *out)
+{
+	struct address_list addresses;
+	struct label_list labels;
+
+	lsdb_addresses(e, &addresses);
+	join(out->addresses, sizeof(out->addresses), addresses.text[0], ADDRESS_SIZE, addresses.count);
+	lsdb_services(e, &labels);
+	join(out->services, sizeof(out->services), labels.text[0], LABEL_SIZE, labels.count);
+	lsdb_capabilities(e, &labels);
+	join(out->capabilities, sizeof(out->capabilities), labels.text[0], LABEL_SIZE, labels.count);
+}
+
+static int
 send_node(struct channel *ch, const struct lsdb_entry *e)
 {
 	mesh_ipc_Node out = {
@@ -107,6 +145,7 @@ send_node(struct channel *ch, const struct lsdb_entry *e)
 	snprintf(out.name, sizeof(out.name), "%s", e->name);
 	snprintf(out.region, sizeof(out.region), "%s", e->region);
 	snprintf(out.version, sizeof(out.version), "%s", e->software);
+	put_about(e, &out);
 	crypto_hash(out.lsa_hash, e->raw, e->raw_len);
 	return message_send(ch, CR_NODE, 0, mesh_ipc_Node_fields, &out);
 }
@@ -164,6 +203,7 @@ on_up(void *ctx, struct channel *ch)
 		channel_close(d->consensus, ERR_FENCED);
 	d->consensus = ch;
 	d->nodes_told = false;
+	topology_changed(d);
 	router_show(d->router, &sum);
 	return sum.fib_installed ? send_nodes(d, ch) : 0;
 }

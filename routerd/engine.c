@@ -120,6 +120,8 @@ static void
 op_event(void *arg, enum router_event ev, uint64_t a, uint64_t b)
 {
 	log_event(arg, ev, a, b);
+	if (ev <= ROUTER_LINK_DOWN)
+		topology_changed(arg);
 	api_gateway_event(arg, ev, a, b);
 }
 
@@ -164,10 +166,14 @@ engine_touch(struct routerd *d)
 static struct router *
 new_router(struct routerd *d)
 {
+	struct router *r;
 	uint64_t seed;
 
 	crypto_random(&seed, sizeof(seed));
-	return router_new(&d->conf, &ops, d, seed);
+	r = router_new(&d->conf, &ops, d, seed);
+	if (r != NULL)
+		router_labels(r, &d->services, &d->capabilities);
+	return r;
 }
 
 int

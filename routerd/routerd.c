@@ -57,6 +57,8 @@ tell_labels(struct routerd *d, const struct conf *c)
 	if ((err = read_labels(c, "service", &services)) != 0 ||
 	    (err = read_labels(c, "capability", &capabilities)) != 0)
 		return err;
+	d->services = services;
+	d->capabilities = capabilities;
 	router_labels(d->router, &services, &capabilities);
 	return 0;
 }
@@ -97,6 +99,7 @@ routerd_start(struct daemon *daemon)
 		return err;
 	counters_init();
 	if ((err = engine_init(d)) != 0 || (err = tell_labels(d, daemon->conf)) != 0 ||
+	    (err = topology_init(d)) != 0 || (err = known_init(d)) != 0 ||
 	    (err = peer_transport_init(d)) != 0)
 		return err;
 	return serve(d);
@@ -125,6 +128,8 @@ routerd_fini(struct daemon *daemon)
 	if (d->server != NULL)
 		channel_server_free(d->server);
 	peer_transport_fini(d);
+	known_fini(d);
+	topology_fini(d);
 	engine_fini(d);
 	mem_free(d);
 	daemon->ctx = NULL;

@@ -8,6 +8,8 @@
  *	api_consensus.c  server for consensusd: identity, signatures, nodes
  *	api_gateway.c    server for gatewayd: lists, status, metrics, events
  *	wish.c           links between all nodes: asked for here, or at another node
+ *	known.c          nodes known before the last restart, for a node that has no link
+ *	topology.c       all links of the mesh for consensusd's database
  *	report.c         database and routes as messages of the API
  *	counters.c       the core's counters as metrics
  *
@@ -35,6 +37,7 @@ struct channel_conf;
 struct conf;
 struct daemon;
 struct gateway_conn;
+struct known;
 
 enum {
 	ROUTERD_LOG_BURST = 5,                      /* lines about one kind of fault of others */
@@ -46,6 +49,9 @@ enum {
 	ROUTERD_METRICS_MAX_BYTES = 1024 * 1024,
 	ROUTERD_WISH_AGE_MS = 600 * 1000, /* older wishes are ignored, and those so far in the future */
 	ROUTERD_WISH_DIALS_MAX = 1024,    /* nodes dialled for one: as many as transportd has peers */
+	ROUTERD_TOPOLOGY_MS = 10 * 1000,  /* from a change until consensusd is told of all links */
+	ROUTERD_ALONE_MS = 5 * 1000,      /* without a link, known nodes are dialled after two of these */
+	ROUTERD_KNOWN_MS = 60 * 1000,     /* with links: until what is known is looked at again */
 };
 
 struct routerd {
@@ -67,6 +73,12 @@ struct routerd {
 	struct channel *consensus; /* the one that is up, or NULL */
 	uint64_t wish_unix_ms;     /* the newest wish for full links that was followed */
 	bool nodes_told;           /* it has the snapshot of nodes: changes follow */
+	struct loop_timer *topology_timer;
+	bool topology_due;
+	struct label_list services, capabilities; /* of mesh.conf */
+	struct known *known;
+	struct loop_timer *known_timer;
+	unsigned alone; /* times in a row that there was no link */
 	LIST_HEAD(, gateway_conn) gateways;
 };
 
@@ -109,6 +121,18 @@ void api_gateway_event(struct routerd *d, enum router_event ev, uint64_t a, uint
 int wish_make(struct routerd *d) MUST_USE;
 /* The LSA of another node says that it was asked. */
 void wish_seen(struct routerd *d, uint64_t node, uint64_t unix_ms);
+
+/* --- known.c --- */
+int known_init(struct routerd *d) MUST_USE;
+void known_fini(struct routerd *d);
+/* addresses: host:port, separated by spaces; what is no address is left out. */
+void known_add(struct routerd *d, uint64_t node, const char *addresses);
+
+/* --- topology.c --- */
+int topology_init(struct routerd *d) MUST_USE;
+void topology_fini(struct routerd *d);
+/* A node or a link came or went. */
+void topology_changed(struct routerd *d);
 
 /* --- counters.c --- */
 void counters_init(void);

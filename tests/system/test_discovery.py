@@ -1,12 +1,13 @@
 """Any node tells which nodes there are, where they can be dialled and what they offer; and how they are linked."""
 import json
+import re
 import xml.etree.ElementTree as ET
 
 import grpc
 import mesh_pb2 as pb
 
 from api import Api, expect
-from harness import wait_until
+from harness import query, wait_until
 from test_meshctl import run
 
 # A line a - b - c - d.
@@ -70,3 +71,43 @@ def test_pictures(m):
     assert len(svg.findall(f"{space}line")) == 3
     assert sorted(g.find(f"{space}text").text for g in svg.findall(f"{space}g")) == list("abcd")
     run(m, "b", "topology", "-f", "png", code=2)
+
+
+def test_database_keeps_the_mesh(m):
+    """Nodes with their addresses, links, versions of LSAs and snapshots of the topology, at every node."""
+    for x in "ad":
+        node = m.node(x)
+        wait_until(f"a snapshot at {x}", lambda: query(
+            node, "SELECT 1 FROM mesh.topology_snapshots WHERE jsonb_array_length(graph->'links') = 6"
+                  " AND jsonb_array_length(graph->'nodes') = 4"), 40)
+        assert query(node, "SELECT count(*) FROM mesh.links WHERE status = 'up'") == [(6,)]
+        rows = query(node, "SELECT count(*), count(DISTINCT node_id) FROM mesh.lsa_versions WHERE length(hash) = 32")
+        assert rows[0][0] >= rows[0][1] == 4, rows
+        port = int(m.node("b")["transport_address"].rsplit(":", 1)[1])
+        assert query(node, "SELECT port, meta->'services'->>0, meta->'capabilities'->>0 FROM mesh.nodes"
+                           " WHERE name = 'b'") == [(port, "db", "gpu")]
+
+
+def test_no_seed_after_the_first_contact(m):
+    """a forgets its peer and is restarted, and nobody dials it: it finds the mesh again by itself."""
+    path = m.node("a")["config"]
+    with open(path, encoding="ascii") as f:
+        text = f.read()
+    kept = re.sub(r"\n\tpeer [^{]*{[^}]*}", "", text)
+    assert kept != text and "peer " not in kept, text
+    try:
+        with open(path, "w", encoding="ascii") as f:
+            f.write(kept)
+        for daemon in ("consensusd", "routerd", "transportd"):
+            m.kill("a", daemon)
+        for daemon in ("transportd", "routerd", "consensusd"):
+            m.start("a", daemon)
+        m.wait_ready()
+        wait_until("a is back", lambda: len(discover(m, "d").nodes) == 4 and len(discover(m, "a").nodes) == 4, 60)
+    finally:
+        with open(path, "w", encoding="ascii") as f:
+            f.write(text)
+        for daemon in ("transportd", "routerd"):
+            m.kill("a", daemon)
+            m.start("a", daemon)
+        m.wait_ready()

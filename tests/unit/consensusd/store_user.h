@@ -30,6 +30,11 @@ struct user {
 	size_t stream_count;
 	struct store_offset offsets[LOADED_MAX];
 	size_t offset_count;
+	struct {
+		uint64_t node;
+		char addresses[128];
+	} known[8];
+	size_t known_count;
 	bool (*until)(struct user *u);
 	bool met;
 	double deadline;
@@ -74,6 +79,18 @@ on_load_stream(void *ctx, const struct store_stream *row)
 	assert_true(u->stream_count < LOADED_MAX);
 	u->streams[u->stream_count] = *row;
 	u->streams[u->stream_count++].meta = mem_dup(row->meta, row->meta_len);
+}
+
+static inline void
+on_load_node(void *ctx, uint64_t node_id, const char *addresses)
+{
+	struct user *u = ctx;
+
+	assert_true(u->known_count < COUNT(u->known));
+	assert_int_equal(u->stream_count, 0);
+	u->known[u->known_count].node = node_id;
+	snprintf(u->known[u->known_count].addresses, sizeof(u->known[0].addresses), "%s", addresses);
+	u->known_count++;
 }
 
 static inline void
@@ -148,7 +165,7 @@ static inline struct user *
 user_new(uint64_t node_id, bool migrate, bool with_files)
 {
 	const struct store_callbacks cb = {
-	    on_ready, on_lost, on_durable, on_load_stream, on_load_offset, on_fatal, NULL};
+	    on_ready, on_lost, on_durable, on_load_node, on_load_stream, on_load_offset, on_fatal, NULL};
 	struct user *u = calloc(1, sizeof(*u));
 	struct store_callbacks mine = cb;
 	struct store_conf conf = {.conninfo = server.conninfo,

@@ -146,7 +146,12 @@ test_state_is_loaded_after_restart(void **state)
 	put_in(u, 10, 21, 10);
 	put_in(u, 10, 35, 6);
 	incarnation = store_next_incarnation(u->store);
-	assert_true(store_put_node(u->store, NODE, row.source_key, "me", "alive", incarnation) > 0);
+	assert_true(store_put_node(u->store,
+			&(struct store_node){.node_id = NODE,
+			    .incarnation = incarnation,
+			    .name = "me",
+			    .status = "alive",
+			    .addresses = "me.example:1"}) > 0);
 	wait_until(u, is_durable);
 	user_free(u);
 
@@ -417,7 +422,7 @@ static void
 test_failing_allocations(void **state)
 {
 	const struct store_callbacks cb = {
-	    on_ready, on_lost, on_durable, on_load_stream, on_load_offset, on_fatal, NULL};
+	    on_ready, on_lost, on_durable, on_load_node, on_load_stream, on_load_offset, on_fatal, NULL};
 	const struct store_conf conf = {.conninfo = server.conninfo,
 	    .user = "mesh",
 	    .sql_dir_fd = -1,

@@ -96,6 +96,7 @@ struct env {
 	uint8_t sig[CRYPTO_SIG_BYTES];
 	bool sig_due;
 	uint64_t peer_wish_node, peer_wish_unix_ms;
+	unsigned mesh_links, topologies; /* told to consensusd */
 };
 
 static struct env env;
@@ -289,6 +290,36 @@ on_nodes_end(void *ctx, struct channel *ch, struct imsg *m)
 	(void)ch;
 	(void)m;
 	((struct env *)ctx)->nodes_end++;
+	return 0;
+}
+
+static int
+on_links_begin(void *ctx, struct channel *ch, struct imsg *m)
+{
+	(void)ch;
+	(void)m;
+	((struct env *)ctx)->mesh_links = 0;
+	return 0;
+}
+
+static int
+on_links(void *ctx, struct channel *ch, struct imsg *m)
+{
+	mesh_ipc_MeshLinks in = mesh_ipc_MeshLinks_init_zero;
+	struct env *e = ctx;
+
+	(void)ch;
+	assert_int_equal(pb_unpack(m->body, m->len, mesh_ipc_MeshLinks_fields, &in), 0);
+	e->mesh_links += in.links_count;
+	return 0;
+}
+
+static int
+on_links_end(void *ctx, struct channel *ch, struct imsg *m)
+{
+	(void)ch;
+	(void)m;
+	((struct env *)ctx)->topologies++;
 	return 0;
 }
 
