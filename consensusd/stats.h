@@ -20,6 +20,8 @@
 	X(batches, "mesh_stream_batches_total", COUNTER, NULL, "Batches sealed and given to the store")      \
 	X(sent, "mesh_stream_sent_batches_total", COUNTER, "kind=\"first\"", "Batches sent to targets")      \
 	X(resent, "mesh_stream_sent_batches_total", COUNTER, "kind=\"again\"", "Batches sent to targets")    \
+	X(rerouted, "mesh_stream_reroutes_total", COUNTER, NULL,                                             \
+	    "Paths left with data on its way, which was sent again")                                         \
 	X(asked, "mesh_stream_opens_sent_total", COUNTER, NULL,                                              \
 	    "Times a target was asked to open a stream or where it is")                                      \
 	X(received, "mesh_stream_received_batches_total", COUNTER, NULL,                                     \

@@ -6,6 +6,7 @@
 #include "common/base/frame.h"
 #include "common/base/mem.h"
 #include "common/os/channel.h"
+#include "common/os/clock.h"
 #include "common/os/crypto.h"
 #include "common/os/log.h"
 #include "consensusd/e2e.h"
@@ -345,6 +346,29 @@ on_hold(void *ctx, struct channel *ch, struct imsg *m)
 	if (!hold.hold) {
 		for (struct source_flow *f = n->flows; f != NULL; f = f->next_on_node)
 			source_flow_ready(f);
+	}
+	return 0;
+}
+
+/* What is in flight to it may be lost: it is sent again without waiting for a timer. */
+static int
+on_rerouted(void *ctx, struct channel *ch, struct imsg *m)
+{
+	struct transport *t = ctx;
+	mesh_ipc_Rerouted in = mesh_ipc_Rerouted_init_zero;
+	struct mono now = clock_mono();
+	struct node *n;
+	int err = pb_unpack(m->body, m->len, mesh_ipc_Rerouted_fields, &in);
+
+	(void)ch;
+	if (err != 0)
+		return err;
+	if ((n = nodes_find(&t->engine->nodes, in.destination)) == NULL)
+		return 0;
+	metric_inc(&stats.rerouted);
+	for (struct source_flow *f = n->flows; f != NULL; f = f->next_on_node) {
+		flow_rerouted(f->flow, now);
+		source_flow_ready(f);
 	}
 	return 0;
 }

@@ -179,6 +179,22 @@ consensus_hold(struct transport *t, uint64_t destination, bool hold)
 		channel_close(t->consensus.ch, err);
 }
 
+void
+consensus_rerouted(struct transport *t, uint64_t destination)
+{
+	mesh_ipc_Rerouted msg = {.destination = destination};
+	uint8_t mem[SMALL_MESSAGE_BYTES];
+	struct buf out;
+
+	if (t->consensus.ch == NULL)
+		return;
+	buf_init_fixed(&out, mem, sizeof(mem));
+	/* If it is lost, timers find the loss. */
+	if (pb_pack(&out, mesh_ipc_Rerouted_fields, &msg) == 0 &&
+	    channel_send(t->consensus.ch, CT_REROUTED, 0, mem, buf_left(&out)) != 0)
+		log_debug("consensusd could not be told that a path was left");
+}
+
 static void
 flush(void *arg)
 {

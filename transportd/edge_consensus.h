@@ -38,6 +38,8 @@ uint32_t consensus_sign(struct transport *t, const void *statement, size_t len) 
 /* A frame for this node, as it came. */
 void consensus_deliver(struct transport *t, const uint8_t *raw, size_t size);
 void consensus_hold(struct transport *t, uint64_t destination, bool hold);
+/* A path to it was left with data on its way: what is in flight may be lost. */
+void consensus_rerouted(struct transport *t, uint64_t destination);
 bool consensus_full(const struct transport *t);
 /* Stops reading from consensusd for at most LOCAL_PAUSE_MS; counted. */
 void consensus_pause(struct transport *t);

@@ -163,10 +163,30 @@ rtt_sample(struct flow *f, int64_t us)
 		f->srtt_us = 1;
 }
 
-/* The target has this batch. */
+/* A batch has come so much later than one that was sent so much after it. */
 static void
-seen(struct flow *f, const struct flow_entry *e)
+note_reorder(struct flow *f, int64_t us)
 {
+	us += us / 4;
+	if (us > rto_us(f))
+		us = rto_us(f);
+	if (us > f->reorder_us)
+		f->reorder_us = us;
+}
+
+/* The target has this batch.  One that was sent again and comes at once was not lost: it is the first copy.
+ */
+static void
+seen(struct flow *f, const struct flow_entry *e, struct mono now)
+{
+	struct mono sent = e->sent;
+
+	if (e->tries > 1 && mono_diff_us(now, e->sent) < f->srtt_us / 2)
+		sent = e->first_sent;
+	else if (e->tries > 1)
+		sent = f->newest_sent;
+	if (mono_before(sent, f->newest_sent))
+		note_reorder(f, mono_diff_us(f->newest_sent, sent));
 	if (mono_before(f->newest_sent, e->sent))
 		f->newest_sent = e->sent;
 }
@@ -188,6 +208,7 @@ static void
 window_shrink(struct flow *f, struct mono now)
 {
 	f->recovery = now;
+	f->reorder_us -= f->reorder_us / FLOW_REORDER_DECAY;
 	f->ssthresh_bytes = f->cwnd_bytes / 2;
 	if (f->ssthresh_bytes < FLOW_CWND_MIN_BYTES)
 		f->ssthresh_bytes = FLOW_CWND_MIN_BYTES;
@@ -206,7 +227,8 @@ pop_stored(struct flow *f, uint64_t stored, struct mono now)
 		/* Karn: what was sent twice says nothing about the round trip. */
 		if (e->tries == 1)
 			rtt = mono_diff_us(now, e->sent);
-		seen(f, e);
+		if (!e->sacked)
+			seen(f, e, now);
 		bytes += e->batch->body_len;
 		drop_oldest(f);
 	}
@@ -227,9 +249,10 @@ mark_lost(struct flow *f, struct flow_entry *e, struct mono now)
 }
 
 static void
-mark_sacked(struct flow *f, struct flow_entry *e)
+mark_sacked(struct flow *f, struct flow_entry *e, struct mono now)
 {
-	seen(f, e);
+	if (!e->sacked)
+		seen(f, e, now);
 	if (e->lost)
 		f->lost_count--;
 	e->sacked = true;
@@ -239,7 +262,7 @@ mark_sacked(struct flow *f, struct flow_entry *e)
 /* What the ack's ranges say now replaces what earlier ones said: a target that restarted has
  * forgotten what it only had in memory. */
 static void
-scan_ranges(struct flow *f, const struct flow_ack *a)
+scan_ranges(struct flow *f, const struct flow_ack *a, struct mono now)
 {
 	size_t r = 0;
 
@@ -250,7 +273,7 @@ scan_ranges(struct flow *f, const struct flow_ack *a)
 		while (r < a->range_count && a->ranges[r + 1] < last)
 			r += 2;
 		if (r < a->range_count && a->ranges[r] <= e->batch->first_seq)
-			mark_sacked(f, e);
+			mark_sacked(f, e, now);
 		else
 			e->sacked = false;
 	}
@@ -261,6 +284,8 @@ find_lost(struct flow *f, struct mono now)
 {
 	int64_t reorder = f->srtt_us / 4 > FLOW_REORDER_MIN_US ? f->srtt_us / 4 : FLOW_REORDER_MIN_US;
 
+	if (f->reorder_us > reorder)
+		reorder = f->reorder_us;
 	for (size_t i = 0; i < f->count; i++) {
 		struct flow_entry *e = entry_at(f, i);
 
@@ -339,11 +364,25 @@ flow_acked(struct flow *f, const struct flow_ack *a, uint64_t newest_seq, struct
 	if (a->stored < f->stored || f->state != FLOW_OPEN)
 		return 0;
 	take_stored(f, a, now);
-	scan_ranges(f, a);
+	scan_ranges(f, a, now);
 	find_lost(f, now);
 	arm(f);
 	f->granted_bytes = a->window_bytes;
 	return 0;
+}
+
+void
+flow_rerouted(struct flow *f, struct mono now)
+{
+	/* No congestion: the window stays, and time-outs that the old path caused don't count. */
+	f->recovery = now;
+	f->timeouts = 0;
+	for (size_t i = 0; i < f->count; i++)
+		mark_lost(f, entry_at(f, i), now);
+	if (f->state == FLOW_OPENING) {
+		backoff_reset(&f->ask);
+		f->ask_at = now;
+	}
 }
 
 bool
@@ -383,7 +422,8 @@ flow_push(struct flow *f, struct batch *b, struct mono now)
 	if (f->count == f->cap && grow(f) != 0)
 		return ERR_NOMEM;
 	f->count++;
-	*entry_at(f, f->count - 1) = (struct flow_entry){.batch = batch_ref(b), .sent = now, .tries = 1};
+	*entry_at(f, f->count - 1) =
+	    (struct flow_entry){.batch = batch_ref(b), .sent = now, .first_sent = now, .tries = 1};
 	f->inflight_bytes += b->body_len;
 	budget_add(f->budget, b->body_len);
 	f->next_seq = batch_last_seq(b) + 1;

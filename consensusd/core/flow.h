@@ -7,6 +7,9 @@
  * FLOW_TIMEOUTS_MAX time-outs in a row the flow stops sending data and asks the target where it is
  * (state OPENING): a small question while the target is away, and the answer is authoritative.
  *
+ * Several paths bring batches out of order: how far is measured, and the reordering time follows (RFC 8985
+ * section 6.2).  When transportd leaves a path, what was in flight is sent again at once.
+ *
  * The congestion window halves once per round trip with loss and grows with what is stored.
  */
 #ifndef CONSENSUSD_CORE_FLOW_H
@@ -38,10 +41,10 @@ struct flow_conf {
 
 struct flow_entry {
 	struct batch *batch;
-	struct mono sent; /* the last time */
-	uint32_t tries;   /* times sent */
-	bool sacked;      /* the target has it, out of order or not durable yet */
-	bool lost;        /* to be sent again */
+	struct mono sent, first_sent; /* the last time, the first time */
+	uint32_t tries;               /* times sent */
+	bool sacked;                  /* the target has it, out of order or not durable yet */
+	bool lost;                    /* to be sent again */
 };
 
 struct flow {
@@ -57,6 +60,7 @@ struct flow {
 	size_t cap, head, count, lost_count;
 	size_t inflight_bytes, granted_bytes, cwnd_bytes, ssthresh_bytes;
 	int64_t srtt_us, rttvar_us; /* srtt 0: none yet */
+	int64_t reorder_us;         /* how much later than later ones batches have come */
 	struct mono newest_sent;    /* of what the target is known to have */
 	struct mono recovery;       /* loss of what was sent before is one event */
 	struct mono rto_at, ask_at; /* next time-out; when to ask (open, close) again */
@@ -95,6 +99,9 @@ void flow_hurry(struct flow *f, struct mono now);
 /* An ack; an old one changes nothing.  ERR_RANGE if it acknowledges more than newest_seq, the last seq
  * that exists (what was sent is not enough: that was another life of this process, perhaps). */
 int flow_acked(struct flow *f, const struct flow_ack *a, uint64_t newest_seq, struct mono now) MUST_USE;
+
+/* A path to the target was left: what was sent until now may be lost, which says nothing about the others. */
+void flow_rerouted(struct flow *f, struct mono now);
 
 /* Whether bytes more may be put in flight now. */
 bool flow_room(const struct flow *f, size_t bytes);

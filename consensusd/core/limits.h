@@ -22,6 +22,7 @@ enum {
 	/* Time-outs in a row before the source stops sending data and asks the target where it is. */
 	FLOW_TIMEOUTS_MAX = 3,
 	/* Reordering on the way that is not taken for loss, at least. */
+	FLOW_REORDER_DECAY = 8, /* with each loss the measured reordering time shrinks by this part */
 	FLOW_REORDER_MIN_US = 5000,
 	/* How often a target that has everything and has not processed it is asked, at least: its ack may
 	 * have been lost. */

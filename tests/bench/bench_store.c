@@ -268,6 +268,14 @@ on_trouble(void *ctx, const char *why)
 }
 
 static void
+on_node(void *ctx, uint64_t node_id, const char *addresses)
+{
+	(void)ctx;
+	(void)node_id;
+	(void)addresses;
+}
+
+static void
 on_stream(void *ctx, const struct store_stream *row)
 {
 	(void)ctx;
@@ -293,7 +301,8 @@ on_over(void *arg)
 static void
 run_init(struct run *r, enum store_box box, uint32_t batch_messages, size_t payload, size_t window)
 {
-	struct store_callbacks cb = {on_ready, on_trouble, on_durable, on_stream, on_offset, on_trouble, r};
+	struct store_callbacks cb = {
+	    on_ready, on_trouble, on_durable, on_node, on_stream, on_offset, on_trouble, r};
 	struct store_conf conf = {
 	    .conninfo = server.conninfo, .migrate = true, .memory_max = 256 << 20, .node_id = NODE};
 

@@ -108,6 +108,61 @@ test_loss_by_later_arrival(void **state)
 	assert_false(flow.ring[flow.head + 3].sacked);
 }
 
+/* A path was left: all that is not known to have arrived goes again, and nothing else changes. */
+static void
+test_rerouted(void **state)
+{
+	const uint64_t got[] = {21, 30};
+
+	(void)state;
+	send(40, 0);
+	assert_int_equal(ack(10, 0, got, 2, 2), 0);
+	flow_timeout(&flow, at_ms(200), &rng);
+	assert_int_equal(flow.timeouts, 1);
+	(void)flow_resend(&flow, at_ms(200));
+	flow.cwnd_bytes = 1 << 18;
+	flow_rerouted(&flow, at_ms(210));
+	assert_int_equal(flow.timeouts, 0);
+	assert_int_equal(flow.cwnd_bytes, 1 << 18);
+	assert_int_equal(flow.lost_count, 2);
+	assert_int_equal(flow_resend(&flow, at_ms(211))->first_seq, 11);
+	assert_int_equal(flow_resend(&flow, at_ms(211))->first_seq, 31);
+	assert_null(flow_resend(&flow, at_ms(211)));
+	assert_int_equal(ack(40, 0, NULL, 0, 214), 0);
+	assert_int_equal(flow.count, 0);
+	/* A target that is asked where it is, is asked now. */
+	flow_reopen(&flow, at_ms(220));
+	assert_true(flow_ask(&flow, at_ms(220), &rng));
+	assert_false(flow_ask(&flow, at_ms(221), &rng));
+	flow_rerouted(&flow, at_ms(221));
+	assert_true(flow_ask(&flow, at_ms(221), &rng));
+}
+
+/* Two paths, one 40 ms longer: the first time what comes late is taken for lost, later it is not. */
+static void
+test_reordering_is_learnt(void **state)
+{
+	(void)state;
+	send(10, 0);
+	assert_int_equal(ack(10, 0, NULL, 0, 40), 0);
+	for (int64_t round = 1; round < 6; round++) {
+		int64_t ms = round * 1000;
+		uint64_t base = flow.stored;
+		uint64_t late[] = {base + 11, base + 20};
+		uint64_t before = flow.retransmits;
+
+		send(base + 10, ms);      /* on the longer path */
+		send(base + 20, ms + 30); /* on the shorter one, and there first */
+		assert_int_equal(ack(base, 0, late, 2, ms + 50), 0);
+		while (flow_resend(&flow, at_ms(ms + 50)) != NULL)
+			;
+		/* The first copy comes. */
+		assert_int_equal(ack(base + 20, 0, NULL, 0, ms + 52), 0);
+		assert_int_equal(flow.retransmits - before, round == 1);
+	}
+	assert_in_range(flow.reorder_us, 30000, 50000);
+}
+
 static void
 test_timeouts(void **state)
 {
@@ -262,6 +317,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(test_acks),
 	    TEST(test_loss_by_later_arrival),
+	    TEST(test_rerouted),
+	    TEST(test_reordering_is_learnt),
 	    TEST(test_timeouts),
 	    TEST(test_window),
 	    TEST(test_many_in_flight),

@@ -146,12 +146,11 @@ test_state_is_loaded_after_restart(void **state)
 	put_in(u, 10, 21, 10);
 	put_in(u, 10, 35, 6);
 	incarnation = store_next_incarnation(u->store);
-	assert_true(store_put_node(u->store,
-			&(struct store_node){.node_id = NODE,
-			    .incarnation = incarnation,
-			    .name = "me",
-			    .status = "alive",
-			    .addresses = "me.example:1"}) > 0);
+	assert_true(store_put_node(u->store, &(struct store_node){.node_id = NODE,
+						 .incarnation = incarnation,
+						 .name = "me",
+						 .status = "alive",
+						 .addresses = "me.example:1"}) > 0);
 	wait_until(u, is_durable);
 	user_free(u);
 
