@@ -10,6 +10,7 @@ enum {
 	SHARE_SHIFT = 4,   /* DCTCP's g is 1/16 (RFC 8257 section 4.2) */
 	QUIET_ROUNDS = 4,  /* then the window grows faster */
 	SILENCE_SHIFT_MAX = 6,
+	PROBES_KEPT = PATHWIN_ASKS_MAX / 2,
 	REASK_SHIFT_MAX = 8, /* an unanswered ask is repeated ever more slowly */
 	RTT_MAX_US = 60 * 1000 * 1000,
 };
@@ -22,10 +23,10 @@ begin(struct pathwin *p, struct mono now)
 	p->cleared_bytes = p->asked_bytes = p->cut_until_bytes = p->round_until_bytes = p->sent_bytes;
 	memset(&p->last, 0, sizeof(p->last));
 	p->asks_open = p->reasks = p->quiet_rounds = 0;
-	p->asked = p->heard = now;
+	p->asked = p->heard = p->began = now;
 	p->used_bytes = p->round_received_bytes = p->round_marked_bytes = 0;
 	p->deficit_bytes = 0;
-	p->srtt_us = p->rttvar_us = p->rtt_min_us = 0;
+	p->srtt_us = p->rttvar_us = p->rtt_min_us = p->rtt_us = 0;
 	p->marked_share = SHARE_ONE;
 	p->slow_start = true;
 }
@@ -67,8 +68,8 @@ shift_of(uint32_t times, unsigned max)
 	return times < max ? times : max;
 }
 
-static int64_t
-rto_us(const struct pathwin *p)
+int64_t
+pathwin_rto_us(const struct pathwin *p)
 {
 	int64_t rto = (int64_t)p->srtt_us + 4 * (int64_t)p->rttvar_us;
 
@@ -107,7 +108,13 @@ ask_due(const struct pathwin *p)
 		return mono_add_us(p->asked, ask_gap_us(p));
 	}
 	/* Many asks open, or one that may be lost with nothing to be sent behind it. */
-	return mono_add_us(p->asked, rto_us(p) << shift_of(p->reasks, REASK_SHIFT_MAX));
+	return mono_add_us(p->asked, pathwin_rto_us(p) << shift_of(p->reasks, REASK_SHIFT_MAX));
+}
+
+uint64_t
+pathwin_rate(const struct pathwin *p)
+{
+	return p->slow_start || p->srtt_us == 0 ? 0 : p->window * UINT64_C(1000000) / p->srtt_us;
 }
 
 void
@@ -115,7 +122,7 @@ pathwin_sent(struct pathwin *p, size_t bytes, struct mono now)
 {
 	/* The time between two asks runs only while data flows. */
 	if (pathwin_in_flight(p) == 0)
-		p->asked = now;
+		p->asked = p->began = now;
 	p->sent_frames++;
 	p->sent_bytes += bytes;
 	p->used_bytes = max_u64(p->used_bytes, pathwin_in_flight(p));
@@ -135,13 +142,14 @@ note_ask(struct pathwin *p, struct mono now)
 	p->asked_bytes = p->sent_bytes;
 }
 
-bool
-pathwin_ask(struct pathwin *p, struct mono now, struct path_feedback *out)
+void
+pathwin_probe(struct pathwin *p, struct mono now, struct path_feedback *out)
 {
-	struct mono due = ask_due(p);
-
-	if (mono_is_never(due) || mono_before(now, due))
-		return false;
+	/* Old ones give way, or asks behind data would have no place. */
+	if (pathwin_in_flight(p) == 0 && p->asks_open >= PROBES_KEPT) {
+		p->asks_open = PROBES_KEPT - 1;
+		memmove(p->asks, p->asks + 1, p->asks_open * sizeof(p->asks[0]));
+	}
 	note_ask(p, now);
 	*out = (struct path_feedback){
 	    .kind = PATH_ASK,
@@ -150,6 +158,16 @@ pathwin_ask(struct pathwin *p, struct mono now, struct path_feedback *out)
 	    .sent_bytes = p->sent_bytes,
 	    .time_us = (uint64_t)now.us,
 	};
+}
+
+bool
+pathwin_ask(struct pathwin *p, struct mono now, struct path_feedback *out)
+{
+	struct mono due = ask_due(p);
+
+	if (mono_is_never(due) || mono_before(now, due))
+		return false;
+	pathwin_probe(p, now, out);
 	return true;
 }
 
@@ -158,13 +176,16 @@ pathwin_ask(struct pathwin *p, struct mono now, struct path_feedback *out)
 static struct mono
 silence(const struct pathwin *p)
 {
-	int64_t limit = 2 * rto_us(p);
+	int64_t limit = 2 * pathwin_rto_us(p);
 	struct mono since;
 
 	if (p->asks_open == 0 || pathwin_in_flight(p) == 0)
 		return MONO_NEVER;
 	/* While answers come the path is not silent, however far behind they are. */
 	since = mono_before(p->heard, p->asks[0].at) ? p->asks[0].at : p->heard;
+	/* That a probe before it was lost says nothing about what was sent then. */
+	if (mono_before(since, p->began))
+		since = p->began;
 	if (limit < PATHWIN_SILENT_MIN_MS * 1000)
 		limit = PATHWIN_SILENT_MIN_MS * 1000;
 	return mono_add_us(since, limit);
@@ -209,6 +230,7 @@ note_rtt(struct pathwin *p, struct mono asked, struct mono now)
 		sample = 1;
 	if (sample > RTT_MAX_US)
 		sample = RTT_MAX_US;
+	p->rtt_us = (uint32_t)sample;
 	if (p->srtt_us == 0) {
 		p->srtt_us = p->rtt_min_us = (uint32_t)sample;
 		p->rttvar_us = (uint32_t)sample / 2;

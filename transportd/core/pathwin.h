@@ -67,7 +67,8 @@ struct pathwin {
 	uint32_t quiet_rounds; /* in a row without mark and loss */
 	uint32_t marked_share; /* DCTCP's alpha, in 1/65536 */
 	int64_t deficit_bytes; /* sent, but not arrived as of the last answer; negative: overtook the ask */
-	uint32_t srtt_us, rttvar_us, rtt_min_us;
+	uint32_t srtt_us, rttvar_us, rtt_min_us, rtt_us; /* rtt_us: of the last answer */
+	struct mono began;                               /* when data was last sent with nothing on its way */
 	bool slow_start;
 	uint64_t lost_bytes, marked_bytes; /* for the metrics */
 };
@@ -81,11 +82,17 @@ bool pathwin_full(const struct pathwin *p); /* in flight >= window: hold the des
 bool pathwin_open(const struct pathwin *p); /* an eighth of the window is free, and a frame: release it */
 /* Is an ask due?  Then fills *out, which is to be sent behind the data on the same path. */
 bool pathwin_ask(struct pathwin *p, struct mono now, struct path_feedback *out);
+/* An ask that is sent whatever is due, also with nothing behind which it could travel: a probe. */
+void pathwin_probe(struct pathwin *p, struct mono now, struct path_feedback *out);
 /* An answer arrived.  Old, repeated or invented ones change nothing: false. */
 bool pathwin_answer(struct pathwin *p, const struct path_feedback *a, struct mono now);
 /* When pathwin_ask() or pathwin_silent() may become true by time alone.  May lie in the past: an ask is
  * due, or the path is silent and still used. */
 struct mono pathwin_next(const struct pathwin *p);
+/* How long an answer may take (RFC 6298). */
+int64_t pathwin_rto_us(const struct pathwin *p);
+/* Bytes per second that the window allows; 0: it has found no limit yet. */
+uint64_t pathwin_rate(const struct pathwin *p);
 /* Data is on its way, and no ask has been answered for max(PATHWIN_SILENT_MIN_MS, twice the RTO) since
  * the oldest unanswered one left. */
 bool pathwin_silent(const struct pathwin *p, struct mono now);
