@@ -149,7 +149,10 @@ backpressure_queued(struct link *l, uint64_t dst)
 {
 	if (!sched_high(l->q))
 		return;
-	hold(l, dst);
+	if (!reroute_choice(l->t, dst))
+		hold(l, dst);
+	else if (!reroute_link_full(l->t, dst))
+		return; /* other paths have room */
 	if (l->source_paused || l->source_pause_spent)
 		return;
 	l->source_paused = l->source_pause_spent = true;
@@ -164,8 +167,13 @@ backpressure_drained(struct link *l)
 		resume_source(l);
 		l->source_pause_spent = false;
 	}
-	if (l->held_count != 0 && sched_low(l->q))
+	if (!sched_low(l->q))
+		return;
+	if (l->held_count != 0)
 		release_held(l);
+	if (l->was_high)
+		reroute_link_relieved(l->t);
+	l->was_high = false;
 }
 
 void
@@ -181,7 +189,7 @@ backpressure_reset(struct transport *t)
 	struct link *l;
 
 	holds_fini(&t->holds);
-	paths_reset(t);
+	reroute_reset(t);
 	TAILQ_FOREACH (l, &t->links.all, order) {
 		l->held_count = 0;
 		l->source_paused = false;

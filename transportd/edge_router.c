@@ -68,6 +68,7 @@ on_fib_route(void *ctx, struct channel *ch, struct imsg *m)
 		if ((err = path_read(&msg.paths[i], &paths[i])) != 0)
 			return err;
 	err = fib_set(t->fib, msg.destination, msg.class_mask, msg.version, paths, msg.paths_count);
+	reroute_fib_changed(t, msg.destination);
 	stat_set(STAT_ROUTES, (int64_t)fib_count(t->fib));
 	return err;
 }
@@ -83,6 +84,7 @@ on_fib_del(void *ctx, struct channel *ch, struct imsg *m)
 	if (err != 0)
 		return err;
 	fib_del(t->fib, msg.destination);
+	reroute_fib_changed(t, msg.destination);
 	stat_set(STAT_ROUTES, (int64_t)fib_count(t->fib));
 	return 0;
 }
@@ -97,6 +99,7 @@ on_fib_end(void *ctx, struct channel *ch, struct imsg *m)
 	(void)ch;
 	if (err != 0 || (err = fib_end(t->fib, msg.version)) != 0)
 		return err;
+	reroute_fib_changed(t, 0);
 	stat_set(STAT_ROUTES, (int64_t)fib_count(t->fib));
 	log_info("forwarding table: %zu destinations", fib_count(t->fib));
 	return 0;
@@ -244,6 +247,43 @@ router_link_down(struct transport *t, uint64_t node, const char *reason)
 	check(t, err);
 }
 
+/* --- paths --- */
+
+static uint32_t
+ppm(uint64_t part, uint64_t whole)
+{
+	return whole != 0 && part < whole ? (uint32_t)(part * 1000000 / whole) : 0;
+}
+
+bool
+router_path(struct transport *t, const struct path *p)
+{
+	static const mesh_ipc_PathStateCode codes[] = {
+	    [PATHHEALTH_UP] = mesh_ipc_PathStateCode_PATH_UP,
+	    [PATHHEALTH_SLOW] = mesh_ipc_PathStateCode_PATH_SLOW,
+	    [PATHHEALTH_SUSPECT] = mesh_ipc_PathStateCode_PATH_SUSPECT,
+	};
+	uint64_t kbps = pathwin_rate(&p->w) * 8 / 1000;
+	mesh_ipc_PathState msg = {
+	    .destination = p->d->dst,
+	    .path_id = p->w.path_id,
+	    .state = codes[p->health.state],
+	    .rtt_us = p->w.srtt_us,
+	    .loss_ppm = ppm(p->w.lost_bytes, p->w.sent_bytes),
+	    .rate_kbps = (uint32_t)(kbps < UINT32_MAX ? kbps : UINT32_MAX),
+	};
+	uint8_t mem[mesh_ipc_PathState_size];
+	struct buf out;
+
+	if (t->router.ch == NULL)
+		return true;
+	snprintf(msg.reason, sizeof(msg.reason), "%s",
+	    p->health.state == PATHHEALTH_UP ? "" : pathhealth_reason_name(p->health.reason));
+	buf_init_fixed(&out, mem, sizeof(mem));
+	return !channel_full(t->router.ch) && pb_pack(&out, mesh_ipc_PathState_fields, &msg) == 0 &&
+	       channel_send(t->router.ch, RT_PATH_STATE, 0, mem, buf_left(&out)) == 0;
+}
+
 /* --- the channel --- */
 
 static int
@@ -262,7 +302,9 @@ on_up(void *ctx, struct channel *ch)
 	TAILQ_FOREACH (l, &t->links.all, order)
 		if ((err = send_link(t, l)) != 0)
 			return err;
-	return channel_send(ch, RT_LINKS_END, 0, NULL, 0);
+	if ((err = channel_send(ch, RT_LINKS_END, 0, NULL, 0)) == 0)
+		reroute_router_up(t);
+	return err;
 }
 
 static void

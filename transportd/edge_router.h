@@ -4,12 +4,16 @@
 #ifndef TRANSPORTD_EDGE_ROUTER_H
 #define TRANSPORTD_EDGE_ROUTER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "common/base/must.h"
 
 struct channel;
 struct channel_conf;
 struct link;
+struct path;
 struct transport;
 
 struct edge_router {
@@ -23,6 +27,8 @@ void router_link(struct transport *t, struct link *l);
 /* Where this node can be dialled has changed. */
 void router_addresses(struct transport *t);
 void router_link_down(struct transport *t, uint64_t node, const char *reason);
+/* The state of a path has changed.  False: it can't be told now. */
+bool router_path(struct transport *t, const struct path *p) MUST_USE;
 /* A link-state frame of a neighbour, as it came. */
 void router_frame(struct transport *t, uint64_t neighbour, const uint8_t *raw, size_t size);
 

@@ -151,6 +151,7 @@ announce(struct link *l, const struct conn *c)
 	log_at(LOG_NOTICE, &ctx, "link to %s (%s) is up, %s %s", l->name, id,
 	    c->dialled ? "dialled" : "accepted from", c->address);
 	router_link(l->t, l);
+	reroute_link_up(l->t, l->node);
 	gateway_event(l->t, "link_up", l, NULL);
 }
 
@@ -272,6 +273,7 @@ link_lost(struct link *l, const char *reason)
 	router_link_down(t, node, reason);
 	gateway_event(t, "link_down", l, reason);
 	link_free(l);
+	reroute_link_down(t, node);
 	peers_link_down(t, node, settled);
 }
 
@@ -447,6 +449,7 @@ link_send(struct link *l, struct frame *f)
 		return ERR_RANGE;
 	lane = lane_for(l, f, &k, size);
 	f->lane_id = lane < LANES_MAX ? (uint16_t)lane : 0;
+	l->was_high |= sched_high(l->q);
 	if (f->class == FRAME_CLASS_CLIENT && (sched_high(l->q) || sched_key_high(l->q, &k))) {
 		f->flags |= FRAME_FLAG_MARKED;
 		stat_inc(STAT_MARKED);

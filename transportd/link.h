@@ -56,6 +56,7 @@ struct link {
 	uint64_t *held;    /* destinations that consensusd holds because of this link */
 	size_t held_count; /* of at most LINK_HELD_MAX */
 	size_t held_cap;
+	bool was_high;                          /* its queue was over the mark since it was last low */
 	bool source_paused, source_pause_spent; /* see backpressure.h */
 };
 

@@ -32,7 +32,13 @@ alive(void *arg, uint64_t node)
 static struct forward
 forward_of(struct transport *t)
 {
-	return (struct forward){.self = t->identity.node_id, .fib = t->fib, .alive = alive, .arg = t};
+	return (struct forward){
+	    .self = t->identity.node_id,
+	    .fib = t->fib,
+	    .alive = alive,
+	    .badness = reroute_badness,
+	    .arg = t,
+	};
 }
 
 struct relay *
@@ -62,6 +68,7 @@ drop_stat(enum unreach_reason reason)
 	case UNREACH_LOOP:
 		return STAT_DROP_LOOP;
 	case UNREACH_NO_LINK:
+	case UNREACH_REPAIRED:
 		break;
 	}
 	return STAT_DROP_NO_LINK;
@@ -78,25 +85,35 @@ set_visit(struct frame *f, const struct forward_way *way)
 	f->path_id = way->path_id;
 }
 
+static bool
+send_own(struct transport *t, struct frame *f, const struct forward_way *way)
+{
+	struct link *l = links_get(&t->links, way->next);
+
+	f->ttl = FRAME_TTL_DEFAULT;
+	set_visit(f, way);
+	return l != NULL && link_send(l, f) == 0;
+}
+
 bool
-relay_own(struct transport *t, struct frame *f, uint32_t path_id)
+relay_own(struct transport *t, struct frame *f)
+{
+	struct forward fw = forward_of(t);
+	/* A neighbour needs no path. */
+	struct forward_way way, straight = {.next = frame_dst(f)};
+
+	if (forward_start(&fw, frame_dst(f), f->class, &way) != FORWARD_SEND)
+		return send_own(t, f, &straight);
+	return send_own(t, f, &way);
+}
+
+bool
+relay_over(struct transport *t, struct frame *f, uint8_t class, uint32_t path_id)
 {
 	struct forward fw = forward_of(t);
 	struct forward_way way;
-	struct link *l;
 
-	f->ttl = FRAME_TTL_DEFAULT;
-	if (forward_start(&fw, frame_dst(f), f->class, &way) != FORWARD_SEND) {
-		/* A neighbour needs no path. */
-		l = links_get(&t->links, frame_dst(f));
-		f->visit_count = 0;
-		return l != NULL && path_id == 0 && link_send(l, f) == 0;
-	}
-	l = links_get(&t->links, way.next);
-	if (l == NULL || (path_id != 0 && way.path_id != path_id))
-		return false;
-	set_visit(f, &way);
-	return link_send(l, f) == 0;
+	return forward_over(&fw, frame_dst(f), class, path_id, &way) == FORWARD_SEND && send_own(t, f, &way);
 }
 
 /* --- reports to sources --- */
@@ -118,15 +135,21 @@ send_unreachable(struct relay *r, uint64_t src, struct frame *report)
 	}
 	report->visit_count = 1;
 	report->visit[0] = src;
-	if (relay_own(t, report, 0))
+	if (relay_own(t, report))
 		stat_inc(STAT_UNREACHABLE);
 }
 
-/* The frame can't go on: counts, and tells its source unless it was told just now. */
+/* Tells the source of a frame what has become of it, unless it was told just now. */
 static void
-give_up(struct relay *r, const struct frame *f, uint64_t dst, enum unreach_reason reason)
+tell(struct relay *r, const struct frame *f, uint64_t dst, enum unreach_reason reason)
 {
-	struct unreach u = {.destination = dst, .reason = (uint8_t)reason, .original = f->type};
+	struct unreach u = {
+	    .destination = dst,
+	    .reason = (uint8_t)reason,
+	    .original = f->type,
+	    /* After a repair it is the name that a relay has for a path of its own. */
+	    .path_id = f->flags & FRAME_FLAG_REPAIRED ? 0 : f->path_id,
+	};
 	uint8_t payload[UNREACH_PAYLOAD_BYTES];
 	struct frame report = {
 	    .type = FRAME_UNREACHABLE,
@@ -134,17 +157,24 @@ give_up(struct relay *r, const struct frame *f, uint64_t dst, enum unreach_reaso
 	    .ttl = FRAME_TTL_DEFAULT,
 	    .src = r->t->identity.node_id,
 	    .payload = payload,
-	    .payload_len = sizeof(payload),
 	};
 	struct buf out;
 
-	stat_inc(drop_stat(reason));
 	/* A report about a report could go on for ever. */
-	if (f->type == FRAME_UNREACHABLE || !unreach_allowed(&r->limit, f->src, dst, clock_mono()))
+	if (f->type == FRAME_UNREACHABLE || !unreach_allowed(&r->limit, f->src, dst, u.path_id, clock_mono()))
 		return;
 	buf_init_fixed(&out, payload, sizeof(payload));
-	if (unreach_encode(&u, &out) == 0)
-		send_unreachable(r, f->src, &report);
+	if (unreach_encode(&u, &out) != 0)
+		return;
+	report.payload_len = (uint32_t)buf_left(&out);
+	send_unreachable(r, f->src, &report);
+}
+
+static void
+give_up(struct relay *r, const struct frame *f, uint64_t dst, enum unreach_reason reason)
+{
+	stat_inc(drop_stat(reason));
+	tell(r, f, dst, reason);
 }
 
 /* --- from neighbours --- */
@@ -180,6 +210,8 @@ deliver(struct link *from, const struct frame *f, const uint8_t *raw, size_t siz
 		path_feedback(t, f);
 		return;
 	}
+	if (f->type == FRAME_UNREACHABLE && reroute_notice(t, f))
+		return;
 	if (f->class == FRAME_CLASS_CLIENT)
 		path_received(t, f, size);
 	if (!backpressure_admit(t)) {
@@ -203,6 +235,9 @@ pass_on(struct link *from, struct frame *f)
 	}
 	to = links_get(&t->links, way.next);
 	MUST(to != NULL);
+	/* While the frame still says which way it should have gone. */
+	if (way.repaired)
+		tell(t->relay, f, frame_dst(f), UNREACH_REPAIRED);
 	set_visit(f, &way);
 	f->ttl--;
 	if (f->hop_count < UINT8_MAX)
@@ -238,10 +273,21 @@ may_originate(const struct transport *t, const struct frame *f)
 	       f->src == t->identity.node_id && f->visit_count == 1 && f->visit[0] != t->identity.node_id;
 }
 
+/* The way of a frame that starts here: client data is spread, the rest takes the best path. */
+static enum forward_verdict
+find_way(struct transport *t, const struct frame *f, struct forward_way *way)
+{
+	struct forward fw = forward_of(t);
+	uint32_t path_id;
+
+	if (f->class == FRAME_CLASS_CLIENT && reroute_pick(t, frame_dst(f), f, &path_id))
+		return forward_over(&fw, frame_dst(f), f->class, path_id, way);
+	return forward_start(&fw, frame_dst(f), f->class, way);
+}
+
 int
 relay_originate(struct transport *t, struct frame *f)
 {
-	struct forward fw = forward_of(t);
 	struct forward_way way;
 	uint64_t dst = frame_dst(f);
 	struct link *l;
@@ -251,7 +297,7 @@ relay_originate(struct transport *t, struct frame *f)
 	f->ttl = FRAME_TTL_DEFAULT;
 	f->hop_count = 0;
 	f->flags &= FRAME_FLAG_STRIPE;
-	if (forward_start(&fw, dst, f->class, &way) == FORWARD_FAIL) {
+	if (find_way(t, f, &way) == FORWARD_FAIL) {
 		give_up(t->relay, f, dst, way.reason);
 		return 0;
 	}

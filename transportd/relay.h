@@ -20,9 +20,10 @@ void relay_free(struct relay *r);
 
 /* A frame that a neighbour sent; raw are its bytes. */
 void relay_received(struct link *from, struct frame *f, const uint8_t *raw, size_t size);
-/* A frame of transportd's own to the last node of its visit list, over the FIB; path_id: only if that is the
- * path taken now (0: any).  False: there is no way, or no room. */
-bool relay_own(struct transport *t, struct frame *f, uint32_t path_id) MUST_USE;
+/* A frame of transportd's own to the last node of its visit list, over the best path of the FIB, or over the
+ * one of the class that has this id.  False: there is no way, or no room. */
+bool relay_own(struct transport *t, struct frame *f) MUST_USE;
+bool relay_over(struct transport *t, struct frame *f, uint8_t class, uint32_t path_id) MUST_USE;
 /* A frame that consensusd sends: one node to visit, the destination.  ERR_DENIED: not its to send. */
 int relay_originate(struct transport *t, struct frame *f) MUST_USE;
 

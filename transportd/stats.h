@@ -84,9 +84,24 @@
 	X(PATH_ASKS, COUNTER, "mesh_path_asks_total", NULL, "Questions to far ends what has arrived.")       \
 	X(PATH_ANSWERS, COUNTER, "mesh_path_answers_total", NULL, "Answers to sources what has arrived.")    \
 	X(PATH_FULL, COUNTER, "mesh_path_full_total", NULL,                                                  \
-	    "Times that a full path window made consensusd hold a destination.")                             \
+	    "Times that full paths made consensusd hold a destination.")                                     \
 	X(PATH_SILENT, COUNTER, "mesh_path_silent_total", NULL,                                              \
 	    "Times that a path with data on its way did not answer.")                                        \
+	X(PATH_PROBES, COUNTER, "mesh_path_probes_total", NULL,                                              \
+	    "Questions on paths without data on their way, whether they work.")                              \
+	X(PATH_OTHER, COUNTER, "mesh_path_other_frames_total", NULL,                                         \
+	    "Frames of client data that took another path than the first one.")                              \
+	X(PATH_NOTICES, COUNTER, "mesh_path_notices_total", NULL,                                            \
+	    "Reports of relays that they could not follow a path of this node.")                             \
+	X(PATHS_UP, GAUGE, "mesh_paths", "state=\"up\"",                                                     \
+	    "Paths to destinations that client data was sent to lately.")                                    \
+	X(PATHS_SLOW, GAUGE, "mesh_paths", "state=\"slow\"", "")                                             \
+	X(PATHS_SUSPECT, GAUGE, "mesh_paths", "state=\"suspect\"", "")                                       \
+	X(PATH_LEFT_SILENT, COUNTER, "mesh_path_left_total", "reason=\"silent\"", "Paths that were left.")   \
+	X(PATH_LEFT_LINK, COUNTER, "mesh_path_left_total", "reason=\"link\"", "")                            \
+	X(PATH_LEFT_NOTICE, COUNTER, "mesh_path_left_total", "reason=\"notice\"", "")                        \
+	X(PATH_LEFT_RTT, COUNTER, "mesh_path_left_total", "reason=\"rtt\"", "")                              \
+	X(PATH_RETURNED, COUNTER, "mesh_path_returned_total", NULL, "Paths that were returned to.")          \
 	X(ROUTES, GAUGE, "mesh_fib_routes", NULL, "Destinations in the forwarding table.")                   \
 	X(RESOLVED, COUNTER, "mesh_resolver_queries_total", "result=\"found\"",                              \
 	    "Names of peers that were looked up.")                                                           \

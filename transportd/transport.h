@@ -24,6 +24,7 @@
 #include "transportd/path.h"
 #include "transportd/peer.h"
 #include "transportd/relay.h"
+#include "transportd/reroute.h"
 #include "transportd/wish.h"
 
 struct conf;

@@ -268,6 +268,15 @@ fib_get(const struct fib *f, uint64_t dst, uint8_t class)
 	return dst != 0 && class < FRAME_CLASS_COUNT ? find(&f->used, dst)->paths[class] : NULL;
 }
 
+const struct fib_path *
+fib_paths_find(const struct fib_paths *p, uint32_t path_id)
+{
+	for (uint32_t i = 0; i < p->count; i++)
+		if (p->path[i].path_id == path_id)
+			return &p->path[i];
+	return NULL;
+}
+
 size_t
 fib_count(const struct fib *f)
 {

@@ -58,6 +58,8 @@ void fib_del(struct fib *f, uint64_t dst);
 
 /* Paths to dst, best first; NULL if there are none.  Borrowed until the next change. */
 const struct fib_paths *fib_get(const struct fib *f, uint64_t dst, uint8_t class);
+/* The path of that id; NULL: it is not among them. */
+const struct fib_path *fib_paths_find(const struct fib_paths *p, uint32_t path_id);
 
 size_t fib_count(const struct fib *f); /* destinations */
 uint64_t fib_version(const struct fib *f);

@@ -1,6 +1,9 @@
 #include "transportd/core/forward.h"
 
+#include <limits.h>
+
 #include "common/base/buf.h"
+#include "common/base/err.h"
 #include "transportd/core/fib.h"
 
 /* May the path be taken by a frame that came from this neighbour (0: starts here)? */
@@ -31,18 +34,21 @@ fail(struct forward_way *way, enum unreach_reason reason)
 	return FORWARD_FAIL;
 }
 
-/* The best usable path of at most hops_max hops. */
+/* The least bad usable path of at most hops_max hops, the best of them. */
 static enum forward_verdict
 choose(const struct forward *fw, uint64_t dst, uint8_t class, uint64_t from, unsigned hops_max,
     struct forward_way *way)
 {
 	const struct fib_paths *paths = fib_get(fw->fib, dst, class);
+	const struct fib_path *best = NULL;
+	unsigned least = UINT_MAX;
 	bool too_long = false;
 
 	if (paths == NULL)
 		return fail(way, UNREACH_NO_ROUTE);
-	for (uint32_t i = 0; i < paths->count; i++) {
+	for (uint32_t i = 0; i < paths->count && least != 0; i++) {
 		const struct fib_path *p = &paths->path[i];
+		unsigned badness;
 
 		if (!usable(fw, p, from))
 			continue;
@@ -50,10 +56,16 @@ choose(const struct forward *fw, uint64_t dst, uint8_t class, uint64_t from, uns
 			too_long = true;
 			continue;
 		}
-		take(way, p);
-		return FORWARD_SEND;
+		badness = fw->badness != NULL && paths->count > 1 ? fw->badness(fw->arg, dst, p->path_id) : 0;
+		if (best == NULL || badness < least) {
+			best = p;
+			least = badness;
+		}
 	}
-	return fail(way, too_long ? UNREACH_TTL : UNREACH_NO_LINK);
+	if (best == NULL)
+		return fail(way, too_long ? UNREACH_TTL : UNREACH_NO_LINK);
+	take(way, best);
+	return FORWARD_SEND;
 }
 
 enum forward_verdict
@@ -61,6 +73,21 @@ forward_start(const struct forward *fw, uint64_t dst, uint8_t class, struct forw
 {
 	*way = (struct forward_way){0};
 	return choose(fw, dst, class, 0, FIB_HOPS_MAX, way);
+}
+
+enum forward_verdict
+forward_over(const struct forward *fw, uint64_t dst, uint8_t class, uint32_t path_id, struct forward_way *way)
+{
+	const struct fib_paths *paths = fib_get(fw->fib, dst, class);
+	const struct fib_path *p = paths != NULL ? fib_paths_find(paths, path_id) : NULL;
+
+	*way = (struct forward_way){0};
+	if (p == NULL)
+		return fail(way, UNREACH_NO_ROUTE);
+	if (!usable(fw, p, 0))
+		return fail(way, UNREACH_NO_LINK);
+	take(way, p);
+	return FORWARD_SEND;
 }
 
 enum forward_verdict
@@ -91,7 +118,9 @@ unreach_encode(const struct unreach *u, struct buf *out)
 
 	if ((err = buf_put_u64(out, u->destination)) != 0 || (err = buf_put_u8(out, u->reason)) != 0)
 		return err;
-	return buf_put_u8(out, u->original);
+	if ((err = buf_put_u8(out, u->original)) != 0 || u->path_id == 0)
+		return err;
+	return buf_put_u32(out, u->path_id);
 }
 
 int
@@ -104,13 +133,18 @@ unreach_decode(const void *payload, size_t len, struct unreach *out)
 	if ((err = buf_get_u64(&in, &out->destination)) != 0 || (err = buf_get_u8(&in, &out->reason)) != 0 ||
 	    (err = buf_get_u8(&in, &out->original)) != 0)
 		return err;
-	return buf_end(&in);
+	out->path_id = 0;
+	if (len == UNREACH_SHORT_BYTES)
+		return 0;
+	if ((err = buf_get_u32(&in, &out->path_id)) != 0)
+		return err;
+	return out->path_id != 0 ? buf_end(&in) : ERR_FORMAT;
 }
 
 bool
-unreach_allowed(struct unreach_limit *l, uint64_t src, uint64_t dst, struct mono now)
+unreach_allowed(struct unreach_limit *l, uint64_t src, uint64_t dst, uint32_t path_id, struct mono now)
 {
-	uint64_t pair = (dst ^ (src << 1 | src >> 63)) * 0x9e3779b97f4a7c15ULL;
+	uint64_t pair = (dst ^ (src << 1 | src >> 63) ^ (uint64_t)path_id << 24) * 0x9e3779b97f4a7c15ULL;
 	size_t i = (size_t)(pair >> 32) % UNREACH_SLOTS;
 
 	if (l->slots[i].pair == pair && mono_before(now, l->slots[i].until))

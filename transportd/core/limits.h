@@ -53,8 +53,10 @@ enum {
 	LOCAL_PAUSE_MS = 100,          /* consensusd is not read for this long when its frames fill a link */
 	STALL_MS = 1000,               /* peers are not read for this long when consensusd is slow */
 	HOLDS_MAX = 65536,             /* destinations that consensusd holds */
-	PATHS_MAX = 4096,              /* paths with data on their way from here */
-	PATH_IDLE_MS = 60000,          /* an unused one is forgotten */
+	PATHS_MAX = 8192,              /* paths that data is sent on, and the others to the same nodes */
+	PATH_IDLE_MS = 60000,          /* those to an unused destination are forgotten */
+	PATH_ACTIVE_MS = 10000,        /* used so lately, its other paths are probed */
+	PATH_REPORT_MS = 1000,         /* between two states of a path told to routerd */
 	DENIED_MAX = 256,              /* nodes listed under deny */
 	REFUSE_LOG_INTERVAL_MS = 1000, /* between two log lines about refused connections or frames */
 

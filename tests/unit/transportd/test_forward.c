@@ -173,32 +173,105 @@ no_endless_loop(void **state)
 }
 
 static void
+codec(const struct unreach *u, size_t size)
+{
+	uint8_t mem[UNREACH_PAYLOAD_BYTES + 1] = {0};
+	struct unreach got;
+	struct buf b;
+
+	buf_init_fixed(&b, mem, sizeof(mem));
+	assert_int_equal(unreach_encode(u, &b), 0);
+	assert_int_equal(buf_left(&b), size);
+	assert_int_equal(unreach_decode(mem, size, &got), 0);
+	assert_int_equal(got.destination, u->destination);
+	assert_int_equal(got.reason, u->reason);
+	assert_int_equal(got.original, u->original);
+	assert_int_equal(got.path_id, u->path_id);
+	for (size_t n = 0; n < size; n++)
+		if (n != UNREACH_SHORT_BYTES)
+			assert_int_equal(unreach_decode(mem, n, &got), ERR_SHORT);
+}
+
+static void
 reports(void **state)
 {
 	struct unreach u = {.destination = 5, .reason = UNREACH_TTL, .original = FRAME_DATA}, got;
-	uint8_t mem[UNREACH_PAYLOAD_BYTES + 1] = {0};
+	static const uint8_t mem[UNREACH_PAYLOAD_BYTES + 1];
 	static struct unreach_limit limit;
 	struct mono now = {1000000};
-	struct buf b;
 
 	(void)state;
-	buf_init_fixed(&b, mem, sizeof(mem));
-	assert_int_equal(unreach_encode(&u, &b), 0);
-	assert_int_equal(buf_left(&b), UNREACH_PAYLOAD_BYTES);
-	assert_int_equal(unreach_decode(mem, UNREACH_PAYLOAD_BYTES, &got), 0);
-	assert_int_equal(got.destination, 5);
-	assert_int_equal(got.reason, UNREACH_TTL);
-	assert_int_equal(got.original, FRAME_DATA);
-	for (size_t n = 0; n < UNREACH_PAYLOAD_BYTES; n++)
-		assert_int_equal(unreach_decode(mem, n, &got), ERR_SHORT);
-	assert_int_equal(unreach_decode(mem, sizeof(mem), &got), ERR_LEFTOVER);
+	codec(&u, UNREACH_SHORT_BYTES);
+	u.path_id = 0x01020304;
+	codec(&u, UNREACH_PAYLOAD_BYTES);
+	/* A path that is not told is not there. */
+	assert_int_equal(unreach_decode(mem, UNREACH_PAYLOAD_BYTES, &got), ERR_FORMAT);
+	assert_int_equal(unreach_decode(&(uint8_t[15]){[13] = 1}, 15, &got), ERR_LEFTOVER);
 
-	assert_true(unreach_allowed(&limit, 1, 5, now));
-	assert_false(unreach_allowed(&limit, 1, 5, now));
-	assert_true(unreach_allowed(&limit, 2, 5, now));
-	assert_true(unreach_allowed(&limit, 1, 6, now));
-	assert_false(unreach_allowed(&limit, 1, 5, mono_add_ms(now, UNREACH_INTERVAL_MS - 1)));
-	assert_true(unreach_allowed(&limit, 1, 5, mono_add_ms(now, UNREACH_INTERVAL_MS)));
+	assert_true(unreach_allowed(&limit, 1, 5, 0, now));
+	assert_false(unreach_allowed(&limit, 1, 5, 0, now));
+	assert_true(unreach_allowed(&limit, 1, 5, 7, now));
+	assert_false(unreach_allowed(&limit, 1, 5, 7, now));
+	assert_true(unreach_allowed(&limit, 2, 5, 0, now));
+	assert_true(unreach_allowed(&limit, 1, 6, 0, now));
+	assert_false(unreach_allowed(&limit, 1, 5, 0, mono_add_ms(now, UNREACH_INTERVAL_MS - 1)));
+	assert_true(unreach_allowed(&limit, 1, 5, 0, mono_add_ms(now, UNREACH_INTERVAL_MS)));
+}
+
+/* --- health --- */
+
+static unsigned bad[4]; /* of paths 1 to 3 */
+
+static unsigned
+badness(void *arg, uint64_t dst, uint32_t path_id)
+{
+	(void)arg;
+	assert_int_equal(dst, FAR);
+	return bad[path_id];
+}
+
+static uint32_t
+taken(const struct forward *fw)
+{
+	struct forward_way way;
+
+	assert_int_equal(forward_start(fw, FAR, 0, &way), FORWARD_SEND);
+	return way.path_id;
+}
+
+static void
+the_least_bad_path_is_taken(void **state)
+{
+	struct fib *f = table();
+	struct forward fw = with(f);
+	struct forward_way way;
+	struct frame in = coming(9, 2, (uint64_t[]){60, FAR});
+
+	(void)state;
+	fw.badness = badness;
+	up = 1 << A | 1 << B | 1 << D;
+	assert_int_equal(taken(&fw), 1);
+	bad[1] = 1;
+	assert_int_equal(taken(&fw), 2);
+	assert_int_equal(forward_relay(&fw, 9, &in, &way), FORWARD_SEND);
+	assert_int_equal(way.next, B);
+	/* All are bad: one is taken nevertheless. */
+	bad[2] = 5;
+	bad[3] = 4;
+	assert_int_equal(taken(&fw), 1);
+	up &= ~(1u << A);
+	assert_int_equal(taken(&fw), 3);
+	up &= ~(1u << D);
+	assert_int_equal(taken(&fw), 2);
+	/* A path by its name, however bad it is. */
+	assert_int_equal(forward_over(&fw, FAR, 0, 2, &way), FORWARD_SEND);
+	assert_int_equal(way.next, B);
+	assert_int_equal(way.visit_count, 2);
+	assert_int_equal(forward_over(&fw, FAR, 0, 1, &way), FORWARD_FAIL);
+	assert_int_equal(forward_over(&fw, FAR, 0, 4, &way), FORWARD_FAIL);
+	assert_int_equal(forward_over(&fw, 51, 0, 1, &way), FORWARD_FAIL);
+	memset(bad, 0, sizeof(bad));
+	fib_free(f);
 }
 
 int
@@ -211,6 +284,7 @@ main(void)
 	    cmocka_unit_test(relay_ends),
 	    cmocka_unit_test(no_endless_loop),
 	    cmocka_unit_test(reports),
+	    cmocka_unit_test(the_least_bad_path_is_taken),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -167,7 +167,7 @@ frame_vectors(void **state)
 	struct frame report = {.type = FRAME_UNREACHABLE,
 	    .ttl = 24,
 	    .src = 0x2222222222222222,
-	    .payload_len = UNREACH_PAYLOAD_BYTES};
+	    .payload_len = UNREACH_SHORT_BYTES};
 	uint8_t mem[64];
 	struct buf out;
 
@@ -183,6 +183,12 @@ frame_vectors(void **state)
 	assert_int_equal(unreach_encode(&u, &out), 0);
 	report.payload = mem;
 	check_frame("unreachable frame", &report);
+	u.reason = UNREACH_REPAIRED;
+	u.path_id = 5;
+	buf_init_fixed(&out, mem, sizeof(mem));
+	assert_int_equal(unreach_encode(&u, &out), 0);
+	report.payload_len = (uint32_t)buf_left(&out);
+	check_frame("unreachable frame about a path", &report);
 }
 
 /* Each code and each type with its number. */
