@@ -69,6 +69,8 @@ struct rig_node {
 	unsigned routes; /* given to it, all to different destinations */
 	mesh_ipc_Link last_link;
 	mesh_ipc_Addresses advertised;
+	mesh_ipc_PathState path_state; /* the last one */
+	unsigned path_states;
 	unsigned holds, releases;
 	uint64_t frames, frame_bytes;
 	void (*on_hold)(struct rig_node *n); /* after each HOLD; may be NULL */
@@ -362,6 +364,17 @@ rig_on_link_down(void *ctx, struct channel *ch, struct imsg *m)
 }
 
 static inline int
+rig_on_path_state(void *ctx, struct channel *ch, struct imsg *m)
+{
+	struct rig_node *n = ctx;
+
+	(void)ch;
+	RIG_MUST(pb_unpack(m->body, m->len, mesh_ipc_PathState_fields, &n->path_state) == 0);
+	n->path_states++;
+	return 0;
+}
+
+static inline int
 rig_on_frame_in(void *ctx, struct channel *ch, struct imsg *m)
 {
 	struct rig_node *n = ctx;
@@ -394,6 +407,7 @@ static channel_handler *const rig_router_handlers[] = {
     [RT_LINK_DOWN] = rig_on_link_down,
     [RT_FRAME_IN] = rig_on_frame_in,
     [RT_ADDRESSES] = rig_on_addresses,
+    [RT_PATH_STATE] = rig_on_path_state,
 };
 
 enum { RIG_ASK_STATUS = 1, RIG_ASK_METRICS = 2 };
@@ -730,63 +744,7 @@ rig_fini(struct rig *r)
 		fprintf(stderr, "rig: %s stays\n", r->dir);
 }
 
-/* --- what routerd would do --- */
-
-/* One path to dst for all classes: hop_count node ids, the last one dst. */
-static inline void
-rig_route(struct rig_node *n, uint64_t dst, const uint64_t *hops, size_t hop_count)
-{
-	mesh_ipc_FibRoute r = mesh_ipc_FibRoute_init_default;
-
-	r.destination = dst;
-	r.class_mask = 15;
-	r.paths_count = 1;
-	r.paths[0].path_id = 7;
-	r.paths[0].weight = 1;
-	r.paths[0].hops_count = (pb_size_t)hop_count;
-	memcpy(r.paths[0].hops, hops, hop_count * sizeof(hops[0]));
-	RIG_MUST(rig_send_pb(n->router, RT_FIB_ROUTE, mesh_ipc_FibRoute_fields, &r) == 0);
-	n->routes++;
-}
-
-static inline bool
-rig_has_routes(void *arg)
-{
-	struct rig_node *n = arg;
-	unsigned links, destinations = 0;
-
-	(void)sscanf(n->status.daemons[0].detail, "%u links, %u destinations", &links, &destinations);
-	if (n->status.daemons_count != 0 && destinations >= n->routes)
-		return true;
-	if (channel_up(n->gateway))
-		RIG_MUST(channel_send(n->gateway, GT_NODE_STATUS, RIG_ASK_STATUS, NULL, 0) == 0);
-	return false;
-}
-
-/* Until the routes that were given to a node are in its table: siblings' messages have no common order. */
-static inline bool
-rig_wait_routes(struct rig_node *n)
-{
-	return rig_wait(n->rig, rig_has_routes, n, RIG_WAIT_MS);
-}
-
-/* --- what consensusd would do --- */
-
-static inline int
-rig_data(struct buf *out, const struct rig_node *from, uint64_t dst, const void *payload, size_t len)
-{
-	struct frame f = {
-	    .type = FRAME_DATA,
-	    .class = FRAME_CLASS_CLIENT,
-	    .ttl = FRAME_TTL_DEFAULT,
-	    .src = from->id,
-	    .visit_count = 1,
-	    .visit = {dst},
-	    .payload = payload,
-	    .payload_len = (uint32_t)len,
-	};
-
-	return frame_encode(&f, out);
-}
+/* What the siblings would send. */
+#include "tests/rig/routes.h"
 
 #endif

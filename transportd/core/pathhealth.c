@@ -88,7 +88,8 @@ judge(struct pathhealth *h, const struct pathhealth_sample *s, struct mono now)
 {
 	uint32_t most = limit(s);
 
-	if (s->busy || most == 0 || s->srtt_us < most) {
+	/* One late answer stays in the average of a path that is asked seldom for long. */
+	if (s->busy || most == 0 || s->srtt_us < most || s->rtt_us < most) {
 		h->breach = MONO_NEVER;
 		return;
 	}

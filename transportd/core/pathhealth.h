@@ -34,8 +34,8 @@ enum {
 	PATHHEALTH_PROBE_MAX_MS = 2000, /* and while it does not, after some */
 	PATHHEALTH_IDLE_MS = 2000,      /* between probes of a path that is up and unused */
 	PATHHEALTH_MISSES = 3,          /* unanswered ones in a row: it is not up */
-	/* A path is slow if for PATHHEALTH_SLOW_MS its smoothed round trip was not below the floor, and was
-	 * OTHER times that of the quickest other path, or OWN times its own least and longer than half as
+	/* A path is slow if for PATHHEALTH_SLOW_MS its smoothed and last round trip were not below the floor,
+	 * and OTHER times that of the quickest other path, or OWN times its own least and longer than half as
 	 * much again as the other's.  It is quick again below half of the limit that it broke. */
 	PATHHEALTH_SLOW_MS = 200,
 	PATHHEALTH_RTT_FLOOR_US = 50000, /* nobody minds less */
