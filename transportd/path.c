@@ -350,6 +350,8 @@ answer(struct transport *t, uint64_t src, struct path_feedback *a)
 	    .payload_len = PATH_ANSWER_BYTES};
 	struct buf out;
 
+	if (a->kind == PATH_ASK_AGAIN)
+		reroute_unheard(t, src);
 	pathrx_answer(t->paths.rx, src, a);
 	buf_init_fixed(&out, mem, sizeof(mem));
 	if (path_feedback_encode(a, &out) == 0 && relay_own(t, &f))
@@ -368,7 +370,7 @@ path_feedback(struct transport *t, const struct frame *f)
 		stat_inc(STAT_DROP_REFUSED);
 		return;
 	}
-	if (a.kind == PATH_ASK) {
+	if (a.kind != PATH_ANSWER) {
 		answer(t, f->src, &a);
 		return;
 	}

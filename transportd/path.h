@@ -50,8 +50,9 @@ struct path_dst {
 	LIST_ENTRY(path_dst) held_entry;
 	uint64_t dst;
 	struct path_siblings paths;
-	bool held;        /* consensusd was told so: no path has room */
-	struct mono used; /* when client data was last sent to it */
+	bool held;           /* consensusd was told so: no path has room */
+	struct mono used;    /* when client data was last sent to it */
+	struct mono unheard; /* when it last said so */
 };
 
 LIST_HEAD(path_bucket, path_dst);

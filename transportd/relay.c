@@ -95,14 +95,21 @@ send_own(struct transport *t, struct frame *f, const struct forward_way *way)
 	return l != NULL && link_send(l, f) == 0;
 }
 
+enum forward_verdict
+relay_way(struct transport *t, uint64_t dst, uint8_t class, struct forward_way *way)
+{
+	struct forward fw = forward_of(t);
+
+	return forward_start(&fw, dst, class, way);
+}
+
 bool
 relay_own(struct transport *t, struct frame *f)
 {
-	struct forward fw = forward_of(t);
 	/* A neighbour needs no path. */
 	struct forward_way way, straight = {.next = frame_dst(f)};
 
-	if (forward_start(&fw, frame_dst(f), f->class, &way) != FORWARD_SEND)
+	if (relay_way(t, frame_dst(f), f->class, &way) != FORWARD_SEND)
 		return send_own(t, f, &straight);
 	return send_own(t, f, &way);
 }

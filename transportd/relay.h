@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "common/base/must.h"
+#include "transportd/core/forward.h"
 
 struct frame;
 struct link;
@@ -24,6 +25,9 @@ void relay_received(struct link *from, struct frame *f, const uint8_t *raw, size
  * one of the class that has this id.  False: there is no way, or no room. */
 bool relay_own(struct transport *t, struct frame *f) MUST_USE;
 bool relay_over(struct transport *t, struct frame *f, uint8_t class, uint32_t path_id) MUST_USE;
+/* The best way to a node for a frame of the class that starts here. */
+enum forward_verdict relay_way(
+    struct transport *t, uint64_t dst, uint8_t class, struct forward_way *way) MUST_USE;
 /* A frame that consensusd sends: one node to visit, the destination.  ERR_DENIED: not its to send. */
 int relay_originate(struct transport *t, struct frame *f) MUST_USE;
 

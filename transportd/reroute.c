@@ -394,6 +394,24 @@ reroute_notice(struct transport *t, const struct frame *f)
 }
 
 void
+reroute_unheard(struct transport *t, uint64_t node)
+{
+	const struct fib_paths *paths = fib_get(t->fib, node, FRAME_CLASS_CONTROL);
+	struct mono now = clock_mono();
+	struct forward_way way;
+	struct path *p;
+
+	if (paths == NULL || paths->count < 2 ||
+	    relay_way(t, node, FRAME_CLASS_CONTROL, &way) != FORWARD_SEND ||
+	    (p = path_make(t, node, way.path_id)) == NULL)
+		return;
+	if (mono_before(now, mono_add_ms(p->d->unheard, PATH_UNHEARD_MS)))
+		return;
+	p->d->unheard = now;
+	reroute_failed(p, PATHHEALTH_SILENT);
+}
+
+void
 reroute_router_up(struct transport *t)
 {
 	struct mono now = clock_mono();

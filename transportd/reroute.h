@@ -57,6 +57,9 @@ void reroute_fib_changed(struct transport *t, uint64_t dst);
 bool reroute_notice(struct transport *t, const struct frame *f);
 /* What was on its way on the path is given up. */
 void reroute_failed(struct path *p, enum pathhealth_reason reason);
+/* The node asks again what has come, so its asks come and our answers do not: the best path to it is left, if
+ * it was not just changed for that. */
+void reroute_unheard(struct transport *t, uint64_t node);
 /* The path's window has taken an answer. */
 void reroute_answered(struct path *p, struct mono now);
 /* The path's state is no longer what it was before. */

@@ -56,6 +56,7 @@ enum {
 	PATHS_MAX = 8192,              /* paths that data is sent on, and the others to the same nodes */
 	PATH_IDLE_MS = 60000,          /* those to an unused destination are forgotten */
 	PATH_ACTIVE_MS = 10000,        /* used so lately, its other paths are probed */
+	PATH_UNHEARD_MS = 500,         /* for so long a path that the answers moved to gets its chance */
 	PATH_REPORT_MS = 1000,         /* between two states of a path told to routerd */
 	DENIED_MAX = 256,              /* nodes listed under deny */
 	REFUSE_LOG_INTERVAL_MS = 1000, /* between two log lines about refused connections or frames */

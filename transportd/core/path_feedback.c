@@ -43,7 +43,7 @@ path_feedback_decode(const void *payload, size_t len, struct path_feedback *out)
 	buf_view(&in, payload, len);
 	if ((err = buf_get_u8(&in, &out->kind)) != 0)
 		return err;
-	if (out->kind != PATH_ASK && out->kind != PATH_ANSWER)
+	if (out->kind < PATH_ASK || out->kind > PATH_ASK_AGAIN)
 		return ERR_FORMAT;
 	if ((err = buf_get_u32(&in, &out->path_id)) != 0 ||
 	    (err = buf_get_u64(&in, &out->sent_frames)) != 0 ||

@@ -14,7 +14,11 @@
 
 struct buf;
 
-enum path_feedback_kind { PATH_ASK = 1, PATH_ANSWER = 2 };
+enum path_feedback_kind {
+	PATH_ASK = 1,
+	PATH_ANSWER = 2,
+	PATH_ASK_AGAIN = 3, /* nothing was answered for a while: perhaps the answers do not get through */
+};
 
 enum { PATH_ASK_BYTES = 29, PATH_ANSWER_BYTES = 53 };
 

@@ -1,6 +1,12 @@
 #include "transportd/core/pathhealth.h"
 
-enum { BADNESS_SLOW = 1, BADNESS_SUSPECT = 2, HOLD_SHIFT_MAX = 6, PROBE_SHIFT_MAX = 5 };
+enum {
+	BADNESS_SLOW = 1,
+	BADNESS_SUSPECT = 2, /* but its last probe was answered */
+	BADNESS_MUTE = BADNESS_SUSPECT + PATHHEALTH_STRIKES_MAX,
+	HOLD_SHIFT_MAX = 6,
+	PROBE_SHIFT_MAX = 5,
+};
 
 _Static_assert(PATHHEALTH_HOLD_MIN_MS << HOLD_SHIFT_MAX == PATHHEALTH_HOLD_MAX_MS, "hold-down");
 
@@ -178,7 +184,9 @@ pathhealth_badness(const struct pathhealth *h)
 {
 	if (h->state == PATHHEALTH_UP)
 		return 0;
-	return h->state == PATHHEALTH_SLOW ? BADNESS_SLOW : BADNESS_SUSPECT + h->strikes;
+	if (h->state == PATHHEALTH_SLOW)
+		return BADNESS_SLOW;
+	return (h->good != 0 ? BADNESS_SUSPECT : BADNESS_MUTE) + h->strikes;
 }
 
 const char *

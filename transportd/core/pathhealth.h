@@ -91,7 +91,7 @@ bool pathhealth_probe(struct pathhealth *h, int64_t rto_us, struct mono now);
 struct mono pathhealth_next(const struct pathhealth *h);
 /* There is reason to think that it works again (its link came up): probes are due at once. */
 void pathhealth_hurry(struct pathhealth *h, struct mono now);
-/* 0 up, 1 slow, more: suspect, the more the more often it failed. */
+/* 0 up, 1 slow, more: suspect, those last that answer nothing now, the more the more often it failed. */
 unsigned pathhealth_badness(const struct pathhealth *h);
 
 /* "suspect", "notice".  Static. */

@@ -142,9 +142,35 @@ note_ask(struct pathwin *p, struct mono now)
 	p->asked_bytes = p->sent_bytes;
 }
 
+/* What it takes for a path to be silent. */
+static int64_t
+silence_us(const struct pathwin *p)
+{
+	int64_t limit = 2 * pathwin_rto_us(p);
+
+	return limit > PATHWIN_SILENT_MIN_MS * 1000 ? limit : PATHWIN_SILENT_MIN_MS * 1000;
+}
+
+/* With asks open.  While answers come the path is not silent, however far behind they are. */
+static struct mono
+unanswered_since(const struct pathwin *p)
+{
+	return mono_before(p->heard, p->asks[0].at) ? p->asks[0].at : p->heard;
+}
+
+/* Two thirds of that have passed: the far end shall try everything. */
+static bool
+is_pressing(const struct pathwin *p, struct mono now)
+{
+	return p->asks_open != 0 &&
+	       !mono_before(now, mono_add_us(unanswered_since(p), silence_us(p) / 3 * 2));
+}
+
 void
 pathwin_probe(struct pathwin *p, struct mono now, struct path_feedback *out)
 {
+	bool again = is_pressing(p, now);
+
 	/* Old ones give way, or asks behind data would have no place. */
 	if (pathwin_in_flight(p) == 0 && p->asks_open >= PROBES_KEPT) {
 		p->asks_open = PROBES_KEPT - 1;
@@ -152,7 +178,7 @@ pathwin_probe(struct pathwin *p, struct mono now, struct path_feedback *out)
 	}
 	note_ask(p, now);
 	*out = (struct path_feedback){
-	    .kind = PATH_ASK,
+	    .kind = again ? PATH_ASK_AGAIN : PATH_ASK,
 	    .path_id = p->path_id,
 	    .sent_frames = p->sent_frames,
 	    .sent_bytes = p->sent_bytes,
@@ -176,19 +202,15 @@ pathwin_ask(struct pathwin *p, struct mono now, struct path_feedback *out)
 static struct mono
 silence(const struct pathwin *p)
 {
-	int64_t limit = 2 * pathwin_rto_us(p);
 	struct mono since;
 
 	if (p->asks_open == 0 || pathwin_in_flight(p) == 0)
 		return MONO_NEVER;
-	/* While answers come the path is not silent, however far behind they are. */
-	since = mono_before(p->heard, p->asks[0].at) ? p->asks[0].at : p->heard;
+	since = unanswered_since(p);
 	/* That a probe before it was lost says nothing about what was sent then. */
 	if (mono_before(since, p->began))
 		since = p->began;
-	if (limit < PATHWIN_SILENT_MIN_MS * 1000)
-		limit = PATHWIN_SILENT_MIN_MS * 1000;
-	return mono_add_us(since, limit);
+	return mono_add_us(since, silence_us(p));
 }
 
 bool

@@ -82,14 +82,15 @@ round_trip(struct path *t, unsigned frames, unsigned arrived, unsigned marked)
 static void
 codec(void **state)
 {
-	struct path_feedback f = {PATH_ASK, 1, 2, 3, UINT64_MAX, 0, 0, 0}, got;
+	struct path_feedback f, got;
 	uint8_t mem[PATH_ANSWER_BYTES + 1] = {0};
 	struct buf out;
 
 	(void)state;
-	for (unsigned kind = PATH_ASK; kind <= PATH_ANSWER; kind++) {
-		size_t size = kind == PATH_ASK ? PATH_ASK_BYTES : PATH_ANSWER_BYTES;
+	for (unsigned kind = PATH_ASK; kind <= PATH_ASK_AGAIN; kind++) {
+		size_t size = kind == PATH_ANSWER ? PATH_ANSWER_BYTES : PATH_ASK_BYTES;
 
+		f = (struct path_feedback){(uint8_t)kind, 1, 2, 3, UINT64_MAX, 0, 0, 0};
 		if (kind == PATH_ANSWER)
 			f = (struct path_feedback){PATH_ANSWER, 1, 2, 3, 4, 5, 6, 7};
 		buf_init_fixed(&out, mem, size);
@@ -113,7 +114,7 @@ codec(void **state)
 		}
 		assert_int_equal(path_feedback_decode(mem, size + 1, &got), ERR_LEFTOVER);
 	}
-	mem[0] = 3;
+	mem[0] = 4;
 	assert_int_equal(path_feedback_decode(mem, PATH_ANSWER_BYTES, &got), ERR_FORMAT);
 	mem[0] = 0;
 	assert_int_equal(path_feedback_decode(mem, 1, &got), ERR_FORMAT);

@@ -187,6 +187,12 @@ black_hole(struct forwarder *f)
 }
 
 static void
+nothing(struct forwarder *f)
+{
+	(void)f;
+}
+
+static void
 reset_all(struct forwarder *f)
 {
 	f->refuse = true;
@@ -288,6 +294,32 @@ a_repair_is_told(void **state)
 	diamond_down();
 }
 
+/* A relay that stands still while its kernel goes on answering: the links look slow, not dead.  Both the data
+ * and the answers of the far end have to find the other way. */
+static void
+a_stopped_relay_is_left(void **state)
+{
+	unsigned before;
+	int64_t ms;
+
+	(void)state;
+	diamond_up();
+	run_ms(3000);
+	kill(d.x->pid, SIGSTOP);
+	ms = cut(nothing, NULL);
+	assert_true(ms < LIMIT_MS);
+	print_message("relay stopped: next frame after %ld ms\n", (long)ms);
+	run_ms(1500);
+	before = d.got;
+	run_ms(1000);
+	print_message("%u of %d frames in a second\n", d.got - before, 1000 / PERIOD_MS);
+	assert_true(d.got - before > 1000 / PERIOD_MS * 3 / 4);
+	assert_int_equal(d.path_id, OVER_Y);
+	kill(d.x->pid, SIGCONT);
+	wait_over(OVER_X);
+	diamond_down();
+}
+
 int
 main(void)
 {
@@ -295,6 +327,7 @@ main(void)
 	    cmocka_unit_test(a_cut_first_link_is_left),
 	    cmocka_unit_test(a_cut_further_on_is_left),
 	    cmocka_unit_test(a_repair_is_told),
+	    cmocka_unit_test(a_stopped_relay_is_left),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
