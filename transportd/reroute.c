@@ -228,6 +228,15 @@ reroute_report(struct path *p, struct mono now)
 	p->reported = now;
 }
 
+/* What is on its way is lost for all that is known; it is sent again without waiting for a timer. */
+static void
+give_up(struct path *p, struct mono now)
+{
+	if (pathwin_in_flight(&p->w) != 0)
+		consensus_rerouted(p->t, p->d->dst);
+	pathwin_reset(&p->w, now);
+}
+
 void
 reroute_settle(struct path *p, enum pathhealth_state before)
 {
@@ -243,7 +252,7 @@ reroute_settle(struct path *p, enum pathhealth_state before)
 	    p->health.state == PATHHEALTH_UP ? "" : ": ",
 	    p->health.state == PATHHEALTH_UP ? "" : pathhealth_reason_name(p->health.reason));
 	if (p->health.state == PATHHEALTH_SUSPECT)
-		pathwin_reset(&p->w, now);
+		give_up(p, now);
 	p->to_report = true;
 	reroute_report(p, now);
 	/* Whoever waits for this path may have another one now, or this one again. */
@@ -265,7 +274,7 @@ reroute_failed(struct path *p, enum pathhealth_reason reason)
 	/* A relay says it again: that is no reason to send more than the window allows. */
 	if (reason == PATHHEALTH_NOTICE)
 		return;
-	pathwin_reset(&p->w, now);
+	give_up(p, now);
 	reroute_consider(p->t, p->d);
 }
 

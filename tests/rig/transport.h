@@ -72,6 +72,8 @@ struct rig_node {
 	mesh_ipc_PathState path_state; /* the last one */
 	unsigned path_states;
 	unsigned holds, releases;
+	mesh_ipc_Rerouted rerouted; /* the last one */
+	unsigned reroutes;
 	uint64_t frames, frame_bytes;
 	void (*on_hold)(struct rig_node *n); /* after each HOLD; may be NULL */
 	void (*on_sign)(struct rig_node *n); /* before each signature; may be NULL */
@@ -281,10 +283,22 @@ rig_on_hold(void *ctx, struct channel *ch, struct imsg *m)
 	return 0;
 }
 
+static inline int
+rig_on_rerouted(void *ctx, struct channel *ch, struct imsg *m)
+{
+	struct rig_node *n = ctx;
+
+	(void)ch;
+	RIG_MUST(pb_unpack(m->body, m->len, mesh_ipc_Rerouted_fields, &n->rerouted) == 0);
+	n->reroutes++;
+	return 0;
+}
+
 static channel_handler *const rig_consensus_handlers[] = {
     [CT_SIGN] = rig_on_sign,
     [CT_FRAMES_IN] = rig_on_frames_in,
     [CT_HOLD] = rig_on_hold,
+    [CT_REROUTED] = rig_on_rerouted,
 };
 
 static inline int

@@ -252,6 +252,8 @@ a_cut_first_link_is_left(void **state)
 	cut_often("first link", &d.sx, &d.sy);
 	assert_true(d.s->path_states >= CUTS / 2);
 	assert_int_equal(d.s->path_state.destination, d.t->id);
+	assert_true(d.s->reroutes >= CUTS / 2);
+	assert_int_equal(d.s->rerouted.destination, d.t->id);
 	diamond_down();
 }
 
