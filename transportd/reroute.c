@@ -345,12 +345,13 @@ void
 reroute_answered(struct path *p, struct mono now)
 {
 	enum pathhealth_state before = p->health.state;
+	const struct link *l = links_get(&p->t->links, p->first);
 	struct pathhealth_sample s = {
 	    .rtt_us = p->w.rtt_us,
 	    .srtt_us = p->w.srtt_us,
 	    .rtt_min_us = p->w.rtt_min_us,
 	    .other_us = other_rtt(p),
-	    .busy = pathwin_in_flight(&p->w) > p->w.window / 2,
+	    .busy = pathwin_congested(&p->w) || (l != NULL && sched_bytes(l->q) > PATHWIN_MIN_BYTES),
 	};
 
 	pathhealth_answer(&p->health, &s, now);

@@ -8,7 +8,8 @@
 enum {
 	SHARE_ONE = 65536, /* marked_share of 1 */
 	SHARE_SHIFT = 4,   /* DCTCP's g is 1/16 (RFC 8257 section 4.2) */
-	QUIET_ROUNDS = 4,  /* then the window grows faster */
+	CALM_ROUNDS = 2,
+	QUIET_ROUNDS = 4, /* then the window grows faster */
 	SILENCE_SHIFT_MAX = 6,
 	PROBES_KEPT = PATHWIN_ASKS_MAX / 2,
 	REASK_SHIFT_MAX = 8, /* an unanswered ask is repeated ever more slowly */
@@ -109,6 +110,12 @@ ask_due(const struct pathwin *p)
 	}
 	/* Many asks open, or one that may be lost with nothing to be sent behind it. */
 	return mono_add_us(p->asked, pathwin_rto_us(p) << shift_of(p->reasks, REASK_SHIFT_MAX));
+}
+
+bool
+pathwin_congested(const struct pathwin *p)
+{
+	return pathwin_in_flight(p) > p->window / 2 || p->quiet_rounds < CALM_ROUNDS;
 }
 
 uint64_t

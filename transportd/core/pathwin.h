@@ -91,6 +91,9 @@ bool pathwin_answer(struct pathwin *p, const struct path_feedback *a, struct mon
 struct mono pathwin_next(const struct pathwin *p);
 /* How long an answer may take (RFC 6298). */
 int64_t pathwin_rto_us(const struct pathwin *p);
+/* Is its round trip that of queues that the window looks after?  Much is on its way, or something was marked
+ * or lost within the last round trips. */
+bool pathwin_congested(const struct pathwin *p);
 /* Bytes per second that the window allows; 0: it has found no limit yet. */
 uint64_t pathwin_rate(const struct pathwin *p);
 /* Data is on its way, and no ask has been answered for max(PATHWIN_SILENT_MIN_MS, twice the RTO) since

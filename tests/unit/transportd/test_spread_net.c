@@ -83,7 +83,7 @@ look(struct net *n, unsigned i)
 			.srtt_us = p->srtt_us,
 			.rtt_min_us = p->rtt_min_us,
 			.other_us = src.health[1 - i].state == PATHHEALTH_UP ? o->srtt_us : 0,
-			.busy = pathwin_in_flight(p) > p->window / 2},
+			.busy = pathwin_congested(p)},
 		    now_mono(n));
 	src.silences[i] = n->flow[i].silences;
 	src.heard[i] = p->heard;
