@@ -338,7 +338,7 @@ path_received(struct transport *t, const struct frame *f, size_t size)
 }
 
 static void
-answer(struct transport *t, uint64_t src, struct path_feedback *a)
+answer(struct transport *t, uint64_t src, uint64_t from, struct path_feedback *a)
 {
 	uint8_t mem[PATH_ANSWER_BYTES];
 	struct frame f = {.type = FRAME_PATH_FEEDBACK,
@@ -349,17 +349,19 @@ answer(struct transport *t, uint64_t src, struct path_feedback *a)
 	    .payload = mem,
 	    .payload_len = PATH_ANSWER_BYTES};
 	struct buf out;
+	bool again = a->kind == PATH_ASK_AGAIN;
 
-	if (a->kind == PATH_ASK_AGAIN)
+	if (again)
 		reroute_unheard(t, src);
 	pathrx_answer(t->paths.rx, src, a);
 	buf_init_fixed(&out, mem, sizeof(mem));
-	if (path_feedback_encode(a, &out) == 0 && relay_own(t, &f))
+	/* Back over the same links, so that the round trip is that of one way; unless just that fails. */
+	if (path_feedback_encode(a, &out) == 0 && (again ? relay_own(t, &f) : relay_back(t, &f, from)))
 		stat_inc(STAT_PATH_ANSWERS);
 }
 
 void
-path_feedback(struct transport *t, const struct frame *f)
+path_feedback(struct transport *t, const struct frame *f, uint64_t from)
 {
 	struct mono now = clock_mono();
 	const struct path_dst *d;
@@ -371,7 +373,7 @@ path_feedback(struct transport *t, const struct frame *f)
 		return;
 	}
 	if (a.kind != PATH_ANSWER) {
-		answer(t, f->src, &a);
+		answer(t, f->src, from, &a);
 		return;
 	}
 	d = path_dst_get(&t->paths, f->src);

@@ -84,7 +84,7 @@ void path_sent(struct transport *t, uint64_t dst, const struct frame *f);
 /* A frame of class client for this node arrived. */
 void path_received(struct transport *t, const struct frame *f, size_t size);
 /* A PATH_FEEDBACK frame for this node arrived. */
-void path_feedback(struct transport *t, const struct frame *f);
+void path_feedback(struct transport *t, const struct frame *f, uint64_t from);
 /* The configuration has changed. */
 void paths_retune(struct transport *t);
 

@@ -9,6 +9,7 @@
 #include "common/os/clock.h"
 #include "common/os/log.h"
 #include "transportd/backpressure.h"
+#include "transportd/core/backway.h"
 #include "transportd/core/forward.h"
 #include "transportd/core/goaway.h"
 #include "transportd/core/limits.h"
@@ -18,6 +19,7 @@
 struct relay {
 	struct transport *t;
 	struct unreach_limit limit;
+	struct backway back;
 	struct mono refuse_logged;
 };
 
@@ -112,6 +114,15 @@ relay_own(struct transport *t, struct frame *f)
 	if (relay_way(t, frame_dst(f), f->class, &way) != FORWARD_SEND)
 		return send_own(t, f, &straight);
 	return send_own(t, f, &way);
+}
+
+bool
+relay_back(struct transport *t, struct frame *f, uint64_t via)
+{
+	struct forward fw = forward_of(t);
+	struct forward_way way;
+
+	return forward_back(&fw, frame_dst(f), f->class, via, &way) == FORWARD_SEND && send_own(t, f, &way);
 }
 
 bool
@@ -214,13 +225,15 @@ deliver(struct link *from, const struct frame *f, const uint8_t *raw, size_t siz
 		return;
 	}
 	if (f->type == FRAME_PATH_FEEDBACK) {
-		path_feedback(t, f);
+		path_feedback(t, f, from->node);
 		return;
 	}
 	if (f->type == FRAME_UNREACHABLE && reroute_notice(t, f))
 		return;
-	if (f->class == FRAME_CLASS_CLIENT)
+	if (f->class == FRAME_CLASS_CLIENT) {
 		path_received(t, f, size);
+		backway_note(&t->relay->back, f->src, from->node, t->turn);
+	}
 	if (!backpressure_admit(t)) {
 		stat_inc(STAT_DROP_LOCAL);
 		return;
@@ -280,15 +293,20 @@ may_originate(const struct transport *t, const struct frame *f)
 	       f->src == t->identity.node_id && f->visit_count == 1 && f->visit[0] != t->identity.node_id;
 }
 
-/* The way of a frame that starts here: client data is spread, the rest takes the best path. */
+/* The way of a frame that starts here: client data is spread, acknowledgements go back where data comes from,
+ * the rest takes the best path. */
 static enum forward_verdict
 find_way(struct transport *t, const struct frame *f, struct forward_way *way)
 {
 	struct forward fw = forward_of(t);
 	uint32_t path_id;
+	uint64_t via;
 
 	if (f->class == FRAME_CLASS_CLIENT && reroute_pick(t, frame_dst(f), f, &path_id))
 		return forward_over(&fw, frame_dst(f), f->class, path_id, way);
+	if (f->type == FRAME_DATA_ACK &&
+	    (via = backway_get(&t->relay->back, frame_dst(f), clock_mono())) != 0)
+		return forward_back(&fw, frame_dst(f), f->class, via, way);
 	return forward_start(&fw, frame_dst(f), f->class, way);
 }
 

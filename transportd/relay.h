@@ -24,6 +24,8 @@ void relay_received(struct link *from, struct frame *f, const uint8_t *raw, size
 /* A frame of transportd's own to the last node of its visit list, over the best path of the FIB, or over the
  * one of the class that has this id.  False: there is no way, or no room. */
 bool relay_own(struct transport *t, struct frame *f) MUST_USE;
+/* The same in answer to a frame that came over the neighbour via. */
+bool relay_back(struct transport *t, struct frame *f, uint64_t via) MUST_USE;
 bool relay_over(struct transport *t, struct frame *f, uint8_t class, uint32_t path_id) MUST_USE;
 /* The best way to a node for a frame of the class that starts here. */
 enum forward_verdict relay_way(

@@ -91,6 +91,22 @@ forward_over(const struct forward *fw, uint64_t dst, uint8_t class, uint32_t pat
 }
 
 enum forward_verdict
+forward_back(const struct forward *fw, uint64_t dst, uint8_t class, uint64_t via, struct forward_way *way)
+{
+	const struct fib_paths *paths = fib_get(fw->fib, dst, class);
+
+	*way = (struct forward_way){.next = via};
+	if (dst == via && fw->alive(fw->arg, via))
+		return FORWARD_SEND;
+	for (uint32_t i = 0; paths != NULL && i < paths->count; i++)
+		if (paths->path[i].hops[0] == via && usable(fw, &paths->path[i], 0)) {
+			take(way, &paths->path[i]);
+			return FORWARD_SEND;
+		}
+	return forward_start(fw, dst, class, way);
+}
+
+enum forward_verdict
 forward_relay(const struct forward *fw, uint64_t from, const struct frame *f, struct forward_way *way)
 {
 	*way = (struct forward_way){.path_id = f->path_id};

@@ -61,6 +61,10 @@ enum forward_verdict forward_start(
 /* One that starts here and takes this path and no other. */
 enum forward_verdict forward_over(
     const struct forward *fw, uint64_t dst, uint8_t class, uint32_t path_id, struct forward_way *way);
+/* A frame that starts here, in answer to one that came over the neighbour via: back over it if there is such
+ * a path, so that what is answered tells of one way and not of two; else as forward_start(). */
+enum forward_verdict forward_back(
+    const struct forward *fw, uint64_t dst, uint8_t class, uint64_t via, struct forward_way *way);
 /* A frame that came from the neighbour `from`. */
 enum forward_verdict forward_relay(
     const struct forward *fw, uint64_t from, const struct frame *f, struct forward_way *way);
