@@ -11,6 +11,46 @@
 #include "common/os/daemon.h"
 #include "common/os/log.h"
 
+/* What a block does not say is as the class has it. */
+static void
+read_coefficient(const struct conf *c, size_t block, const char *key, uint16_t *out)
+{
+	if (conf_block_values(c, "routerd", "cost", block, key) != 0)
+		*out = (uint16_t)conf_block_int(c, "routerd", "cost", block, key);
+}
+
+static void
+read_costs(const struct conf *c, struct cost_coefficients out[FRAME_CLASS_COUNT])
+{
+	memcpy(out, cost_defaults, sizeof(cost_defaults));
+	for (size_t block = 0; block < conf_block_count(c, "routerd", "cost"); block++) {
+		const char *name = conf_block_name(c, "routerd", "cost", block);
+
+		for (unsigned i = 0; i < FRAME_CLASS_COUNT; i++) {
+			if (strcmp(name, frame_class_name((uint8_t)i)) != 0)
+				continue;
+			read_coefficient(c, block, "latency", &out[i].latency);
+			read_coefficient(c, block, "bandwidth", &out[i].bandwidth);
+			read_coefficient(c, block, "utilisation", &out[i].utilisation);
+			read_coefficient(c, block, "loss", &out[i].loss);
+			read_coefficient(c, block, "hops", &out[i].hops);
+		}
+	}
+}
+
+/* Load that costs as much as the hysteresis moves the best path to a link, and from it when it is there. */
+static void
+check_costs(const struct router_conf *conf)
+{
+	for (unsigned i = 0; i < FRAME_CLASS_COUNT; i++)
+		if (conf->cost[i].utilisation != 0 &&
+		    (uint32_t)conf->cost[i].utilisation * COST_BUSY_PERCENT >= conf->hysteresis_percent * 100)
+			log_warn(
+			    "routerd: utilisation of class %s counts as much as path-hysteresis: paths may "
+			    "follow the load to and fro",
+			    frame_class_name((uint8_t)i));
+}
+
 static void
 read_conf(const struct conf *c, struct router_conf *out)
 {
@@ -19,7 +59,11 @@ read_conf(const struct conf *c, struct router_conf *out)
 	    .lsa_max_age_us = conf_int(c, "routerd", "lsa-max-age"),
 	    .spf_delay_us = conf_int(c, "routerd", "spf-delay"),
 	    .nodes_max = (size_t)conf_int(c, "routerd", "nodes-max"),
+	    .paths_max = (size_t)conf_int(c, "routerd", "paths"),
+	    .hysteresis_percent = (uint32_t)conf_int(c, "routerd", "path-hysteresis"),
 	};
+	read_costs(c, out->cost);
+	check_costs(out);
 	snprintf(out->software, sizeof(out->software), "%s", mesh_version);
 	if (out->lsa_max_age_us < 3 * out->lsa_refresh_us) {
 		/* One refresh may be lost without anybody taking the node for gone. */
@@ -111,7 +155,7 @@ routerd_reload(struct daemon *daemon, const struct conf *fresh)
 	struct routerd *d = daemon->ctx;
 
 	read_conf(fresh, &d->conf);
-	router_configure(d->router, &d->conf);
+	router_configure(d->router, &d->conf, clock_mono());
 	if (tell_labels(d, fresh) != 0)
 		log_warn("what this node offers stays as it was");
 	engine_touch(d);

@@ -112,6 +112,20 @@ const struct conf_directive conf_table[] = {
 	"time to collect changes before paths are computed"},
     {"routerd", NULL, "nodes-max", CONF_INT, 0, "16384", 2, 1000000, NULL,
 	"nodes kept in the link-state database"},
+    {"routerd", NULL, "paths", CONF_INT, CONF_RELOAD, "3", 1, 8, NULL,
+	"paths to each node that are installed, if there are so many"},
+    {"routerd", NULL, "path-hysteresis", CONF_INT, CONF_RELOAD, "15", 0, 90, NULL,
+	"per cent that another path must be cheaper to replace the one in use"},
+    /* Unset: as cost_defaults of routerd has it for the class. */
+    {"routerd", "cost", "latency", CONF_INT, CONF_RELOAD, NULL, 0, 1000, NULL,
+	"what latency counts, in per cent"},
+    {"routerd", "cost", "bandwidth", CONF_INT, CONF_RELOAD, NULL, 0, 1000, NULL,
+	"what scarce bandwidth counts, in per cent"},
+    {"routerd", "cost", "utilisation", CONF_INT, CONF_RELOAD, NULL, 0, 1000, NULL,
+	"what a busy link counts, in per cent"},
+    {"routerd", "cost", "loss", CONF_INT, CONF_RELOAD, NULL, 0, 1000, NULL, "what loss counts, in per cent"},
+    {"routerd", "cost", "hops", CONF_INT, CONF_RELOAD, NULL, 0, 1000, NULL,
+	"what each hop counts, in per cent"},
 
     COMMON("consensusd"),
     {"consensusd", NULL, "keyring", CONF_PATH, CONF_REQUIRED, NULL, 0, 0, NULL,
@@ -163,6 +177,11 @@ const struct conf_directive conf_table[] = {
     {"gatewayd", NULL, "drain-timeout", CONF_DURATION, CONF_RELOAD, "5s", 0, 600 * S, NULL,
 	"time that calls have to finish when the daemon stops"},
     {NULL, NULL, NULL, 0, 0, NULL, 0, 0, NULL, NULL},
+};
+
+const struct conf_names conf_names[] = {
+    {"routerd", "cost", "control|system|db|client"},
+    {NULL, NULL, NULL},
 };
 
 const struct conf_need conf_needs[] = {

@@ -25,7 +25,9 @@ enum { NET_NODES_MAX = 64, NET_SIGN_US = 100, NET_SECOND = 1000 * 1000 };
 struct net_link {
 	bool up;     /* frames pass */
 	bool silent; /* frames vanish, but nobody was told */
-	uint32_t latency_us;
+	uint32_t latency_us, bandwidth_kbps, loss_ppm;
+	uint16_t utilisation_permille;
+	uint16_t weight[2]; /* at the end with the lower, the higher index */
 	uint64_t since;
 };
 
@@ -43,9 +45,14 @@ struct net_event {
 	size_t len;
 };
 
+/* What transportd has of a destination. */
 struct net_route {
 	bool set;
-	struct spf_path path;
+	struct spf_path path; /* the first one of the control class */
+	struct {
+		uint32_t count;
+		struct fib_path path[ROUTE_PATHS_MAX];
+	} class[FRAME_CLASS_COUNT];
 };
 
 struct net;
@@ -252,17 +259,41 @@ net_op_fib_begin(void *arg, uint64_t version)
 	return 0;
 }
 
+/* As transportd takes it: mesh-imsg(7). */
+static inline void
+net_route_valid(uint64_t destination, uint8_t class_mask, const struct fib_paths *p)
+{
+	assert_true(class_mask != 0 && class_mask < 1 << FRAME_CLASS_COUNT);
+	assert_true(p->count >= 1 && p->count <= ROUTE_PATHS_MAX);
+	for (uint32_t i = 0; i < p->count; i++) {
+		assert_true(p->path[i].path.hop_count >= 1 && p->path[i].path.hop_count <= PATH_HOPS_MAX);
+		assert_true(p->path[i].path.hops[p->path[i].path.hop_count - 1] == destination);
+		assert_true(p->path[i].weight >= 1 && p->path[i].weight <= FIB_WEIGHT_MAX);
+		for (uint32_t k = 0; k < i; k++)
+			assert_int_not_equal(p->path[i].path_id, p->path[k].path_id);
+	}
+}
+
 static inline int
-net_op_route_set(void *arg, const struct fib_route *r)
+net_op_route_set(void *arg, uint64_t destination, uint8_t class_mask, const struct fib_paths *p)
 {
 	struct net_node *n = arg;
-	struct net_route *fib = n->fib_opening ? n->fib_next : n->fib;
+	struct net_route *r = &(n->fib_opening ? n->fib_next : n->fib)[net_index(destination)];
 
 	if (!n->transport)
 		return ERR_STATE;
+	net_route_valid(destination, class_mask, p);
 	n->fib_lines++;
-	net_trace(n->net, n->index, 101, r->destination, r->path_id);
-	fib[net_index(r->destination)] = (struct net_route){true, r->path};
+	r->set = true;
+	for (unsigned k = 0; k < FRAME_CLASS_COUNT; k++) {
+		if ((class_mask & 1u << k) == 0)
+			continue;
+		r->class[k].count = p->count;
+		memcpy(r->class[k].path, p->path, p->count * sizeof(p->path[0]));
+	}
+	r->path = r->class[FRAME_CLASS_CONTROL].path[0].path;
+	for (uint32_t i = 0; i < p->count; i++)
+		net_trace(n->net, n->index, 101, destination, p->path[i].path_id);
 	return 0;
 }
 
@@ -274,7 +305,7 @@ net_op_route_del(void *arg, uint64_t destination)
 	if (!n->transport)
 		return ERR_STATE;
 	net_trace(n->net, n->index, 102, destination, 0);
-	n->fib[net_index(destination)].set = false;
+	memset(&n->fib[net_index(destination)], 0, sizeof(n->fib[0]));
 	return 0;
 }
 
@@ -349,8 +380,10 @@ net_init(struct net *net, int count, uint64_t seed)
 	    .lsa_max_age_us = 200 * (int64_t)NET_SECOND,
 	    .spf_delay_us = 10 * 1000,
 	    .nodes_max = 1000,
+	    .paths_max = 3,
 	    .software = "test",
 	};
+	memcpy(net->conf.cost, cost_defaults, sizeof(cost_defaults));
 	rng_seed(&net->rng, seed);
 	for (int i = 0; i < count; i++)
 		net->nodes[i] = (struct net_node){.net = net, .index = i};
@@ -395,8 +428,13 @@ static inline void
 net_tell_link(struct net *net, int at, int peer)
 {
 	struct net_link *l = net_link(net, at, peer);
-	struct router_link link = {
-	    .peer = net_id(peer), .since_unix_ms = l->since, .rtt_us = 2 * l->latency_us};
+	struct router_link link = {.peer = net_id(peer),
+	    .since_unix_ms = l->since,
+	    .rtt_us = 2 * l->latency_us,
+	    .bandwidth_kbps = l->bandwidth_kbps,
+	    .loss_ppm = l->loss_ppm,
+	    .utilisation_permille = l->utilisation_permille,
+	    .weight = l->weight[at > peer]};
 	struct net_node *n = &net->nodes[at];
 
 	if (n->router == NULL || !n->transport)
@@ -452,6 +490,14 @@ static inline void
 net_connect(struct net *net, int a, int b, uint32_t latency_us)
 {
 	*net_link(net, a, b) = (struct net_link){.up = true, .latency_us = latency_us, .since = ++net->order};
+	net_tell_link(net, a, b);
+	net_tell_link(net, b, a);
+}
+
+/* Both ends of a link have measured it anew. */
+static inline void
+net_measured(struct net *net, int a, int b)
+{
 	net_tell_link(net, a, b);
 	net_tell_link(net, b, a);
 }
@@ -540,9 +586,14 @@ net_run(struct net *net, int64_t us)
 static inline uint32_t
 net_cost(struct net *net, int a, int b)
 {
-	struct lsa_adj adj = {.latency_us = net_link(net, a, b)->latency_us};
+	const struct net_link *l = net_link(net, a, b);
+	struct lsa_adj adj = {.latency_us = l->latency_us,
+	    .bandwidth_kbps = l->bandwidth_kbps,
+	    .loss_ppm = l->loss_ppm,
+	    .utilisation_permille = l->utilisation_permille,
+	    .weight = l->weight[a > b]};
 
-	return cost_link(&adj);
+	return cost_link(&net->conf.cost[FRAME_CLASS_CONTROL], &adj);
 }
 
 static inline bool
@@ -586,6 +637,43 @@ net_check_path(struct net *net, int from, int to, const struct spf_path *p)
 	assert_int_equal(cost, p->cost);
 }
 
+/* What routerd has of a destination for a class, with the costs of now; transportd has the same paths. */
+static inline const struct fib_paths *
+net_paths(struct net *net, int from, int to, unsigned class)
+{
+	const struct cost_profiles *profiles = router_profiles(net->nodes[from].router);
+	const struct fib_route *r = fib_get(router_fib(net->nodes[from].router), net_id(to));
+	const struct fib_path *has = net->nodes[from].fib[to].class[class].path;
+	const struct fib_paths *p;
+	size_t profile = 0;
+
+	while ((profiles->class_mask[profile] & 1u << class) == 0)
+		profile++;
+	assert_non_null(r);
+	p = r->paths[profile];
+	assert_non_null(p);
+	assert_int_equal(p->count, net->nodes[from].fib[to].class[class].count);
+	for (uint32_t i = 0; i < p->count; i++) {
+		assert_int_equal(p->path[i].path_id, has[i].path_id);
+		assert_int_equal(p->path[i].weight, has[i].weight);
+		assert_int_equal(p->path[i].path.hop_count, has[i].path.hop_count);
+		assert_memory_equal(p->path[i].path.hops, has[i].path.hops,
+		    has[i].path.hop_count * sizeof(has[i].path.hops[0]));
+	}
+	return p;
+}
+
+static inline void
+net_check_best(struct net *net, int from, int to, uint64_t least)
+{
+	const struct spf_path *p = &net_paths(net, from, to, FRAME_CLASS_CONTROL)->path[0].path;
+
+	net_check_path(net, from, to, p);
+	if (net->conf.hysteresis_percent == 0)
+		assert_int_equal(p->cost, least);
+	assert_true(p->cost * (uint64_t)(100 - net->conf.hysteresis_percent) <= least * 100);
+}
+
 /* Every node has the best path to all that can be reached, in transportd too, and no other. */
 static inline void
 net_check(struct net *net)
@@ -606,8 +694,7 @@ net_check(struct net *net)
 				    n->fib[b].set ? "a" : "no", b);
 			if (!n->fib[b].set)
 				continue;
-			net_check_path(net, a, b, &n->fib[b].path);
-			assert_int_equal(n->fib[b].path.cost, d[a][b]);
+			net_check_best(net, a, b, d[a][b]);
 			assert_int_equal(n->states[b], NODE_STATE_ALIVE);
 		}
 	}
