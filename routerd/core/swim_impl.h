@@ -81,6 +81,15 @@ void swim_spread_meta(struct swim *s, struct swim_member *m);
 void swim_state_apply(struct swim *s, const struct swim_msg *m, struct mono now);
 /* This node's own finding. */
 void swim_state_suspect(struct swim *s, struct swim_member *m, struct mono now);
+/* A new member that is alive: 0, ERR_FULL, ERR_NOMEM. */
+int swim_state_add(
+    struct swim *s, uint64_t node, uint64_t incarnation, struct mono now, struct swim_member **out) MUST_USE;
+/* It is alive, unless it has no links: then it is as soon as it has some. */
+void swim_state_revive(struct swim *s, struct swim_member *m, struct mono now);
+/* An alive one becomes suspect.  from: who suspects it; 0: its links are gone. */
+void swim_state_begin(struct swim *s, struct swim_member *m, uint64_t from, struct mono now);
+/* Dead, or left if it said goodbye. */
+void swim_state_end(struct swim *s, struct swim_member *m, uint64_t from, struct mono now);
 /* Suspicions that end, dead members that are forgotten. */
 void swim_state_step(struct swim *s, struct mono now);
 struct mono swim_state_next(const struct swim *s);

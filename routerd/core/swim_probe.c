@@ -313,6 +313,14 @@ swim_probe_message(struct swim *s, const struct swim_msg *m, uint64_t from, stru
 	}
 }
 
+void
+swim_probe_cancel(struct swim *s, uint64_t target)
+{
+	for (size_t i = 0; i < SWIM_PROBES; i++)
+		if (s->probes.lanes[i].target == target)
+			s->probes.lanes[i].active = false;
+}
+
 /* --- time --- */
 
 void

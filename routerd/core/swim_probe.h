@@ -59,6 +59,8 @@ void swim_probe_step(struct swim *s, struct mono now);
 struct mono swim_probe_next(const struct swim *s);
 /* This process stood still for so long. */
 void swim_probe_shift(struct swim *s, int64_t us);
+/* It has just shown that it is there. */
+void swim_probe_cancel(struct swim *s, uint64_t target);
 /* PING, PING_REQ, ACK, NACK. */
 void swim_probe_message(struct swim *s, const struct swim_msg *m, uint64_t from, struct mono now);
 

@@ -38,13 +38,14 @@ set_state(struct swim *s, struct swim_member *m, enum swim_state state, struct m
 		LIST_INSERT_HEAD(&s->members.ended, m, ends);
 }
 
-static void
-revive(struct swim *s, struct swim_member *m, struct mono now)
+void
+swim_state_revive(struct swim *s, struct swim_member *m, struct mono now)
 {
 	enum swim_state before = m->state;
 
 	m->by_links = m->goodbye = false;
 	m->heard_at = now;
+	swim_probe_cancel(s, m->node);
 	if (before == SWIM_STATE_ALIVE)
 		return;
 	/* Without links it can't be; it is back when it has some. */
@@ -81,9 +82,8 @@ suspicion_new(struct swim *s, struct swim_member *m, uint64_t from, struct mono 
 	return 0;
 }
 
-/* from: who suspects it; 0: its links are gone. */
-static void
-become_suspect(struct swim *s, struct swim_member *m, uint64_t from, struct mono now)
+void
+swim_state_begin(struct swim *s, struct swim_member *m, uint64_t from, struct mono now)
 {
 	if (suspicion_new(s, m, from, now) != 0)
 		return;
@@ -99,7 +99,7 @@ static void
 suspected(struct swim *s, struct swim_member *m, uint64_t from, struct mono now)
 {
 	if (m->state == SWIM_STATE_ALIVE) {
-		become_suspect(s, m, from, now);
+		swim_state_begin(s, m, from, now);
 	} else if (m->state == SWIM_STATE_SUSPECT) {
 		bool first = m->by_links;
 
@@ -115,9 +115,8 @@ swim_state_suspect(struct swim *s, struct swim_member *m, struct mono now)
 	suspected(s, m, s->self->node, now);
 }
 
-/* Dead, or left if it said goodbye. */
-static void
-end(struct swim *s, struct swim_member *m, uint64_t from, struct mono now)
+void
+swim_state_end(struct swim *s, struct swim_member *m, uint64_t from, struct mono now)
 {
 	bool left = m->goodbye;
 
@@ -216,8 +215,8 @@ evict(struct swim *s)
 		swim_members_del(&s->members, &s->broadcasts, oldest);
 }
 
-static int
-member_add(struct swim *s, uint64_t node, uint64_t incarnation, struct mono now, struct swim_member **out)
+int
+swim_state_add(struct swim *s, uint64_t node, uint64_t incarnation, struct mono now, struct swim_member **out)
 {
 	int err;
 
@@ -239,14 +238,14 @@ static void
 on_alive(struct swim *s, const struct swim_msg *msg, struct swim_member *m, struct mono now)
 {
 	if (m == NULL) {
-		if (!s->conf.listed && member_add(s, msg->node, msg->incarnation, now, &m) == 0)
+		if (!s->conf.listed && swim_state_add(s, msg->node, msg->incarnation, now, &m) == 0)
 			swim_spread(s, m, (enum swim_kind)msg->kind, 0);
 		return;
 	}
 	if (msg->incarnation <= m->incarnation)
 		return;
 	m->incarnation = msg->incarnation;
-	revive(s, m, now);
+	swim_state_revive(s, m, now);
 	swim_spread(s, m, (enum swim_kind)msg->kind, 0);
 }
 
@@ -257,7 +256,7 @@ on_suspect(struct swim *s, const struct swim_msg *msg, struct swim_member *m, st
 		return;
 	/* Then it was alive after it was dead. */
 	if (msg->incarnation > m->incarnation && m->state > SWIM_STATE_SUSPECT)
-		revive(s, m, now);
+		swim_state_revive(s, m, now);
 	m->incarnation = msg->incarnation;
 	suspected(s, m, msg->from, now);
 }
@@ -277,7 +276,7 @@ on_confirm(struct swim *s, const struct swim_msg *msg, struct swim_member *m, st
 	}
 	m->incarnation = msg->incarnation;
 	if (m->state <= SWIM_STATE_SUSPECT)
-		end(s, m, msg->from, now);
+		swim_state_end(s, m, msg->from, now);
 }
 
 static void
@@ -289,7 +288,7 @@ on_leave(struct swim *s, const struct swim_msg *msg, struct swim_member *m, stru
 	m->goodbye = true;
 	swim_spread(s, m, SWIM_LEAVE, 0);
 	if (m->linked != SWIM_LINK_SOME)
-		end(s, m, 0, now);
+		swim_state_end(s, m, 0, now);
 }
 
 static void
@@ -369,68 +368,6 @@ swim_state_meta_message(const struct swim_member *m, struct swim_msg *out)
 	};
 }
 
-/* --- what the link-state database says --- */
-
-int
-swim_member(struct swim *s, uint64_t node, uint64_t start, struct mono now)
-{
-	struct swim_member *m = swim_members_get(&s->members, node);
-	int err;
-
-	if (start > UINT32_MAX || node == 0)
-		return ERR_RANGE;
-	if (m == NULL && (err = member_add(s, node, start << 32, now, &m)) != 0)
-		return err;
-	m->listed = true;
-	if (start <= SWIM_START(m->incarnation) || m == s->self)
-		return 0;
-	m->incarnation = start << 32; /* a new life */
-	revive(s, m, now);
-	return 0;
-}
-
-void
-swim_forget(struct swim *s, uint64_t node)
-{
-	struct swim_member *m = swim_members_get(&s->members, node);
-
-	if (m != NULL && m != s->self)
-		swim_members_del(&s->members, &s->broadcasts, m);
-}
-
-void
-swim_linked(struct swim *s, uint64_t node, bool linked, struct mono now)
-{
-	struct swim_member *m = swim_members_get(&s->members, node);
-	uint8_t before;
-
-	if (m == NULL || m == s->self)
-		return;
-	before = m->linked;
-	m->linked = linked ? SWIM_LINK_SOME : SWIM_LINK_NONE;
-	if (before == m->linked)
-		return;
-	if (linked) {
-		if (m->by_links)
-			revive(s, m, now);
-		return;
-	}
-	m->unlinked_at = now;
-	if (m->goodbye && m->state <= SWIM_STATE_SUSPECT)
-		end(s, m, 0, now);
-	else if (m->state == SWIM_STATE_ALIVE)
-		become_suspect(s, m, 0, now);
-}
-
-void
-swim_neighbour(struct swim *s, uint64_t node, bool neighbour)
-{
-	struct swim_member *m = swim_members_get(&s->members, node);
-
-	if (m != NULL)
-		m->neighbour = neighbour;
-}
-
 /* --- time --- */
 
 /* When a suspect is dead. */
@@ -456,7 +393,7 @@ swim_state_step(struct swim *s, struct mono now)
 
 	LIST_FOREACH_SAFE (m, &s->members.suspects, ends, next)
 		if (!mono_before(now, suspect_end(s, m)))
-			end(s, m, s->self->node, now);
+			swim_state_end(s, m, s->self->node, now);
 	LIST_FOREACH_SAFE (m, &s->members.ended, ends, next)
 		if (!m->listed && !mono_before(now, mono_add_us(m->changed_at, s->conf.dead_keep_us)))
 			swim_members_del(&s->members, &s->broadcasts, m);

@@ -263,12 +263,20 @@ swimnet_links(struct swimnet *net, int about, bool linked, int64_t delay_us)
 				 });
 }
 
+/* Everybody has links, with the two on each side in a ring. */
 static inline void
 swimnet_all_linked(struct swimnet *net)
 {
-	for (int i = 0; i < net->count; i++)
-		for (int k = 0; net->nodes[i].swim != NULL && k < net->count; k++)
-			swim_linked(net->nodes[i].swim, swimnet_id(k), true, swimnet_mono(net));
+	for (int i = 0; i < net->count; i++) {
+		struct swim *s = net->nodes[i].swim;
+
+		for (int k = 0; s != NULL && k < net->count; k++)
+			swim_linked(s, swimnet_id(k), true, swimnet_mono(net));
+		for (int d = 1; s != NULL && d <= 2; d++) {
+			swim_neighbour(s, swimnet_id((i + d) % net->count), true);
+			swim_neighbour(s, swimnet_id((i + net->count - d) % net->count), true);
+		}
+	}
 }
 
 /* --- time --- */
