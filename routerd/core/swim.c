@@ -295,11 +295,11 @@ swim_step(struct swim *s, struct mono now)
 	if (s->self == NULL)
 		return;
 	notice_stall(s, now);
-	swim_state_step(s, now);
 	if (!s->leaving) {
 		swim_probe_step(s, now);
 		swim_pushpull_step(s, now);
 	}
+	swim_state_step(s, now); /* a probe that failed may end a suspicion */
 	swim_user_step(s);
 	swim_send_gossip(s, now);
 	s->due = swim_next(s);
