@@ -68,8 +68,6 @@ enum {
 	SWIM_BROADCASTS_MAX = 8192, /* waiting; beyond, the one that was sent most often goes */
 	SWIM_META_MAX_BYTES = 768,  /* what a member says about itself, encoded */
 	SWIM_META_LINKS_MAX = 16,   /* links summarised in it: the best by round trip time */
-	SWIM_CAPABILITIES_MAX = 16, /* of a member */
-	SWIM_CAPABILITY_SIZE = 32,  /* 31 characters and NUL */
 	SWIM_EVENT_NAME_SIZE = 64,  /* 63 characters and NUL */
 	SWIM_EVENT_MAX_BYTES = 512, /* payload of a user event */
 	SWIM_EVENT_WINDOW = 512,    /* Lamport times in which duplicates are known; older ones are dropped */

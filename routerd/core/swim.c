@@ -334,6 +334,7 @@ info_of(const struct swim_member *m, struct swim_info *out)
 	    .state = (enum swim_state)m->state,
 	    .linked = m->linked == SWIM_LINK_SOME,
 	    .neighbour = m->neighbour,
+	    .by_links = m->by_links,
 	    .rtt_us = m->rtt_us,
 	    .changed_at = m->changed_at,
 	    .meta = m->meta,

@@ -121,6 +121,7 @@ struct swim_info {
 	uint64_t node, incarnation, meta_version;
 	enum swim_state state;
 	bool linked, neighbour;
+	bool by_links;          /* its state follows from its links alone: it is not gossiped */
 	uint32_t rtt_us;        /* of probes; 0: not known */
 	struct mono changed_at; /* when its state changed */
 	const uint8_t *meta;    /* as swim_meta_decode() takes it; NULL: not known */
@@ -145,6 +146,15 @@ void swim_feed(struct swim *s, uint64_t from, const uint8_t *payload, size_t len
 /* Meets a node that may not know this one: push/pull with it at the next step. */
 void swim_join(struct swim *s, uint64_t node);
 
+/* What the link-state database has of a node, told whenever any of it changed.  A greater start than
+ * before is a new life, a greater seq of its signed LSA after its death a sign of life, left a goodbye
+ * that is signed.  ERR_FULL, ERR_RANGE, ERR_NOMEM. */
+struct swim_listing {
+	uint64_t node, start, seq;
+	bool linked; /* there is a way to it, over links that both ends list */
+	bool left;
+};
+int swim_list(struct swim *s, const struct swim_listing *l, struct mono now) MUST_USE;
 /* A node is listed (its LSA is here, of this start); a greater start than before is a new life.
  * ERR_FULL, ERR_RANGE, ERR_NOMEM. */
 int swim_member(struct swim *s, uint64_t node, uint64_t start, struct mono now) MUST_USE;

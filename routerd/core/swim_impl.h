@@ -81,6 +81,10 @@ void swim_spread_meta(struct swim *s, struct swim_member *m);
 void swim_state_apply(struct swim *s, const struct swim_msg *m, struct mono now);
 /* This node's own finding. */
 void swim_state_suspect(struct swim *s, struct swim_member *m, struct mono now);
+/* A new member that is alive, of which nobody is told; then likewise with an event. */
+int swim_state_place(
+    struct swim *s, uint64_t node, uint64_t incarnation, struct mono now, struct swim_member **out) MUST_USE;
+void swim_state_set(struct swim *s, struct swim_member *m, enum swim_state state, struct mono now);
 /* A new member that is alive: 0, ERR_FULL, ERR_NOMEM. */
 int swim_state_add(
     struct swim *s, uint64_t node, uint64_t incarnation, struct mono now, struct swim_member **out) MUST_USE;

@@ -22,6 +22,57 @@ swim_member(struct swim *s, uint64_t node, uint64_t start, struct mono now)
 	return 0;
 }
 
+/* A node that is gone already, as this one learns of it: no news. */
+static int
+add_ended(struct swim *s, const struct swim_listing *l, struct mono now)
+{
+	struct swim_member *m;
+	int err = swim_state_place(s, l->node, l->start << 32, now, &m);
+
+	if (err != 0)
+		return err;
+	m->linked = SWIM_LINK_NONE;
+	m->by_links = !l->left;
+	swim_state_set(s, m, l->left ? SWIM_STATE_LEFT : SWIM_STATE_DEAD, now);
+	return 0;
+}
+
+static void
+listing_left(struct swim *s, struct swim_member *m, struct mono now)
+{
+	m->linked = SWIM_LINK_NONE;
+	m->goodbye = true;
+	if (m->state <= SWIM_STATE_SUSPECT)
+		swim_state_end(s, m, 0, now);
+}
+
+int
+swim_list(struct swim *s, const struct swim_listing *l, struct mono now)
+{
+	struct swim_member *m = swim_members_get(&s->members, l->node);
+	bool fresh = m == NULL, newer;
+	int err;
+
+	if (fresh && (l->left || !l->linked) && (s->self == NULL || l->node != s->self->node) &&
+	    l->start <= UINT32_MAX && l->node != 0 && (err = add_ended(s, l, now)) != 0)
+		return err;
+	if ((err = swim_member(s, l->node, l->start, now)) != 0)
+		return err;
+	m = swim_members_get(&s->members, l->node);
+	newer = !fresh && l->seq > m->seq && l->start == SWIM_START(m->incarnation);
+	m->seq = l->seq;
+	if (m == s->self)
+		return 0;
+	if (l->left) {
+		listing_left(s, m, now);
+		return 0;
+	}
+	if (newer && m->state == SWIM_STATE_DEAD && !m->by_links)
+		swim_state_revive(s, m, now);
+	swim_linked(s, l->node, l->linked, now);
+	return 0;
+}
+
 void
 swim_forget(struct swim *s, uint64_t node)
 {

@@ -24,6 +24,7 @@ enum swim_link { SWIM_LINK_UNKNOWN, SWIM_LINK_NONE, SWIM_LINK_SOME };
 
 struct swim_member {
 	uint64_t node, incarnation, meta_version;
+	uint64_t seq;   /* of its LSA, as listed */
 	uint8_t state;  /* enum swim_state */
 	uint8_t linked; /* enum swim_link */
 	bool listed, neighbour;

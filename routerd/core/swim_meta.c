@@ -17,11 +17,11 @@ static bool
 valid(const struct swim_meta *m)
 {
 	if (!node_name_valid(m->name) || !name_or_empty(m->region) || !lsa_software_valid(m->software) ||
-	    m->load_permille > LOAD_MAX_PERMILLE || m->capability_count > SWIM_CAPABILITIES_MAX ||
+	    m->load_permille > LOAD_MAX_PERMILLE || m->capability_count > LABELS_MAX ||
 	    m->link_count > SWIM_META_LINKS_MAX || m->addresses.count > ADDRESSES_MAX)
 		return false;
 	for (size_t i = 0; i < m->capability_count; i++)
-		if (!node_name_valid(m->capabilities[i]))
+		if (!label_valid(m->capabilities[i]))
 			return false;
 	for (size_t i = 0; i < m->addresses.count; i++)
 		if (!address_valid(m->addresses.text[i]))
@@ -110,7 +110,7 @@ get_names(struct buf *in, struct swim_meta *m)
 	    (err = buf_get_u16(in, &m->load_permille)) != 0 ||
 	    (err = buf_get_u8(in, &m->capability_count)) != 0)
 		return err;
-	if (m->capability_count > SWIM_CAPABILITIES_MAX)
+	if (m->capability_count > LABELS_MAX)
 		return ERR_LIMIT;
 	for (size_t i = 0; i < m->capability_count && err == 0; i++)
 		err = buf_get_str8(in, m->capabilities[i], sizeof(m->capabilities[i]));

@@ -31,7 +31,7 @@ struct swim_meta {
 	char software[LSA_SOFTWARE_SIZE]; /* may be empty */
 	uint16_t load_permille;
 	uint8_t capability_count, link_count;
-	char capabilities[SWIM_CAPABILITIES_MAX][SWIM_CAPABILITY_SIZE]; /* characters as of a node's name */
+	char capabilities[LABELS_MAX][LABEL_SIZE]; /* labels: see tlv.h */
 	struct address_list addresses;
 	struct swim_link_meta links[SWIM_META_LINKS_MAX];
 };

@@ -21,8 +21,8 @@ swim_state_name(enum swim_state state)
 
 /* --- transitions --- */
 
-static void
-set_state(struct swim *s, struct swim_member *m, enum swim_state state, struct mono now)
+void
+swim_state_set(struct swim *s, struct swim_member *m, enum swim_state state, struct mono now)
 {
 	if (m->state != SWIM_STATE_ALIVE)
 		LIST_REMOVE(m, ends);
@@ -53,7 +53,7 @@ swim_state_revive(struct swim *s, struct swim_member *m, struct mono now)
 		m->by_links = true;
 		return;
 	}
-	set_state(s, m, SWIM_STATE_ALIVE, now);
+	swim_state_set(s, m, SWIM_STATE_ALIVE, now);
 	if (before == SWIM_STATE_SUSPECT) {
 		s->counters.refuted++;
 		swim_tell(s, SWIM_EVENT_ALIVE, m->node);
@@ -87,7 +87,7 @@ swim_state_begin(struct swim *s, struct swim_member *m, uint64_t from, struct mo
 {
 	if (suspicion_new(s, m, from, now) != 0)
 		return;
-	set_state(s, m, SWIM_STATE_SUSPECT, now);
+	swim_state_set(s, m, SWIM_STATE_SUSPECT, now);
 	m->by_links = from == 0;
 	s->counters.suspected++;
 	if (from != 0)
@@ -129,7 +129,7 @@ swim_state_end(struct swim *s, struct swim_member *m, uint64_t from, struct mono
 	}
 	if (!left)
 		s->counters.confirmed++;
-	set_state(s, m, left ? SWIM_STATE_LEFT : SWIM_STATE_DEAD, now);
+	swim_state_set(s, m, left ? SWIM_STATE_LEFT : SWIM_STATE_DEAD, now);
 	swim_tell(s, left ? SWIM_EVENT_LEFT : SWIM_EVENT_DEAD, m->node);
 }
 
@@ -216,7 +216,8 @@ evict(struct swim *s)
 }
 
 int
-swim_state_add(struct swim *s, uint64_t node, uint64_t incarnation, struct mono now, struct swim_member **out)
+swim_state_place(
+    struct swim *s, uint64_t node, uint64_t incarnation, struct mono now, struct swim_member **out)
 {
 	int err;
 
@@ -230,8 +231,17 @@ swim_state_add(struct swim *s, uint64_t node, uint64_t incarnation, struct mono 
 		return err;
 	}
 	(*out)->incarnation = incarnation;
-	swim_tell(s, SWIM_EVENT_JOIN, node);
 	return 0;
+}
+
+int
+swim_state_add(struct swim *s, uint64_t node, uint64_t incarnation, struct mono now, struct swim_member **out)
+{
+	int err = swim_state_place(s, node, incarnation, now, out);
+
+	if (err == 0)
+		swim_tell(s, SWIM_EVENT_JOIN, node);
+	return err;
 }
 
 static void
