@@ -734,7 +734,7 @@ setup_all(void **state)
 	assert_non_null(f);
 	fprintf(f,
 	    "mesh {\n id " MESH_ID "\n name lab\n node-name alpha\n runtime-dir \"%s\"\n}\n"
-	    "routerd {\n probe-interval 100ms\n probe-timeout 50ms\n}\n",
+	    "routerd {\n probe-interval 100ms\n probe-timeout 50ms\n suspicion-mult 1\n}\n",
 	    e->dir);
 	fclose(f);
 	e->loop = loop_event_new();
