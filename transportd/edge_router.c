@@ -145,8 +145,9 @@ on_frame_out(void *ctx, struct channel *ch, struct imsg *m)
 	if ((err = buf_get_u64(&in, &neighbour)) != 0 || (err = frame_decode(&in, &f)) != 0 ||
 	    (err = buf_end(&in)) != 0)
 		return err;
+	/* routerd may know the node's id before this daemon, after a restart of this one. */
 	if (f.src != t->identity.node_id)
-		return ERR_DENIED;
+		return t->identity.known ? ERR_DENIED : 0;
 	f.ttl = 1;
 	f.hop_count = 0;
 	f.flags = 0;

@@ -81,6 +81,7 @@ enum {
 	SWIM_TALK_US = 10 * 1000 * 1000, /* one lasts at most */
 	SWIM_RTT_MAX_US =
 	    2 * 1000 * 1000, /* an ack that took longer is no measurement: somebody stood still */
+	SWIM_MEASURED_US = 300 * 1000 * 1000, /* measurements of a member are told at most so often */
 	SWIM_SYNC_RETRY_US = 2 * 1000 * 1000, /* after a push/pull that found the tables different */
 	/* A timer that fires so late means that this process stood still, and not that others did. */
 	SWIM_STALL_US = 150 * 1000,

@@ -139,7 +139,7 @@ first_identity(struct swim *s, uint64_t node, struct mono now)
 	bucket_init(&s->sync_rate, SYNC_BURST, SYNC_ANSWER_US, now);
 	swim_probe_start(s, now);
 	s->gossip_at = now;
-	s->sync_at = mono_add_us(now, rng_jitter(&s->rng, s->conf.sync_interval_us, 20));
+	s->sync_at = mono_add_us(now, swim_pushpull_wait(s));
 	return 0;
 }
 
@@ -174,7 +174,8 @@ swim_describe(struct swim *s, const struct swim_meta *meta, struct mono now)
 	struct buf b;
 	int err;
 
-	(void)now;
+	bool news;
+
 	if (self == NULL)
 		return ERR_STATE;
 	buf_init_fixed(&b, mem, sizeof(mem));
@@ -183,8 +184,13 @@ swim_describe(struct swim *s, const struct swim_meta *meta, struct mono now)
 	if (self->meta != NULL && self->meta_len == buf_left(&b) &&
 	    memcmp(self->meta, mem, self->meta_len) == 0)
 		return 0;
+	news = self->meta == NULL || !swim_meta_same(self->meta, self->meta_len, mem, buf_left(&b));
+	/* What is measured goes with push/pull, and not more often than that has brought it around. */
+	if (!news && mono_before(now, mono_add_us(s->described_at, SWIM_MEASURED_US)))
+		return 0;
 	if ((copy = mem_dup(mem, buf_left(&b))) == NULL)
 		return ERR_NOMEM;
+	s->described_at = now;
 	mem_free(self->meta);
 	self->meta = copy;
 	self->meta_len = (uint16_t)buf_left(&b);
@@ -192,7 +198,8 @@ swim_describe(struct swim *s, const struct swim_meta *meta, struct mono now)
 	if (SWIM_START(self->meta_version) < SWIM_START(self->incarnation))
 		self->meta_version = SWIM_START(self->incarnation) << 32;
 	self->meta_version++;
-	swim_spread_meta(s, self);
+	if (news)
+		swim_spread_meta(s, self);
 	return 0;
 }
 

@@ -138,7 +138,8 @@ void swim_configure(struct swim *s, const struct swim_conf *conf);
 /* Who this node is; start is raised at each of its starts.  Before, nothing happens.  Also when that is
  * said again.  ERR_STATE: it has another id than before; ERR_RANGE: start is not below 2^32; ERR_NOMEM. */
 int swim_identity(struct swim *s, uint64_t node, uint64_t start, struct mono now) MUST_USE;
-/* What this node says about itself.  ERR_RANGE: it can't be said; ERR_NOMEM. */
+/* What this node says about itself; what is measured of it travels slowly.  ERR_RANGE: it can't be said;
+ * ERR_NOMEM. */
 int swim_describe(struct swim *s, const struct swim_meta *meta, struct mono now) MUST_USE;
 
 /* A gossip payload came from a node (as its frame claims). */

@@ -38,6 +38,7 @@ struct swim {
 
 	struct mono gossip_at, gossip_last;
 	struct mono sync_at;
+	struct mono described_at;
 	uint64_t meet; /* push/pull with this one until it answers; 0: nobody */
 	unsigned meet_tries;
 	struct mono meet_at;
@@ -104,6 +105,8 @@ void swim_state_message(const struct swim *s, const struct swim_member *m, struc
 void swim_state_meta_message(const struct swim_member *m, struct swim_msg *out);
 
 /* --- swim_pushpull.c --- */
+/* Until the next push/pull. */
+int64_t swim_pushpull_wait(struct swim *s);
 void swim_pushpull_step(struct swim *s, struct mono now);
 void swim_pushpull_asked(struct swim *s, const struct swim_msg *m, uint64_t from, struct mono now);
 void swim_pushpull_digest(struct swim *s, const struct swim_msg *m, uint64_t from, struct mono now);

@@ -5,7 +5,7 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 
-enum { LINK_BYTES = 16, LOAD_MAX_PERMILLE = 1000 };
+enum { LINK_BYTES = 16, MEASURED_MIN_BYTES = 3 /* load, no links */, LOAD_MAX_PERMILLE = 1000 };
 
 static bool
 name_or_empty(const char *text)
@@ -38,8 +38,7 @@ put_names(const struct swim_meta *m, struct buf *out)
 	int err;
 
 	if ((err = buf_put_str8(out, m->name)) != 0 || (err = buf_put_str8(out, m->region)) != 0 ||
-	    (err = buf_put_str8(out, m->software)) != 0 || (err = buf_put_u16(out, m->load_permille)) != 0 ||
-	    (err = buf_put_u8(out, m->capability_count)) != 0)
+	    (err = buf_put_str8(out, m->software)) != 0 || (err = buf_put_u8(out, m->capability_count)) != 0)
 		return err;
 	for (size_t i = 0; i < m->capability_count && err == 0; i++)
 		err = buf_put_str8(out, m->capabilities[i]);
@@ -91,10 +90,10 @@ swim_meta_encode(const struct swim_meta *m, struct buf *out)
 	buf_init_fixed(&b, mem, sizeof(mem));
 	if ((err = put_names(m, &b)) != 0)
 		return err == ERR_LIMIT ? ERR_RANGE : err;
-	if (buf_room(&b) < 2)
+	if (buf_room(&b) < 1 + MEASURED_MIN_BYTES)
 		return ERR_RANGE;
-	if ((err = put_addresses(&m->addresses, buf_room(&b) - 1, &b)) != 0 ||
-	    (err = put_links(m, buf_room(&b), &b)) != 0)
+	if ((err = put_addresses(&m->addresses, buf_room(&b) - MEASURED_MIN_BYTES, &b)) != 0 ||
+	    (err = buf_put_u16(&b, m->load_permille)) != 0 || (err = put_links(m, buf_room(&b), &b)) != 0)
 		return err;
 	return buf_put_bytes(out, buf_head(&b), buf_left(&b));
 }
@@ -107,7 +106,6 @@ get_names(struct buf *in, struct swim_meta *m)
 	if ((err = buf_get_str8(in, m->name, sizeof(m->name))) != 0 ||
 	    (err = buf_get_str8(in, m->region, sizeof(m->region))) != 0 ||
 	    (err = buf_get_str8(in, m->software, sizeof(m->software))) != 0 ||
-	    (err = buf_get_u16(in, &m->load_permille)) != 0 ||
 	    (err = buf_get_u8(in, &m->capability_count)) != 0)
 		return err;
 	if (m->capability_count > LABELS_MAX)
@@ -160,9 +158,31 @@ swim_meta_decode(const uint8_t *data, size_t len, struct swim_meta *out)
 	memset(out, 0, sizeof(*out));
 	buf_view(&in, data, len);
 	if ((err = get_names(&in, out)) != 0 || (err = get_addresses(&in, &out->addresses)) != 0 ||
-	    (err = get_links(&in, out)) != 0 || (err = buf_end(&in)) != 0)
+	    (err = buf_get_u16(&in, &out->load_permille)) != 0 || (err = get_links(&in, out)) != 0 ||
+	    (err = buf_end(&in)) != 0)
 		return err;
 	return valid(out) ? 0 : ERR_FORMAT;
+}
+
+/* Where the load is; len if it is not there. */
+static size_t
+measured_at(const uint8_t *data, size_t len)
+{
+	struct swim_meta m;
+	struct buf in;
+
+	buf_view(&in, data, len);
+	if (get_names(&in, &m) != 0 || get_addresses(&in, &m.addresses) != 0)
+		return len;
+	return len - buf_left(&in);
+}
+
+bool
+swim_meta_same(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len)
+{
+	size_t n = measured_at(a, a_len);
+
+	return n < a_len && n == measured_at(b, b_len) && memcmp(a, b, n) == 0;
 }
 
 void

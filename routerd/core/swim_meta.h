@@ -1,14 +1,17 @@
 /*
  * swim_meta: what a member says about itself: NodeMeta, and LinkMeta of its best links.
  *
- *	str8 name, str8 region, str8 software version, u16 load per mille, u8 count, str8 capabilities,
- *	u8 count, str8 addresses, u8 count, links {u64 peer, u32 rtt us, u32 bandwidth kbit/s}
+ *	str8 name, str8 region, str8 software version, u8 count, str8 capabilities, u8 count, str8 addresses,
+ *	u16 load per mille, u8 count, links {u64 peer, u32 rtt us, u32 bandwidth kbit/s}
+ *
+ * What is measured comes last: it changes all the time, and alone is not worth gossip.
  *
  * Anybody may have written it: what is shown is checked here.
  */
 #ifndef ROUTERD_CORE_SWIM_META_H
 #define ROUTERD_CORE_SWIM_META_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -40,6 +43,8 @@ struct swim_meta {
 int swim_meta_encode(const struct swim_meta *m, struct buf *out) MUST_USE;
 /* Total: ERR_SHORT, ERR_LEFTOVER, ERR_LIMIT, ERR_FORMAT.  What is in *out after an error is not defined. */
 int swim_meta_decode(const uint8_t *data, size_t len, struct swim_meta *out) MUST_USE;
+/* Is what is not measured the same?  Both as swim_meta_encode() writes them; other bytes are not. */
+bool swim_meta_same(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len);
 /* Adds a link if there is room for it, or if it is better than the worst, which goes. */
 void swim_meta_add_link(struct swim_meta *m, const struct swim_link_meta *link);
 

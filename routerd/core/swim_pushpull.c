@@ -48,6 +48,18 @@ ask(struct swim *s, uint64_t to, struct mono now)
 	swim_send_close(s, to);
 }
 
+/* Tables of many members are dear to compare: above 32 members, with each doubling one interval more, as
+ * memberlist has it. */
+int64_t
+swim_pushpull_wait(struct swim *s)
+{
+	int64_t times = 1;
+
+	for (size_t n = 32; n < s->members.count; n *= 2)
+		times++;
+	return rng_jitter(&s->rng, times * s->conf.sync_interval_us, 20);
+}
+
 void
 swim_pushpull_step(struct swim *s, struct mono now)
 {
@@ -61,7 +73,7 @@ swim_pushpull_step(struct swim *s, struct mono now)
 	}
 	if (mono_before(now, s->sync_at))
 		return;
-	s->sync_at = mono_add_us(now, rng_jitter(&s->rng, s->conf.sync_interval_us, 20));
+	s->sync_at = mono_add_us(now, swim_pushpull_wait(s));
 	if (swim_members_random(&s->members, &s->rng, s->self, NULL, 1, &m) != 0)
 		ask(s, m->node, now);
 }

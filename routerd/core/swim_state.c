@@ -5,6 +5,7 @@
 #include "common/base/num.h"
 #include "common/base/tree.h"
 #include "routerd/core/swim_impl.h"
+#include "routerd/core/swim_meta.h"
 
 static const char *const state_names[SWIM_STATE_COUNT] = {
     [SWIM_STATE_ALIVE] = "alive",
@@ -304,6 +305,7 @@ on_leave(struct swim *s, const struct swim_msg *msg, struct swim_member *m, stru
 static void
 on_meta(struct swim *s, const struct swim_msg *msg, struct swim_member *m)
 {
+	bool news = m->meta == NULL || !swim_meta_same(m->meta, m->meta_len, msg->data, msg->data_len);
 	uint8_t *copy;
 
 	if (msg->version <= m->meta_version || !plausible(s, m, m->incarnation, msg->version))
@@ -316,7 +318,8 @@ on_meta(struct swim *s, const struct swim_msg *msg, struct swim_member *m)
 	m->meta = copy;
 	m->meta_len = msg->data_len;
 	m->meta_version = msg->version;
-	swim_spread_meta(s, m);
+	if (news)
+		swim_spread_meta(s, m);
 	swim_tell(s, SWIM_EVENT_META, m->node);
 }
 

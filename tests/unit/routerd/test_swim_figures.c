@@ -156,6 +156,23 @@ struct calm {
 	unsigned loss_ppm;
 };
 
+/* What each says of itself, with measurements that change all the time; not in the largest mesh, where all
+ * at once would take minutes of gossip, and real time to compute. */
+static void
+describe_all(struct swimnet *net, int64_t minute)
+{
+	struct swim_meta meta = {.name = "node", .region = "eu-central", .software = "1.0.0"};
+
+	if (net->count > 100)
+		return;
+	(void)address_add(&meta.addresses, "node-17.mesh.example.org:7100");
+	for (uint64_t k = 1; k <= 6; k++)
+		swim_meta_add_link(
+		    &meta, &(struct swim_link_meta){k, (uint32_t)(1000 + 10 * minute), 100000});
+	for (int i = 0; i < net->count; i++)
+		assert_int_equal(swim_describe(net->nodes[i].swim, &meta, swimnet_mono(net)), 0);
+}
+
 static struct watch
 calm_run(int n, const struct calm *c, double *bytes, double *payloads)
 {
@@ -169,9 +186,11 @@ calm_run(int n, const struct calm *c, double *bytes, double *payloads)
 	swimnet_start_all(&net);
 	if (c->links)
 		swimnet_all_linked(&net);
-	swimnet_run(&net, 10 * S);
+	describe_all(&net, 0);
+	swimnet_run(&net, 60 * S);
 	net.sent_bytes = net.sent_payloads = 0;
 	for (int64_t m = 0; m < c->minutes; m++) {
+		describe_all(&net, m);
 		for (int i = 0; c->pauses && i < (n + 99) / 100; i++)
 			net.nodes[rng_below(&net.rng, (uint64_t)n)].paused_until = net.now + 10 * S;
 		swimnet_run(&net, 60 * S);
