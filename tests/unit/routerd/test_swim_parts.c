@@ -135,6 +135,47 @@ test_messages_strict(void **state)
 	assert_int_equal(buf_left(&out), 0); /* nothing of it was written */
 }
 
+static bool
+manual_has(const char *hex)
+{
+	static char text[1 << 18];
+	FILE *f = fopen("man/mesh-wire.7", "r");
+	size_t n = 0;
+	int c;
+
+	assert_non_null(f);
+	while ((c = getc(f)) != EOF && n < sizeof(text) - 1)
+		if (c != ' ' && c != '\t' && c != '\n')
+			text[n++] = (char)c;
+	fclose(f);
+	text[n] = '\0';
+	return strstr(text, hex) != NULL;
+}
+
+/* The example of mesh-wire(7). */
+static void
+test_vector(void **state)
+{
+	const struct swim_msg msgs[] = {
+	    {.kind = SWIM_PING, .seq = 7, .node = 2},
+	    {.kind = SWIM_SUSPECT, .node = 4, .incarnation = 1ull << 32, .from = 3},
+	    {.kind = SWIM_ALIVE, .node = 3, .incarnation = (2ull << 32) + 1},
+	};
+	uint8_t mem[128];
+	char hex[256];
+	struct buf out;
+
+	(void)state;
+	buf_init_fixed(&out, mem, sizeof(mem));
+	assert_int_equal(swim_msg_begin(&out), 0);
+	for (size_t i = 0; i < COUNT(msgs); i++)
+		assert_int_equal(swim_msg_put(&out, &msgs[i]), 0);
+	for (size_t i = 0; i < buf_left(&out); i++)
+		snprintf(hex + 2 * i, 3, "%02x", mem[i]);
+	if (!manual_has(hex))
+		fail_msg("man/mesh-wire.7 does not have %s", hex);
+}
+
 static void
 test_meta(void **state)
 {
@@ -273,6 +314,7 @@ main(void)
 	    cmocka_unit_test(test_messages_round_trip),
 	    cmocka_unit_test(test_messages_hostile),
 	    cmocka_unit_test(test_messages_strict),
+	    cmocka_unit_test(test_vector),
 	    cmocka_unit_test(test_meta),
 	    cmocka_unit_test(test_meta_full),
 	    cmocka_unit_test(test_logarithms),
