@@ -93,7 +93,7 @@ struct env {
 	struct router *peer;
 	struct swim *peer_swim;
 	struct loop_timer *swim_timer;
-	bool peer_silent; /* it does not answer gossip */
+	bool peer_silent; /* it neither hears nor sends gossip */
 	unsigned gossip_out;
 	struct crypto_key *peer_key;
 	struct router_identity peer_id;
@@ -517,7 +517,11 @@ peer_send(void *arg, uint64_t neighbour, const uint8_t *payload, size_t len)
 static void
 peer_gossip(void *arg, uint64_t node, const uint8_t *payload, size_t len)
 {
-	peer_frame(arg, FRAME_GOSSIP, node, payload, len);
+	struct env *e = arg;
+
+	/* It may still know this node by the id that it had before. */
+	if (!e->peer_silent && node == e->identity.node_id)
+		peer_frame(e, FRAME_GOSSIP, node, payload, len);
 }
 
 static void
