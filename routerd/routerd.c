@@ -10,6 +10,7 @@
 #include "common/os/conf.h"
 #include "common/os/daemon.h"
 #include "common/os/log.h"
+#include "routerd/members.h"
 
 /* What a block does not say is as the class has it. */
 static void
@@ -142,9 +143,9 @@ routerd_start(struct daemon *daemon)
 	if ((err = ulid_parse(conf_str(daemon->conf, "mesh", "id"), &d->mesh_id)) != 0)
 		return err;
 	counters_init();
-	if ((err = engine_init(d)) != 0 || (err = tell_labels(d, daemon->conf)) != 0 ||
-	    (err = topology_init(d)) != 0 || (err = known_init(d)) != 0 ||
-	    (err = peer_transport_init(d)) != 0)
+	if ((err = members_init(d, daemon->conf)) != 0 || (err = engine_init(d)) != 0 ||
+	    (err = tell_labels(d, daemon->conf)) != 0 || (err = topology_init(d)) != 0 ||
+	    (err = known_init(d)) != 0 || (err = peer_transport_init(d)) != 0)
 		return err;
 	return serve(d);
 }
@@ -156,6 +157,7 @@ routerd_reload(struct daemon *daemon, const struct conf *fresh)
 
 	read_conf(fresh, &d->conf);
 	router_configure(d->router, &d->conf, clock_mono());
+	members_configure(d, fresh);
 	if (tell_labels(d, fresh) != 0)
 		log_warn("what this node offers stays as it was");
 	engine_touch(d);
@@ -175,6 +177,7 @@ routerd_fini(struct daemon *daemon)
 	known_fini(d);
 	topology_fini(d);
 	engine_fini(d);
+	members_fini(d);
 	mem_free(d);
 	daemon->ctx = NULL;
 }
