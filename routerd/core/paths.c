@@ -3,12 +3,14 @@
 void
 paths_want(struct router *r, struct mono now, enum paths_hurry hurry)
 {
+	/* The wait that grew in a storm is for what follows closely, not for what comes long after. */
+	bool calm = mono_diff_us(now, r->spf_last) > SPF_BACKOFF_MAX_US;
 	struct mono rested =
 	    mono_add_us(r->spf_last, PATHS_LOST_WAIT_US + (int64_t)r->db.count * PATHS_LOST_NODE_US);
 	struct mono at = now;
 
 	if (hurry == PATHS_LATER)
-		at = mono_add_us(now, r->spf_wait_us);
+		at = mono_add_us(now, calm ? r->conf.spf_delay_us : r->spf_wait_us);
 	else if (hurry == PATHS_LOST && mono_before(now, rested))
 		at = rested;
 	r->spf_at = r->spf_wanted ? mono_min(r->spf_at, at) : at;

@@ -1,0 +1,173 @@
+#include "tests/sim/data.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/frame.h"
+#include "tests/sim/check.h"
+#include "tests/sim/net.h"
+
+enum { NOWHERE = UINT32_MAX };
+
+struct data {
+	uint32_t src, dst;
+	int64_t sent_at;
+	bool must_arrive; /* unless something happens on its way */
+	uint8_t ttl, visit_count, been_count;
+	uint16_t visit[FRAME_VISIT_MAX];
+	uint16_t been[FRAME_TTL_DEFAULT + 1]; /* nodes that had it */
+};
+
+static void
+drop(struct sim *s, struct data *d, uint32_t at, uint64_t *counter, const char *why)
+{
+	(*counter)++;
+	if (d->must_arrive && s->disturbed < d->sent_at)
+		sim_fail(s, "a frame from node %u to node %u, sent at %lld in a quiet network, %s at node %u",
+		    d->src, d->dst, (long long)d->sent_at, why, at);
+	free(d);
+}
+
+static bool
+usable(struct sim *s, const struct sim_path *p, uint32_t self, uint32_t from)
+{
+	if (!net_has(s, self, p->hop[0]))
+		return false;
+	for (unsigned i = 0; i < p->hop_count; i++)
+		if (p->hop[i] == from || p->hop[i] == self)
+			return false;
+	return true;
+}
+
+/* The best path of self that can be used by a frame that came from `from`, or NULL. */
+static const struct sim_path *
+choose(struct sim *s, uint32_t self, uint32_t from, uint32_t dst, unsigned hops_max)
+{
+	const struct sim_route *r = s->nodes[self].fib[dst];
+
+	for (uint32_t i = 0; r != NULL && i < r->path_count; i++)
+		if (r->path[i].hop_count <= hops_max && usable(s, &r->path[i], self, from))
+			return &r->path[i];
+	return NULL;
+}
+
+/* On to the next node; the rest of the path is in visit. */
+static void
+pass(struct sim *s, struct data *d, uint32_t at, uint32_t next)
+{
+	struct sim_link *l = net_link(s, at, next);
+	int64_t delay = net_delay(s, l, at);
+
+	sim_trace(s, at, SIM_DATA, (uint64_t)d->src << 32 | d->dst, next);
+	if (delay < 0) {
+		drop(s, d, at, &s->n.data_lost, "was lost");
+		return;
+	}
+	queue_push(&s->queue, (struct sim_event){.at = s->now + delay,
+				  .what = SIM_DATA,
+				  .node = next,
+				  .link = (uint32_t)(l - s->links),
+				  .a = l->session,
+				  .data = d});
+}
+
+static void
+take_path(struct sim *s, struct data *d, uint32_t at, const struct sim_path *p)
+{
+	d->visit_count = (uint8_t)(p->hop_count - 1);
+	memcpy(d->visit, p->hop + 1, d->visit_count * sizeof(d->visit[0]));
+	pass(s, d, at, p->hop[0]);
+}
+
+void
+data_start(struct sim *s, int64_t us)
+{
+	if (s->traffic_us == 0 && us != 0)
+		queue_push(&s->queue, (struct sim_event){.at = s->now + us, .what = SIM_INJECT});
+	s->traffic_us = us;
+}
+
+void
+data_inject(struct sim *s)
+{
+	uint32_t src = (uint32_t)rng_below(&s->rng, s->node_count);
+	uint32_t dst = (uint32_t)rng_below(&s->rng, s->node_count);
+	const struct sim_path *p;
+	struct data *d;
+
+	if (s->traffic_us == 0)
+		return;
+	queue_push(&s->queue, (struct sim_event){.at = s->now + s->traffic_us, .what = SIM_INJECT});
+	if (src == dst || !s->nodes[src].up)
+		return;
+	s->n.data_sent++;
+	d = sim_alloc(1, sizeof(*d));
+	*d = (struct data){.src = src, .dst = dst, .sent_at = s->now, .ttl = FRAME_TTL_DEFAULT};
+	d->must_arrive = check_quiet(s) && net_connected(s, src, dst);
+	d->been[d->been_count++] = (uint16_t)src;
+	if ((p = choose(s, src, NOWHERE, dst, PATH_HOPS_MAX)) == NULL)
+		drop(s, d, src, &s->n.data_no_route, "had no path");
+	else
+		take_path(s, d, src, p);
+}
+
+static void
+arrived(struct sim *s, struct data *d, uint32_t at)
+{
+	if (at != d->dst)
+		sim_fail(s, "a frame from node %u to node %u was delivered at node %u", d->src, d->dst, at);
+	s->n.data_delivered++;
+	s->n.data_hops += d->been_count - 1u;
+	free(d);
+}
+
+/* Has it been here? */
+static void
+note_visit(struct sim *s, struct data *d, uint32_t at)
+{
+	for (unsigned i = 0; i < d->been_count; i++) {
+		if (d->been[i] != at)
+			continue;
+		s->n.data_again++;
+		if (d->must_arrive && s->disturbed < d->sent_at)
+			sim_fail(
+			    s, "a frame from node %u to node %u came to node %u twice", d->src, d->dst, at);
+	}
+	if (d->been_count > FRAME_TTL_DEFAULT)
+		sim_fail(s, "a frame from node %u to node %u went on beyond its ttl", d->src, d->dst);
+	d->been[d->been_count++] = (uint16_t)at;
+}
+
+void
+data_frame(struct sim *s, struct sim_event *ev)
+{
+	uint32_t at = ev->node, from = net_peer(&s->links[ev->link], at), next;
+	struct data *d = ev->data;
+	const struct sim_path *p;
+
+	if (!net_arrives(s, ev)) {
+		drop(s, d, at, &s->n.data_lost, "was lost");
+		return;
+	}
+	note_visit(s, d, at);
+	if (d->visit_count == 0) {
+		arrived(s, d, at);
+		return;
+	}
+	if (d->ttl < 2) {
+		drop(s, d, at, &s->n.data_ttl, "had no time to live");
+		return;
+	}
+	d->ttl--;
+	next = d->visit[0];
+	if (next != at && net_has(s, at, next)) {
+		d->visit_count--;
+		memmove(d->visit, d->visit + 1, d->visit_count * sizeof(d->visit[0]));
+		pass(s, d, at, next);
+	} else if (next != at && d->dst != at && (p = choose(s, at, from, d->dst, d->ttl)) != NULL) {
+		s->n.data_repaired++;
+		take_path(s, d, at, p);
+	} else {
+		drop(s, d, at, &s->n.data_no_route, "had no path");
+	}
+}

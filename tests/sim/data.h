@@ -1,0 +1,16 @@
+/*
+ * data: frames of applications, forwarded as transportd does it (transportd/core/forward.h): the
+ * source gives the whole path, a relay that lacks the next link takes a path of its own.
+ */
+#ifndef TESTS_SIM_DATA_H
+#define TESTS_SIM_DATA_H
+
+#include "tests/sim/sim.h"
+
+/* Sends data frames from now on: one each us, from random nodes to random nodes. */
+void data_start(struct sim *s, int64_t us);
+/* Events. */
+void data_inject(struct sim *s);
+void data_frame(struct sim *s, struct sim_event *ev);
+
+#endif

@@ -1,0 +1,479 @@
+#include "tests/sim/node.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/be.h"
+#include "common/base/err.h"
+#include "tests/sim/net.h"
+
+enum { STEPS_MAX = 4, START_US = 200 * SIM_MS };
+enum { TRACE_ROUTE_SET = 100, TRACE_ROUTE_DEL, TRACE_STATE, TRACE_EVENT };
+
+/* What routerd's work takes.  Frames that come while it is busy are taken together. */
+enum {
+	COST_TURN_US = 20,   /* a turn of the loop: system calls */
+	COST_EVENT_US = 3,   /* one message */
+	COST_VERIFY_US = 60, /* Ed25519, once for each new LSA */
+	COST_SPF_NS = 400,   /* paths and FIB, for each node */
+};
+
+/* --- its clock: offset + now x (1 + ppm) --- */
+
+static int64_t
+local_us(const struct sim_node *n, int64_t us)
+{
+	return n->clock_offset_us + us + us / 1000000 * n->clock_ppm + us % 1000000 * n->clock_ppm / 1000000;
+}
+
+/* The first moment at which the node's clock shows t or more. */
+static int64_t
+global_us(const struct sim_node *n, struct mono t)
+{
+	int64_t us = (t.us - n->clock_offset_us) / (1000000 + n->clock_ppm) * 1000000;
+
+	us += (t.us - n->clock_offset_us) % (1000000 + n->clock_ppm) * 1000000 / (1000000 + n->clock_ppm) - 2;
+	while (local_us(n, us) < t.us)
+		us++;
+	return us;
+}
+
+struct mono
+node_now(const struct sim_node *n)
+{
+	return (struct mono){local_us(n, n->sim->now)};
+}
+
+/* A turn of the node's loop at this time, or when its processor is free. */
+static void
+arm_at(struct sim_node *n, int64_t at)
+{
+	if (at < n->busy_until)
+		at = n->busy_until;
+	if (at >= n->wake_at)
+		return;
+	n->wake_at = at;
+	queue_push(&n->sim->queue,
+	    (struct sim_event){.at = at, .what = SIM_WAKE, .node = n->index, .life = n->life});
+}
+
+/* Sees to it that the core is stepped when it wants to be. */
+static void
+arm(struct sim_node *n)
+{
+	struct mono next;
+
+	if (n->router == NULL || mono_is_never(next = router_next(n->router)))
+		return;
+	arm_at(n, mono_before(node_now(n), next) ? global_us(n, next) : n->sim->now);
+}
+
+/* --- effects of the core --- */
+
+/* What stands for an Ed25519 signature: a hash that only the harness makes. */
+static void
+fake_signature(uint64_t id, const uint8_t *text, size_t len, uint8_t sig[LSA_SIG_BYTES])
+{
+	uint64_t h = sim_mix(id, text, len);
+
+	for (size_t i = 0; i < LSA_SIG_BYTES; i += 8) {
+		h = sim_mix(h, &i, sizeof(i));
+		be_store64(sig + i, h);
+	}
+}
+
+static int
+op_verify(void *arg, const struct lsa *lsa, const uint8_t *raw, size_t raw_len)
+{
+	struct sim_node *n = arg;
+	uint8_t sig[LSA_SIG_BYTES];
+
+	n->sim->n.verified++;
+	n->cost_us += COST_VERIFY_US;
+	fake_signature(lsa->id.node, raw, raw_len - LSA_SIG_BYTES, sig);
+	if (be_load64(lsa->pubkey) != lsa->id.node || memcmp(sig, lsa->sig, sizeof(sig)) != 0)
+		sim_fail(n->sim, "node %u: an LSA with a bad signature", n->index);
+	return 0;
+}
+
+static void
+op_send(void *arg, uint64_t neighbour, const uint8_t *payload, size_t len)
+{
+	struct sim_node *n = arg;
+
+	net_send(n->sim, n->index, sim_index(neighbour), payload, len);
+}
+
+static void
+op_sign(void *arg, uint32_t ticket, const uint8_t *text, size_t len)
+{
+	struct sim_node *n = arg;
+	struct sim_event ev = {.what = SIM_SIGNATURE,
+	    .node = n->index,
+	    .life = n->life,
+	    .a = ticket,
+	    .at = n->sim->now + SIM_SIGN_US,
+	    .len = LSA_SIG_BYTES};
+
+	ev.data = sim_alloc(1, LSA_SIG_BYTES);
+	fake_signature(sim_id(n->index), text, len, ev.data);
+	queue_push(&n->sim->queue, ev);
+}
+
+static int
+op_fib_begin(void *arg, uint64_t version)
+{
+	(void)version;
+	route_begin(arg);
+	return 0;
+}
+
+static int
+op_route_set(void *arg, const struct fib_route *r)
+{
+	struct sim_node *n = arg;
+
+	sim_trace(n->sim, n->index, TRACE_ROUTE_SET, r->destination, r->path_id);
+	route_set(n, r);
+	return 0;
+}
+
+static int
+op_route_del(void *arg, uint64_t destination)
+{
+	struct sim_node *n = arg;
+
+	sim_trace(n->sim, n->index, TRACE_ROUTE_DEL, destination, 0);
+	route_del(n, sim_index(destination));
+	return 0;
+}
+
+static int
+op_fib_end(void *arg, uint64_t version)
+{
+	(void)version;
+	route_end(arg);
+	return 0;
+}
+
+static void
+op_node(void *arg, const struct lsdb_entry *e)
+{
+	struct sim_node *n = arg;
+
+	sim_trace(n->sim, n->index, TRACE_STATE, e->id.node, e->state);
+	n->states[sim_index(e->id.node)] = e->state;
+}
+
+static void
+on_node_down(struct sim_node *n, uint32_t down)
+{
+	struct sim *s = n->sim;
+
+	if (s->watching_node && down == s->watched_node)
+		samples_add(s->noticed, s->now);
+	if (net_connected(s, n->index, down)) {
+		s->n.down_false++;
+		sim_say(s, "node %u: node %u is down, it says, but there are links", n->index, down);
+	} else {
+		s->n.down_true++;
+	}
+}
+
+static void
+op_event(void *arg, enum router_event ev, uint64_t a, uint64_t b)
+{
+	struct sim_node *n = arg;
+
+	sim_trace(n->sim, n->index, TRACE_EVENT + ev, a, b);
+	if (ev == ROUTER_NODE_DOWN)
+		on_node_down(n, sim_index(a));
+	if (ev == ROUTER_LSA_MALFORMED || ev == ROUTER_LSDB_FULL)
+		sim_fail(n->sim, "node %u: %s", n->index, router_event_name(ev));
+}
+
+static void
+op_wish(void *arg, uint64_t node, uint64_t unix_ms)
+{
+	(void)arg;
+	(void)node;
+	(void)unix_ms;
+}
+
+static const struct router_ops ops = {
+    .verify = op_verify,
+    .send = op_send,
+    .sign = op_sign,
+    .fib_begin = op_fib_begin,
+    .route_set = op_route_set,
+    .route_del = op_route_del,
+    .fib_end = op_fib_end,
+    .node = op_node,
+    .event = op_event,
+    .wish = op_wish,
+};
+
+/* --- it comes and goes --- */
+
+void
+node_init(struct sim *s, uint32_t index)
+{
+	struct sim_node *n = &s->nodes[index];
+
+	n->sim = s;
+	n->index = index;
+	n->wake_at = INT64_MAX;
+	/* A monotonic clock starts anywhere.  Crystals are good to 100 ppm or so. */
+	n->clock_offset_us = SIM_SECOND + (int64_t)rng_below(&s->rng, (uint64_t)1 << 40);
+	n->clock_ppm = (int64_t)rng_below(&s->rng, 401) - 200;
+	if ((s->faults & FAULT_SKEW) != 0)
+		n->clock_ppm *= 100;
+	n->fib = sim_alloc(s->node_count, sizeof(n->fib[0]));
+	n->states = sim_alloc(s->node_count, 1);
+}
+
+static void
+inbox_clear(struct sim_node *n)
+{
+	for (size_t i = 0; i < n->inbox_count; i++)
+		free(n->inbox[i].data);
+	n->inbox_count = 0;
+}
+
+void
+node_fini(struct sim *s, uint32_t index)
+{
+	struct sim_node *n = &s->nodes[index];
+
+	route_clear(n);
+	router_free(n->router);
+	inbox_clear(n);
+	free(n->inbox);
+	free(n->fib);
+	free(n->states);
+}
+
+static void
+links_tell(struct sim *s, struct sim_node *n)
+{
+	router_links_begin(n->router);
+	for (uint32_t i = 0; i < n->link_count; i++)
+		net_tell(s, &s->links[s->node_links[n->first_link + i]], n->index);
+	router_links_end(n->router, node_now(n));
+}
+
+static void
+routerd_start(struct sim *s, struct sim_node *n)
+{
+	struct router_identity id = {.node = sim_id(n->index), .incarnation = ++n->incarnation};
+
+	if ((n->router = router_new(&s->conf, &ops, n, rng_u64(&s->rng))) == NULL)
+		sim_fail(s, "out of memory");
+	be_store64(id.pubkey, id.node);
+	snprintf(id.name, sizeof(id.name), "node-%u", n->index);
+	snprintf(id.region, sizeof(id.region), "lab");
+	if (router_identity(n->router, &id, node_now(n)) != 0)
+		sim_fail(s, "node %u: identity refused", n->index);
+	links_tell(s, n);
+	arm(n);
+}
+
+static void
+routerd_stop(struct sim_node *n)
+{
+	router_free(n->router);
+	n->router = NULL;
+	n->life++;
+	n->wake_at = INT64_MAX;
+	n->busy_until = n->slow_us = 0;
+	inbox_clear(n);
+	memset(n->states, 0, n->sim->node_count);
+}
+
+void
+node_start_all(struct sim *s)
+{
+	for (uint32_t i = 0; i < s->node_count; i++)
+		s->nodes[i].up = true;
+	for (uint32_t i = 0; i < s->link_count; i++) {
+		s->links[i].broken = false;
+		s->links[i].told[0] = s->links[i].told[1] = true;
+		s->links[i].session = 1;
+	}
+	s->disturbed = s->now;
+	for (uint32_t i = 0; i < s->node_count; i++) {
+		routerd_start(s, &s->nodes[i]);
+		sim_run(s, START_US / s->node_count);
+	}
+}
+
+static void
+links_changed(struct sim *s, struct sim_node *n, bool reset)
+{
+	for (uint32_t i = 0; i < n->link_count; i++)
+		net_changed(s, &s->links[s->node_links[n->first_link + i]], reset);
+}
+
+void
+node_start(struct sim *s, uint32_t index)
+{
+	struct sim_node *n = &s->nodes[index];
+
+	if (n->up)
+		return;
+	n->up = true;
+	s->parts_known = false;
+	s->disturbed = s->now;
+	routerd_start(s, n);
+	links_changed(s, n, false);
+}
+
+void
+node_crash(struct sim *s, uint32_t index, bool reset)
+{
+	struct sim_node *n = &s->nodes[index];
+
+	if (!n->up)
+		return;
+	n->up = false;
+	s->parts_known = false;
+	s->disturbed = s->now;
+	for (uint32_t i = 0; i < n->link_count; i++) {
+		struct sim_link *l = &s->links[s->node_links[n->first_link + i]];
+
+		l->told[net_side(l, index)] = false;
+	}
+	routerd_stop(n);
+	links_changed(s, n, reset);
+	route_clear(n);
+}
+
+void
+node_restart_routerd(struct sim *s, uint32_t index)
+{
+	struct sim_node *n = &s->nodes[index];
+
+	if (!n->up)
+		return;
+	s->disturbed = s->now;
+	routerd_stop(n);
+	n->fib_opening = false;
+	routerd_start(s, n);
+}
+
+void
+node_hang(struct sim *s, uint32_t index, int64_t us)
+{
+	struct sim_node *n = &s->nodes[index];
+
+	if (n->up && n->busy_until < s->now + us)
+		n->busy_until = s->now + us;
+	s->disturbed = s->now + us > s->disturbed ? s->now + us : s->disturbed;
+}
+
+/* --- what comes in: one after the other, and later if the processor is busy --- */
+
+void
+node_link_up(struct sim *s, uint32_t node, uint32_t peer, uint64_t session, uint32_t rtt_us)
+{
+	struct sim_event ev = {
+	    .what = SIM_LINK_TOLD, .node = node, .link = peer, .a = session, .len = rtt_us};
+
+	node_take(s, &ev);
+}
+
+void
+node_link_down(struct sim *s, uint32_t node, uint32_t peer)
+{
+	struct sim_event ev = {.what = SIM_LINK_TOLD, .node = node, .link = peer};
+
+	node_take(s, &ev);
+}
+
+static void
+on_link(struct sim_node *n, const struct sim_event *ev)
+{
+	struct router_link l = {.peer = sim_id(ev->link), .since_unix_ms = ev->a, .rtt_us = ev->len};
+
+	if (ev->a == 0)
+		router_link_down(n->router, l.peer, node_now(n));
+	else if (router_link(n->router, &l, node_now(n)) != 0)
+		sim_fail(n->sim, "node %u: link refused", n->index);
+}
+
+static void
+on_frame(struct sim_node *n, const struct sim_event *ev)
+{
+	uint32_t from = net_peer(&n->sim->links[ev->link], n->index);
+
+	router_feed(n->router, sim_id(from), ev->data, ev->len, node_now(n));
+}
+
+static void
+step(struct sim_node *n)
+{
+	/* What a step finishes may make more due at once; a core that is never done would spin. */
+	for (int steps = 0; !mono_before(node_now(n), router_next(n->router)); steps++) {
+		if (steps == STEPS_MAX)
+			sim_fail(n->sim, "node %u: its core wants to be stepped for ever", n->index);
+		router_step(n->router, node_now(n));
+	}
+}
+
+/* The core gets an event. */
+static void
+handle(struct sim_node *n, const struct sim_event *ev)
+{
+	if (ev->what == SIM_FRAME)
+		on_frame(n, ev);
+	else if (ev->what == SIM_SIGNATURE)
+		router_signature(n->router, (uint32_t)ev->a, ev->data, node_now(n));
+	else
+		on_link(n, ev);
+	free(ev->data);
+	n->cost_us += COST_EVENT_US + n->slow_us;
+}
+
+void
+node_take(struct sim *s, struct sim_event *ev)
+{
+	struct sim_node *n = &s->nodes[ev->node];
+
+	if (n->router == NULL) {
+		free(ev->data);
+		return;
+	}
+	if (n->inbox_count == n->inbox_cap) {
+		n->inbox_cap = n->inbox_cap != 0 ? 2 * n->inbox_cap : 8;
+		n->inbox = sim_realloc(n->inbox, n->inbox_cap, sizeof(*ev));
+	}
+	n->inbox[n->inbox_count++] = *ev;
+	arm_at(n, s->now);
+}
+
+/* A turn of routerd's loop: all that waits, then what is due. */
+void
+node_wake(struct sim *s, const struct sim_event *ev)
+{
+	struct sim_node *n = &s->nodes[ev->node];
+	uint64_t spf_runs;
+
+	if (n->router == NULL || n->life != ev->life || ev->at != n->wake_at)
+		return;
+	n->wake_at = INT64_MAX;
+	if (n->busy_until <= s->now) {
+		spf_runs = router_counters(n->router)->spf_runs;
+		n->cost_us = COST_TURN_US;
+		for (size_t i = 0; i < n->inbox_count; i++)
+			handle(n, &n->inbox[i]);
+		n->inbox_count = 0;
+		step(n);
+		n->cost_us += (int64_t)(router_counters(n->router)->spf_runs - spf_runs) * s->node_count *
+			      COST_SPF_NS / 1000;
+		n->busy_until = s->now + n->cost_us;
+	}
+	if (n->inbox_count != 0)
+		arm_at(n, s->now);
+	arm(n);
+}
