@@ -37,6 +37,12 @@ ksp_spf(const struct ksp *k)
 	return &k->search.spf;
 }
 
+size_t
+ksp_bytes(const struct ksp *k)
+{
+	return search_bytes(&k->search) + k->disjoint.cap * sizeof(*k->disjoint.nodes);
+}
+
 /* --- routes and lists of them --- */
 
 static uint64_t
@@ -292,6 +298,35 @@ choose_pair(struct ksp *k, uint32_t dst, size_t max)
 	return 0;
 }
 
+static uint32_t
+degree(const struct graph *g, uint32_t v)
+{
+	return g->first[v + 1] - g->first[v];
+}
+
+/* Whether both ends have links that no chosen path uses: mostly, that decides it. */
+static bool
+has_free_links(const struct ksp *k, uint32_t dst)
+{
+	const struct ksp_list *l = &k->chosen;
+	uint32_t at_root = degree(k->search.g, k->search.g->root), at_dst = degree(k->search.g, dst);
+
+	for (size_t i = 0; i < l->count; i++) {
+		const struct route *r = &l->routes[i];
+		bool new_root = true, new_dst = true;
+
+		for (size_t j = 0; j < i; j++) {
+			const struct route *o = &l->routes[j];
+
+			new_root = new_root && o->v[o->hops - 1] != r->v[r->hops - 1];
+			new_dst = new_dst && o->v[1] != r->v[1];
+		}
+		at_root -= new_root;
+		at_dst -= new_dst;
+	}
+	return at_root != 0 && at_dst != 0;
+}
+
 /* Paths that share no link with what is chosen. */
 static int
 choose_apart(struct ksp *k, uint32_t dst, size_t max, uint64_t weight_max)
@@ -306,7 +341,7 @@ choose_apart(struct ksp *k, uint32_t dst, size_t max, uint64_t weight_max)
 
 	if (k->search.cut.nodes[dst].bridges != 0)
 		return 0;
-	while (k->chosen.count < max) {
+	while (k->chosen.count < max && has_free_links(k, dst)) {
 		search_spare_none(&k->search);
 		for (size_t i = 0; i < k->chosen.count; i++)
 			search_spare(&k->search, &k->chosen.routes[i]);

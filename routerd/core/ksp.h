@@ -69,4 +69,7 @@ int ksp_run(struct ksp *k, const struct graph *g, uint32_t dst, unsigned paths_m
 int ksp_cheapest(struct ksp *k, const struct graph *g, uint32_t dst, unsigned paths_max, struct spf_path *out,
     size_t *count) MUST_USE;
 
+/* Bytes allocated at the moment. */
+size_t ksp_bytes(const struct ksp *k);
+
 #endif

@@ -143,6 +143,17 @@ search_begin(struct search *s, const struct graph *g)
 	return 0;
 }
 
+size_t
+search_bytes(const struct search *s)
+{
+	const size_t label = sizeof(*s->labels.pool) + sizeof(*s->labels.heap);
+	const size_t spf = 2 * sizeof(*s->spf.best) + sizeof(*s->spf.heap) + sizeof(*s->spf.place);
+	const size_t cut = sizeof(*s->cut.nodes) + sizeof(*s->cut.visited);
+
+	return s->vertex_cap * (sizeof(*s->nodes) + sizeof(*s->queue)) + s->edge_cap * sizeof(*s->in) +
+	       s->labels.cap * label + s->spf.cap * spf + s->cut.cap * cut;
+}
+
 /* --- routes to be spared --- */
 
 void

@@ -95,6 +95,9 @@ void search_fini(struct search *s);
 /* Takes a graph, which must stay as it is as long as it is searched.  ERR_NOMEM: it can't be searched. */
 int search_begin(struct search *s, const struct graph *g) MUST_USE;
 
+/* Bytes allocated at the moment. */
+size_t search_bytes(const struct search *s);
+
 void search_spare_none(struct search *s);
 void search_spare(struct search *s, const struct route *r);
 
