@@ -214,8 +214,8 @@ key_of(const struct search *s, const struct search_query *q, const struct label 
 	const struct search_node *n = &s->nodes[l->vertex];
 	uint64_t key = l->weight + n->bound;
 
-	/* Vertices behind a cut vertex that the spared route does not pass are no way to the root:
-	 * that their bound is too high does no harm. */
+	/* The cut vertices and bridges before this vertex are before the destination, too, hence on the
+	 * spared route: dead ends are not entered. */
 	if (q->spare != SEARCH_SPARE_NONE) {
 		key += n->must_share;
 		if (s->first_is_bridge && l->vertex != s->g->root)
@@ -230,7 +230,7 @@ is_dominated(const struct search *s, const struct search_node *n, uint32_t hops,
 	if (n->stamp != s->stamp)
 		return false;
 	if (s->pareto)
-		return n->settled_hops <= hops;
+		return n->settled_hops <= hops || (n->best <= key && n->best_hops <= hops);
 	return n->settled_hops != UNSETTLED || n->best <= key;
 }
 
@@ -254,6 +254,7 @@ offer(struct search *s, const struct search_query *q, const struct label *l)
 		n->settled_hops = UNSETTLED;
 	}
 	n->best = key;
+	n->best_hops = (uint8_t)l->hops;
 	return labels_push(&s->labels, key, l);
 }
 
@@ -264,6 +265,14 @@ is_next_banned(const struct search_query *q, uint32_t v)
 		if (q->not_next[i] == v)
 			return true;
 	return false;
+}
+
+/* Whether all ways from u to the root come back to its neighbour v: v is a cut vertex (or the end of a
+ * bridge) before u, but not before itself. */
+static bool
+is_dead_end(const struct search_node *u, const struct search_node *v)
+{
+	return (u->must_share & (SEARCH_LINK - 1)) > (v->must_share & (SEARCH_LINK - 1));
 }
 
 static int
@@ -277,7 +286,8 @@ expand(struct search *s, const struct search_query *q, uint32_t label)
 		uint32_t u = s->in[e].from;
 		struct label next = {at.weight + weight_of(s->in[e].cost), u, label, at.hops + 1};
 
-		if (at.parent == LABEL_NONE && is_next_banned(q, u))
+		if (is_dead_end(&s->nodes[u], &s->nodes[at.vertex]) ||
+		    (at.parent == LABEL_NONE && is_next_banned(q, u)))
 			continue;
 		if (q->spare != SEARCH_SPARE_NONE && s->nodes[u].spared == s->spared_stamp) {
 			uint64_t more = sharing(s, q->spare, u, at.vertex);

@@ -68,7 +68,7 @@ struct search_node {
 	uint64_t must_share; /* with the first spared route */
 	uint32_t stamp;      /* of the search that wrote best and settled_hops */
 	uint32_t spared;     /* stamp of the spared set */
-	uint8_t min_hops, settled_hops;
+	uint8_t min_hops, settled_hops, best_hops;
 };
 
 struct search {
