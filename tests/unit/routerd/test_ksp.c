@@ -287,6 +287,19 @@ best_pair(const struct simple *paths, size_t count)
 	return best;
 }
 
+/* The least cost of two together that are as disjoint as that. */
+static uint64_t
+pair_cost(const struct simple *paths, size_t count, int wanted)
+{
+	uint64_t least = UINT64_MAX;
+
+	for (size_t i = 0; i < count; i++)
+		for (size_t j = i + 1; j < count && (uint64_t)paths[i].cost + paths[j].cost < least; j++)
+			if (grade(&paths[i], &paths[j]) >= wanted)
+				least = (uint64_t)paths[i].cost + paths[j].cost;
+	return least;
+}
+
 static unsigned seen_apart, seen_pairs, seen_trades;
 
 static void
@@ -326,6 +339,9 @@ check_pair(unsigned paths_max)
 		assert_int_equal(had > 0, exists > 0);
 	else
 		assert_int_equal(had, exists);
+	/* A third path may happen to be as disjoint from the first as the pair that has no room. */
+	if (had > grade(&got[0], &got[1]) && (paths_max > 3 || grade(&got[0], &got[1]) == 0))
+		assert_int_equal(pair_cost(got, got_count, had), pair_cost(simple, simple_count, had));
 }
 
 /* Beyond the first two: ascending, and within the bound unless they are the pair. */
@@ -535,6 +551,20 @@ check_large(const struct spf_path *p, int target)
 	assert_int_equal(p->cost, cost);
 }
 
+/* Whether target is within reach without the link from the root to first. */
+static bool
+survives(int n, int first, int target)
+{
+	uint32_t there = latency[1][first];
+	bool reached;
+
+	latency[1][first] = 0;
+	bellman(n);
+	reached = fits[PATH_HOPS_MAX][target] != UINT64_MAX;
+	latency[1][first] = there;
+	return reached;
+}
+
 /* Rings with chords: many paths that are cheap and long. */
 static void
 draw_large(struct rng *rng, int n, int chords)
@@ -556,6 +586,7 @@ static void
 test_large(void **state)
 {
 	static struct spf_path out[KSP_PATHS_MAX];
+	static uint64_t least[LARGE + 1];
 	unsigned too_long = 0, agreed = 0;
 	struct rng rng;
 
@@ -567,18 +598,22 @@ test_large(void **state)
 		draw_large(&rng, n, n * (1 + round % 4) / 2);
 		load(n);
 		bellman(n);
+		memcpy(least, fits[PATH_HOPS_MAX], sizeof(least));
 		assert_int_equal(spf_run(&spf, &graph), 0);
 		for (int target = 2; target <= n; target++) {
 			uint32_t v = graph_find(&graph, (uint64_t)target);
 			size_t count;
 
 			assert_int_equal(ksp_run(&ksp, &graph, v, 4, out, &count), 0);
-			assert_int_equal(count != 0, fits[PATH_HOPS_MAX][target] != UINT64_MAX);
+			assert_int_equal(count != 0, least[target] != UINT64_MAX);
 			for (size_t i = 0; i < count; i++)
 				check_large(&out[i], target);
 			if (count == 0)
 				continue;
-			assert_int_equal(out[0].cost, fits[PATH_HOPS_MAX][target]);
+			if (target % 50 == 0)
+				assert_int_equal(count > 1 && out[1].hops[0] != out[0].hops[0],
+				    survives(n, (int)out[0].hops[0], target));
+			assert_int_equal(out[0].cost, least[target]);
 			too_long += spf.best[v].hops > PATH_HOPS_MAX;
 			if (spf.best[v].hops <= PATH_HOPS_MAX) {
 				assert_int_equal(out[0].cost, spf.best[v].dist);
