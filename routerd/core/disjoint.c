@@ -97,10 +97,10 @@ leave(struct run *r, uint64_t key, uint32_t v, uint32_t label)
 		uint64_t more, less = s->nodes[v].bound;
 		int err, how = r->relays && on_path(r, u) ? ARRIVED : CAME_BACK;
 
-		if (u == r->dst || s->nodes[u].bound == SEARCH_ANY ||
+		if (u == r->dst || s->nodes[u].bound == ROUTE_ANY ||
 		    (on && (u == towards_root(s, v) || u == n->before)))
 			continue;
-		more = ((uint64_t)s->in[e].cost << SEARCH_COST_SHIFT) + 1 + s->nodes[u].bound;
+		more = ((uint64_t)s->in[e].cost << ROUTE_COST_SHIFT) + 1 + s->nodes[u].bound;
 		if ((err = push(r, key + (more > less ? more - less : 0), u, how, label)) != 0)
 			return err;
 	}
@@ -196,7 +196,7 @@ disjoint_pair(
 	int err;
 
 	*found = false;
-	if (s->nodes[dst].bound == SEARCH_ANY)
+	if (s->nodes[dst].bound == ROUTE_ANY)
 		return 0;
 	if ((err = grow(d, s->g->vertex_count)) != 0)
 		return err;

@@ -27,29 +27,26 @@
 
 #include "common/base/must.h"
 #include "routerd/core/disjoint.h"
+#include "routerd/core/route.h"
 #include "routerd/core/search.h"
 #include "routerd/core/spf.h"
+#include "routerd/core/yen.h"
 
 struct graph;
 
 enum {
-	KSP_PATHS_MAX = 8, /* for one destination */
-	KSP_COST_FACTOR = 8,
+	KSP_PATHS_MAX = 8,          /* for one destination */
+	KSP_COST_FACTOR = 8,        /* its share by 1/cost would be less than one part in nine */
 	KSP_COST_EXTRA = 10 * 1000, /* us, more or less: among links of a LAN, the factor means little */
 	/* Effort for one path that is only preferred: about as much as a tree of 1,000 nodes. */
 	KSP_LABELS_MAX = 4096,
 };
 
-struct ksp_list {
-	size_t count;
-	struct route routes[KSP_PATHS_MAX];
-	uint8_t deviation[KSP_PATHS_MAX]; /* Yen: where the route leaves the one that it was made from */
-};
-
 struct ksp {
 	struct search search;
 	struct disjoint disjoint;
-	struct ksp_list chosen, cheapest, candidates;
+	struct yen yen;
+	struct route_list chosen;
 };
 
 void ksp_init(struct ksp *k);

@@ -17,7 +17,7 @@ edge_cost(const struct graph *g, uint32_t edge)
 static inline uint64_t
 weight_of(uint32_t cost)
 {
-	return ((uint64_t)cost << SEARCH_COST_SHIFT) + 1;
+	return ((uint64_t)cost << ROUTE_COST_SHIFT) + 1;
 }
 
 void
@@ -107,8 +107,8 @@ bound_of(const struct spf_label *l)
 {
 	/* A path of PATH_HOPS_MAX links fits 32 bits: what costs more has none. */
 	if (l->dist > UINT32_MAX)
-		return SEARCH_ANY;
-	return (l->dist << SEARCH_COST_SHIFT) + min_u64(l->hops, HOPS_PACKED_MAX);
+		return ROUTE_ANY;
+	return (l->dist << ROUTE_COST_SHIFT) + min_u64(l->hops, HOPS_PACKED_MAX);
 }
 
 static void
@@ -118,8 +118,8 @@ set_node(struct search *s, uint32_t v)
 
 	s->nodes[v] = (struct search_node){
 	    .bound = bound_of(&s->spf.best[v]),
-	    .must_share = min_u64(c->vertices, HOPS_TOO_MANY) * SEARCH_RELAY +
-			  min_u64(c->bridges, HOPS_TOO_MANY) * SEARCH_LINK,
+	    .must_share = min_u64(c->vertices, HOPS_TOO_MANY) * ROUTE_RELAY +
+			  min_u64(c->bridges, HOPS_TOO_MANY) * ROUTE_LINK,
 	    .min_hops = HOPS_TOO_MANY,
 	};
 }
@@ -188,11 +188,11 @@ same_link(const struct search *s, size_t i, uint32_t u, uint32_t v)
 	return (s->links[i].a == u && s->links[i].b == v) || (s->links[i].a == v && s->links[i].b == u);
 }
 
-/* What going from v to u, which is on a spared route, adds; SEARCH_ANY: not allowed. */
+/* What going from v to u, which is on a spared route, adds; ROUTE_ANY: not allowed. */
 static uint64_t
 sharing(const struct search *s, enum search_spare spare, uint32_t u, uint32_t v)
 {
-	uint64_t relay = u != s->g->root ? SEARCH_RELAY : 0;
+	uint64_t relay = u != s->g->root ? ROUTE_RELAY : 0;
 
 	if (s->nodes[v].spared != s->spared_stamp)
 		return relay;
@@ -200,8 +200,8 @@ sharing(const struct search *s, enum search_spare spare, uint32_t u, uint32_t v)
 		if (!same_link(s, i, u, v))
 			continue;
 		if (spare == SEARCH_SPARE_LINKS)
-			return SEARCH_ANY;
-		return relay + SEARCH_LINK + (i == 0 ? SEARCH_FIRST : 0);
+			return ROUTE_ANY;
+		return relay + ROUTE_LINK + (i == 0 ? ROUTE_FIRST : 0);
 	}
 	return relay;
 }
@@ -219,7 +219,7 @@ key_of(const struct search *s, const struct search_query *q, const struct label 
 	if (q->spare != SEARCH_SPARE_NONE) {
 		key += n->must_share;
 		if (s->first_is_bridge && l->vertex != s->g->root)
-			key += SEARCH_FIRST;
+			key += ROUTE_FIRST;
 	}
 	return key;
 }
@@ -240,10 +240,10 @@ offer(struct search *s, const struct search_query *q, const struct label *l)
 	struct search_node *n = &s->nodes[l->vertex];
 	uint64_t key;
 
-	if (n->bound == SEARCH_ANY)
+	if (n->bound == ROUTE_ANY)
 		return 0;
 	key = key_of(s, q, l);
-	if ((key & SEARCH_COST_MASK) > q->weight_max || is_dominated(s, n, l->hops, key))
+	if ((key & ROUTE_COST_MASK) > q->weight_max || is_dominated(s, n, l->hops, key))
 		return 0;
 	if (l->hops + n->min_hops > PATH_HOPS_MAX) {
 		s->cut_short = min_u64(s->cut_short, key);
@@ -272,7 +272,7 @@ is_next_banned(const struct search_query *q, uint32_t v)
 static bool
 is_dead_end(const struct search_node *u, const struct search_node *v)
 {
-	return (u->must_share & (SEARCH_LINK - 1)) > (v->must_share & (SEARCH_LINK - 1));
+	return (u->must_share & (ROUTE_LINK - 1)) > (v->must_share & (ROUTE_LINK - 1));
 }
 
 static int
@@ -292,7 +292,7 @@ expand(struct search *s, const struct search_query *q, uint32_t label)
 		if (q->spare != SEARCH_SPARE_NONE && s->nodes[u].spared == s->spared_stamp) {
 			uint64_t more = sharing(s, q->spare, u, at.vertex);
 
-			if (more == SEARCH_ANY)
+			if (more == ROUTE_ANY)
 				continue;
 			next.weight += more;
 		}
@@ -314,7 +314,7 @@ start(struct search *s, const struct search_query *q)
 		s->stamp = 1;
 	}
 	labels_clear(&s->labels);
-	s->cut_short = SEARCH_ANY;
+	s->cut_short = ROUTE_ANY;
 	for (uint32_t i = 0; i < q->spur; i++) {
 		s->nodes[p->v[i]].stamp = s->stamp;
 		s->nodes[p->v[i]].settled_hops = 0;
@@ -360,7 +360,7 @@ to_route(const struct search *s, const struct search_query *q, uint32_t label, s
 	out->hops = l->hops;
 	for (;; l = &s->labels.pool[l->parent]) {
 		out->v[l->hops] = l->vertex;
-		out->weight[l->hops] = l->weight & SEARCH_COST_MASK;
+		out->weight[l->hops] = l->weight & ROUTE_COST_MASK;
 		if (l->parent == LABEL_NONE)
 			return;
 	}
@@ -378,7 +378,7 @@ search_run(struct search *s, const struct search_query *q, struct route *out)
 	if ((err = advance(s, q, &found, &key)) != 0)
 		return err;
 	/* A label that was too long may have hidden a dearer one of fewer hops. */
-	if (s->cut_short != SEARCH_ANY && (found == LABEL_NONE || s->cut_short < key)) {
+	if (s->cut_short != ROUTE_ANY && (found == LABEL_NONE || s->cut_short < key)) {
 		s->pareto = true;
 		if ((err = advance(s, q, &found, &key)) != 0)
 			return err;

@@ -19,28 +19,10 @@
 #include "common/base/must.h"
 #include "routerd/core/cut.h"
 #include "routerd/core/labels.h"
-#include "routerd/core/limits.h"
+#include "routerd/core/route.h"
 #include "routerd/core/spf.h"
 
 struct graph;
-
-/* Weights: the cost of a path, then its hops; above them, in searches that spare other routes, what it
- * shares with those: relays, links, the very first link.  Sums of them compare in that order. */
-#define SEARCH_COST_SHIFT 16
-#define SEARCH_RELAY ((uint64_t)1 << 50)
-#define SEARCH_LINK ((uint64_t)1 << 56)
-#define SEARCH_FIRST ((uint64_t)1 << 62)
-#define SEARCH_COST_MASK (SEARCH_RELAY - 1)
-#define SEARCH_ANY UINT64_MAX
-
-enum { SEARCH_SPARED_MAX = 8 }; /* routes */
-
-/* A path, from the destination (v[0]) back to the root (v[hops]). */
-struct route {
-	uint32_t hops;
-	uint32_t v[PATH_HOPS_MAX + 1];
-	uint64_t weight[PATH_HOPS_MAX + 1]; /* of the part from v[i] to the destination; no sharing */
-};
 
 enum search_spare {
 	SEARCH_SPARE_NONE,
@@ -63,9 +45,9 @@ struct search_edge {
 };
 
 struct search_node {
-	uint64_t bound;      /* weight of the tree's path from the root; SEARCH_ANY: none that can be used */
-	uint64_t best;       /* key of the best label so far */
-	uint64_t must_share; /* with the first spared route */
+	uint64_t bound;      /* weight of the tree's path from the root; ROUTE_ANY: none that can be used */
+	uint64_t best;       /* key of the last label that was kept; best_hops: its hops */
+	uint64_t must_share; /* with any route that comes by here: cut vertices, bridges */
 	uint32_t stamp;      /* of the search that wrote best and settled_hops */
 	uint32_t spared;     /* stamp of the spared set */
 	uint8_t min_hops, settled_hops, best_hops;
@@ -83,7 +65,7 @@ struct search {
 	uint32_t stamp, spared_stamp;
 	struct {
 		uint32_t a, b;
-	} links[SEARCH_SPARED_MAX * PATH_HOPS_MAX]; /* spared; links[0] is the first of the first route */
+	} links[ROUTE_LIST_MAX * PATH_HOPS_MAX]; /* spared; links[0] is the first of the first route */
 	size_t link_count;
 	bool first_is_bridge;
 	bool pareto;        /* several labels for a vertex */
@@ -101,7 +83,8 @@ size_t search_bytes(const struct search *s);
 void search_spare_none(struct search *s);
 void search_spare(struct search *s, const struct route *r);
 
-/* out->hops is 0 if there is no such path.  ERR_NOMEM. */
+/* Where the prefix is more than the destination, nothing can be spared.  out->hops is 0 if there is no such
+ * path.  ERR_NOMEM. */
 int search_run(struct search *s, const struct search_query *q, struct route *out) MUST_USE;
 
 /* Appends a vertex to a route; false: it has too many hops.  There must be a link. */
