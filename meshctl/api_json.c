@@ -325,8 +325,9 @@ route_row(const struct pb_slice *entry)
 	paths = json_array();
 	for (size_t i = 0; i < r.paths_count; i++)
 		json_array_append_new(paths, path_value(&r.paths[i]));
-	return json_pack("{s:s, s:s, s:I, s:o}", "destination", r.destination, "destination_name",
-	    r.destination_name, "version", num((int64_t)r.version), "paths", paths);
+	return json_pack("{s:s, s:s, s:o, s:I, s:o}", "destination", r.destination, "destination_name",
+	    r.destination_name, "classes", texts(r.classes, sizeof(r.classes[0]), r.classes_count), "version",
+	    num((int64_t)r.version), "paths", paths);
 }
 
 json_t *

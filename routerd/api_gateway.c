@@ -82,19 +82,28 @@ link_item(struct routerd *d, struct channel *ch, struct dump *dump)
 	return err != 0 ? err : 1;
 }
 
+/* One item for each profile of each route. */
 static int
 route_item(struct routerd *d, struct channel *ch, struct dump *dump)
 {
+	const struct cost_profiles *profiles = router_profiles(d->router);
 	const struct fib_route *r = fib_from(router_fib(d->router), dump->cursor);
 	mesh_v1_RouteInfo out;
 	int err;
 
+	if (r != NULL && r->destination != dump->cursor)
+		dump->index = 0;
+	while (r != NULL && (dump->index >= profiles->count || r->paths[dump->index] == NULL)) {
+		r = fib_next(router_fib(d->router), r);
+		dump->index = 0;
+	}
 	if (r == NULL)
 		return 0;
-	report_route(d, r, &out);
+	report_route(d, r, dump->index, &out);
 	err = message_send(ch, GR_ITEM, dump->call, mesh_v1_RouteInfo_fields, &out);
-	dump->cursor = r->destination + 1;
-	return err != 0 ? err : r->destination != UINT64_MAX;
+	dump->cursor = r->destination;
+	dump->index++;
+	return err != 0 ? err : 1;
 }
 
 /* --- lists --- */

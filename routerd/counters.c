@@ -42,6 +42,10 @@ static struct {
     ROW(digests_sent, "mesh_router_digests_sent_total", "digests of the database sent"),
     ROW(sync_given_up, "mesh_router_sync_given_up_total", "LSAs that a neighbour announced and did not send"),
     ROW(spf_runs, "mesh_router_spf_runs_total", "path computations"),
+    ROW(alternatives_runs, "mesh_router_alternatives_runs_total",
+	"destinations whose alternative paths were computed"),
+    ROW(links_damped, "mesh_router_links_damped_total",
+	"times a link was damped because it went down again and again"),
     ROW(routes_changed, "mesh_router_routes_changed_total", "routes added, changed or removed"),
     ROW(fib_whole, "mesh_router_fib_whole_total", "times the whole FIB was installed"),
     ROW(memory_out, "mesh_router_memory_out_total", "things put off because memory was out"),
@@ -58,6 +62,12 @@ static struct metric links = METRIC_GAUGE_INIT("mesh_router_links", "links of th
 static struct metric links_synced =
     METRIC_GAUGE_INIT("mesh_router_links_synchronised", "links of this node that are advertised", NULL);
 static struct metric routes = METRIC_GAUGE_INIT("mesh_router_routes", "routes computed", NULL);
+static struct metric paths =
+    METRIC_GAUGE_INIT("mesh_router_paths", "paths in the forwarding table, alternatives included", NULL);
+static struct metric waiting = METRIC_GAUGE_INIT(
+    "mesh_router_routes_waiting", "routes whose alternative paths are to be computed", NULL);
+static struct metric damped = METRIC_GAUGE_INIT(
+    "mesh_router_links_damped", "links that are shunned because they went down again and again", NULL);
 static struct metric lsdb_bytes =
     METRIC_GAUGE_INIT("mesh_router_lsdb_bytes", "size of the LSAs in the link-state database", NULL);
 static struct metric fib_version =
@@ -79,6 +89,9 @@ counters_init(void)
 	metrics_add(&links);
 	metrics_add(&links_synced);
 	metrics_add(&routes);
+	metrics_add(&paths);
+	metrics_add(&waiting);
+	metrics_add(&damped);
 	metrics_add(&lsdb_bytes);
 	metrics_add(&fib_version);
 }
@@ -97,6 +110,9 @@ counters_print(struct routerd *d, struct buf *out)
 	metric_set(&links, (int64_t)sum.links);
 	metric_set(&links_synced, (int64_t)sum.links_synced);
 	metric_set(&routes, (int64_t)sum.routes);
+	metric_set(&paths, (int64_t)sum.paths);
+	metric_set(&waiting, (int64_t)sum.waiting);
+	metric_set(&damped, (int64_t)sum.links_damped);
 	metric_set(&lsdb_bytes, (int64_t)sum.lsdb_bytes);
 	metric_set(&fib_version, (int64_t)sum.fib_version);
 	return metrics_print(out, "routerd");

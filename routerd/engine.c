@@ -53,9 +53,9 @@ op_fib_end(void *arg, uint64_t version)
 }
 
 static int
-op_route_set(void *arg, const struct fib_route *r)
+op_route_set(void *arg, uint64_t destination, uint8_t class_mask, const struct fib_paths *p)
 {
-	return peer_transport_route_set(arg, r);
+	return peer_transport_route_set(arg, destination, class_mask, p);
 }
 
 static int

@@ -20,7 +20,9 @@
 #define EDGE_HANDLERS transport_handlers
 #include "proto/edge_client.h"
 
-enum { FIB_ALL_CLASSES = (1 << FRAME_CLASS_COUNT) - 1 };
+_Static_assert(ROUTE_PATHS_MAX <= sizeof(((mesh_ipc_FibRoute *)0)->paths) / sizeof(mesh_ipc_FibPath),
+    "all paths of a route fit its message");
+_Static_assert(mesh_ipc_FibRoute_size <= 4096, "a route fits FIB_ROUTE");
 
 static struct metric frames_dropped = METRIC_COUNTER_INIT("mesh_router_frames_dropped_total",
     "link-state frames that could not be passed to transportd; they are sent again", NULL);
@@ -182,21 +184,26 @@ peer_transport_fib_mark(struct routerd *d, uint32_t type, uint64_t version)
 }
 
 int
-peer_transport_route_set(struct routerd *d, const struct fib_route *r)
+peer_transport_route_set(
+    struct routerd *d, uint64_t destination, uint8_t class_mask, const struct fib_paths *paths)
 {
 	mesh_ipc_FibRoute out = {
-	    .destination = r->destination,
-	    .class_mask = FIB_ALL_CLASSES,
-	    .paths_count = 1,
-	    .version = r->version,
+	    .destination = destination,
+	    .class_mask = class_mask,
+	    .paths_count = (pb_size_t)paths->count,
+	    .version = paths->version,
 	};
-	mesh_ipc_FibPath *p = &out.paths[0];
 
-	p->path_id = r->path_id;
-	p->weight = 1;
-	p->cost = r->path.cost;
-	p->hops_count = (pb_size_t)r->path.hop_count;
-	memcpy(p->hops, r->path.hops, r->path.hop_count * sizeof(p->hops[0]));
+	for (uint32_t i = 0; i < paths->count; i++) {
+		const struct fib_path *from = &paths->path[i];
+		mesh_ipc_FibPath *p = &out.paths[i];
+
+		p->path_id = from->path_id;
+		p->weight = from->weight;
+		p->cost = from->path.cost;
+		p->hops_count = (pb_size_t)from->path.hop_count;
+		memcpy(p->hops, from->path.hops, from->path.hop_count * sizeof(p->hops[0]));
+	}
 	return message_send(d->transport, RT_FIB_ROUTE, 0, mesh_ipc_FibRoute_fields, &out);
 }
 

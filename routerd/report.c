@@ -142,7 +142,7 @@ report_link(struct routerd *d, const struct lsdb_entry *e, const struct lsa_adj 
 	    .utilization_permille = adj->utilisation_permille,
 	    .weight = adj->weight,
 	    .rtt_us = adj->latency_us < UINT32_MAX / 2 ? 2 * adj->latency_us : UINT32_MAX,
-	    .cost = cost_link(adj),
+	    .cost = cost_link(&d->conf.cost[FRAME_CLASS_CONTROL], adj),
 	};
 	nodeid_format(out->source_node_id, e->id.node);
 	nodeid_format(out->target_node_id, adj->neighbour);
@@ -150,24 +150,36 @@ report_link(struct routerd *d, const struct lsdb_entry *e, const struct lsa_adj 
 	snprintf(out->status, sizeof(out->status), "%s", both ? "up" : "one-way");
 }
 
-void
-report_route(struct routerd *d, const struct fib_route *r, mesh_v1_RouteInfo *out)
+static void
+put_path(struct routerd *d, const struct fib_path *from, mesh_v1_PathInfo *p)
 {
-	mesh_v1_PathInfo *p = &out->paths[0];
+	p->cost = from->path.cost;
+	p->weight = from->weight;
+	p->path_id = from->path_id;
+	p->hops_count = p->hop_ids_count = (pb_size_t)from->path.hop_count;
+	for (uint32_t i = 0; i < from->path.hop_count; i++) {
+		node_name(d, from->path.hops[i], p->hops[i], sizeof(p->hops[i]));
+		nodeid_format(p->hop_ids[i], from->path.hops[i]);
+	}
+}
+
+void
+report_route(struct routerd *d, const struct fib_route *r, size_t profile, mesh_v1_RouteInfo *out)
+{
+	const struct fib_paths *paths = r->paths[profile];
+	uint8_t class_mask = router_profiles(d->router)->class_mask[profile];
 
 	memset(out, 0, sizeof(*out));
 	nodeid_format(out->destination, r->destination);
 	node_name(d, r->destination, out->destination_name, sizeof(out->destination_name));
-	out->version = r->version;
-	out->paths_count = 1;
-	p->cost = r->path.cost;
-	p->weight = 1;
-	p->path_id = r->path_id;
-	p->hops_count = p->hop_ids_count = (pb_size_t)r->path.hop_count;
-	for (uint32_t i = 0; i < r->path.hop_count; i++) {
-		node_name(d, r->path.hops[i], p->hops[i], sizeof(p->hops[i]));
-		nodeid_format(p->hop_ids[i], r->path.hops[i]);
-	}
+	out->version = paths->version;
+	for (uint8_t class = 0; class < FRAME_CLASS_COUNT; class ++)
+		if ((class_mask & 1u << class) != 0)
+			snprintf(out->classes[out->classes_count++], sizeof(out->classes[0]), "%s",
+			    frame_class_name(class));
+	out->paths_count = (pb_size_t)paths->count;
+	for (uint32_t i = 0; i < paths->count; i++)
+		put_path(d, &paths->path[i], &out->paths[i]);
 }
 
 /* --- events --- */
@@ -198,14 +210,16 @@ static void
 add_path(struct routerd *d, mesh_v1_MeshEvent *out, uint64_t destination)
 {
 	const struct fib_route *r = fib_get(router_fib(d->router), destination);
+	const struct spf_path *path;
 	char text[16];
 
 	if (r == NULL)
 		return;
-	add_node(d, out, "via", r->path.hops[0]);
-	snprintf(text, sizeof(text), "%u", (unsigned)r->path.hop_count);
+	path = &r->paths[0]->path[0].path;
+	add_node(d, out, "via", path->hops[0]);
+	snprintf(text, sizeof(text), "%u", (unsigned)path->hop_count);
 	add_text(out, "hops", text);
-	snprintf(text, sizeof(text), "%u", (unsigned)r->path.cost);
+	snprintf(text, sizeof(text), "%u", (unsigned)path->cost);
 	add_text(out, "cost", text);
 }
 

@@ -24,7 +24,7 @@ void report_node(
     struct routerd *d, const struct lsdb_entry *e, struct report_addresses *addresses, mesh_v1_NodeInfo *out);
 void report_link(
     struct routerd *d, const struct lsdb_entry *e, const struct lsa_adj *adj, mesh_v1_LinkInfo *out);
-void report_route(struct routerd *d, const struct fib_route *r, mesh_v1_RouteInfo *out);
+void report_route(struct routerd *d, const struct fib_route *r, size_t profile, mesh_v1_RouteInfo *out);
 /* False for what is no event of the API. */
 bool report_event(struct routerd *d, enum router_event ev, uint64_t a, uint64_t b, mesh_v1_MeshEvent *out);
 /* This daemon's part. */

@@ -11,6 +11,43 @@
 #include "common/os/daemon.h"
 #include "common/os/log.h"
 
+/* What a block does not say is as the class has it. */
+static void
+read_coefficient(const struct conf *c, size_t block, const char *key, uint16_t *out)
+{
+	if (conf_block_values(c, "routerd", "cost", block, key) != 0)
+		*out = (uint16_t)conf_block_int(c, "routerd", "cost", block, key);
+}
+
+static void
+read_costs(const struct conf *c, struct cost_coefficients out[FRAME_CLASS_COUNT])
+{
+	memcpy(out, cost_defaults, sizeof(cost_defaults));
+	for (size_t i = 0; i < conf_block_count(c, "routerd", "cost"); i++)
+		for (uint8_t class = 0; class < FRAME_CLASS_COUNT; class ++) {
+			if (strcmp(conf_block_name(c, "routerd", "cost", i), frame_class_name(class)) != 0)
+				continue;
+			read_coefficient(c, i, "latency", &out[class].latency);
+			read_coefficient(c, i, "bandwidth", &out[class].bandwidth);
+			read_coefficient(c, i, "utilisation", &out[class].utilisation);
+			read_coefficient(c, i, "loss", &out[class].loss);
+			read_coefficient(c, i, "hops", &out[class].hops);
+		}
+}
+
+/* Load that costs as much as the hysteresis moves the best path to a link, and from it when it is there. */
+static void
+check_costs(const struct router_conf *conf)
+{
+	for (uint8_t class = 0; class < FRAME_CLASS_COUNT; class ++)
+		if (conf->cost[class].utilisation * COST_BUSY_PERCENT >= conf->hysteresis_percent * 100 &&
+		    conf->cost[class].utilisation != 0)
+			log_warn(
+			    "routerd: utilisation of class %s counts as much as path-hysteresis: paths may "
+			    "follow the load to and fro",
+			    frame_class_name(class));
+}
+
 static void
 read_conf(const struct conf *c, struct router_conf *out)
 {
@@ -19,7 +56,11 @@ read_conf(const struct conf *c, struct router_conf *out)
 	    .lsa_max_age_us = conf_int(c, "routerd", "lsa-max-age"),
 	    .spf_delay_us = conf_int(c, "routerd", "spf-delay"),
 	    .nodes_max = (size_t)conf_int(c, "routerd", "nodes-max"),
+	    .paths_max = (size_t)conf_int(c, "routerd", "paths"),
+	    .hysteresis_percent = (uint32_t)conf_int(c, "routerd", "path-hysteresis"),
 	};
+	read_costs(c, out->cost);
+	check_costs(out);
 	snprintf(out->software, sizeof(out->software), "%s", mesh_version);
 	if (out->lsa_max_age_us < 3 * out->lsa_refresh_us) {
 		/* One refresh may be lost without anybody taking the node for gone. */
@@ -111,7 +152,7 @@ routerd_reload(struct daemon *daemon, const struct conf *fresh)
 	struct routerd *d = daemon->ctx;
 
 	read_conf(fresh, &d->conf);
-	router_configure(d->router, &d->conf);
+	router_configure(d->router, &d->conf, clock_mono());
 	if (tell_labels(d, fresh) != 0)
 		log_warn("what this node offers stays as it was");
 	engine_touch(d);

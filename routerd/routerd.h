@@ -43,9 +43,10 @@ enum {
 	ROUTERD_LOG_BURST = 5,                      /* lines about one kind of fault of others */
 	ROUTERD_LOG_INTERVAL_US = 10 * 1000 * 1000, /* then one per this */
 	ROUTERD_EVENT_KINDS = ROUTER_REISSUED + 1,
-	ROUTERD_DUMPS_MAX = 64,           /* lists that one gatewayd gets at the same time; more: refused */
-	ROUTERD_DUMP_TURN_ITEMS = 512,    /* items of lists sent per turn of the loop */
-	ROUTERD_MESSAGE_MAX_BYTES = 4096, /* largest message that routerd makes, metrics aside */
+	ROUTERD_DUMPS_MAX = 64,            /* lists that one gatewayd gets at the same time; more: refused */
+	ROUTERD_DUMP_TURN_ITEMS = 512,     /* items of lists sent per turn of the loop */
+	ROUTERD_MESSAGE_MAX_BYTES = 16384, /* largest message that routerd makes, metrics aside: a route with
+					    * the names of all nodes on eight paths */
 	ROUTERD_METRICS_MAX_BYTES = 1024 * 1024,
 	ROUTERD_WISH_AGE_MS = 600 * 1000, /* older wishes are ignored, and those so far in the future */
 	ROUTERD_WISH_DIALS_MAX = 1024,    /* nodes dialled for one: as many as transportd has peers */
@@ -100,7 +101,8 @@ int peer_transport_init(struct routerd *d) MUST_USE;
 void peer_transport_fini(struct routerd *d);
 void peer_transport_send(struct routerd *d, uint64_t neighbour, const uint8_t *payload, size_t len);
 int peer_transport_fib_mark(struct routerd *d, uint32_t type, uint64_t version) MUST_USE;
-int peer_transport_route_set(struct routerd *d, const struct fib_route *r) MUST_USE;
+int peer_transport_route_set(
+    struct routerd *d, uint64_t destination, uint8_t class_mask, const struct fib_paths *paths) MUST_USE;
 int peer_transport_route_del(struct routerd *d, uint64_t destination) MUST_USE;
 int peer_transport_dial(struct routerd *d, uint64_t node, const struct address_list *list) MUST_USE;
 

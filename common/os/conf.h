@@ -73,6 +73,12 @@ struct conf_directive {
 /* The table; ends with a row whose section is NULL. */
 extern const struct conf_directive conf_table[];
 
+/* The only names that blocks of a kind may have: "a|b|c".  Ends with a row whose section is NULL. */
+struct conf_names {
+	const char *section, *block, *names;
+};
+extern const struct conf_names conf_names[];
+
 /* What a directive of a block (when it has this value; NULL: any) needs beside it. */
 struct conf_need {
 	const char *section, *block, *key, *value;

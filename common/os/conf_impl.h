@@ -70,6 +70,8 @@ void conf_hint_section(char out[CONF_HINT_SIZE], const char *name);
 void conf_hint_key(char out[CONF_HINT_SIZE], const char *section, const char *block, const char *name);
 
 /* --- conf_value.c --- */
+/* Is text one of choices, "a|b|c"? */
+bool conf_choice(const char *choices, const char *text);
 enum { CONF_WHY_SIZE = 256 };
 /*
  * Checks text for the directive and makes the value.  dir: what relative paths are relative to (NULL:

@@ -195,11 +195,22 @@ block_add(struct conf *c, const char *section, const char *kind, const char *nam
 	return b;
 }
 
+/* The names that blocks of this kind may have; NULL: any. */
+static const char *
+block_names(const char *section, const char *kind)
+{
+	for (const struct conf_names *n = conf_names; n->section != NULL; n++)
+		if (strcmp(n->section, section) == 0 && strcmp(n->block, kind) == 0)
+			return n->names;
+	return NULL;
+}
+
 /* Says what is wrong with `kind "name" {`; true if nothing is. */
 static bool
 block_check(struct parser *p, const struct source *src, const char *kind)
 {
 	const struct conf_block *twin;
+	const char *names;
 	char hint[CONF_HINT_SIZE];
 
 	if (kind == NULL) {
@@ -211,6 +222,11 @@ block_check(struct parser *p, const struct source *src, const char *kind)
 	if (p->st.count != 2 || !node_name_valid(word(p, 1))) {
 		conf_complain(p->report, src->shown, p->st.line,
 		    "%s: %s needs one name of 1 to 63 letters, digits, '.', '_' and '-'", p->section, kind);
+		return false;
+	}
+	if ((names = block_names(p->section, kind)) != NULL && !conf_choice(names, word(p, 1))) {
+		conf_complain(p->report, src->shown, p->st.line, "%s: there is no %s '%s': one of %s",
+		    p->section, kind, word(p, 1), names);
 		return false;
 	}
 	twin = block_find(p->c, p->section, kind, word(p, 1));

@@ -16,6 +16,12 @@
 		    "error|warning|notice|info|debug", "least important level that is logged"                \
 	}
 
+/* Unset: as the class has it, see routerd/core/cost.c. */
+#define COST(key, help)                                                                                      \
+	{                                                                                                    \
+		"routerd", "cost", key, CONF_INT, CONF_RELOAD, NULL, 0, 1000, NULL, help                     \
+	}
+
 const struct conf_directive conf_table[] = {
     {"mesh", NULL, "id", CONF_ULID, CONF_REQUIRED, NULL, 0, 0, NULL, "id of the mesh"},
     {"mesh", NULL, "name", CONF_NAME, 0, "mesh", 0, 0, NULL, "name of the mesh, for people"},
@@ -112,6 +118,15 @@ const struct conf_directive conf_table[] = {
 	"time to collect changes before paths are computed"},
     {"routerd", NULL, "nodes-max", CONF_INT, 0, "16384", 2, 1000000, NULL,
 	"nodes kept in the link-state database"},
+    {"routerd", NULL, "paths", CONF_INT, CONF_RELOAD, "3", 1, 8, NULL,
+	"paths to each node that are installed, if there are so many"},
+    {"routerd", NULL, "path-hysteresis", CONF_INT, CONF_RELOAD, "15", 0, 90, NULL,
+	"per cent that another path must be cheaper to replace the one in use"},
+    COST("latency", "what latency counts, in per cent"),
+    COST("bandwidth", "what scarce bandwidth counts, in per cent"),
+    COST("utilisation", "what a busy link counts, in per cent"),
+    COST("loss", "what loss counts, in per cent"),
+    COST("hops", "what each hop counts, in per cent"),
 
     COMMON("consensusd"),
     {"consensusd", NULL, "keyring", CONF_PATH, CONF_REQUIRED, NULL, 0, 0, NULL,
@@ -163,6 +178,11 @@ const struct conf_directive conf_table[] = {
     {"gatewayd", NULL, "drain-timeout", CONF_DURATION, CONF_RELOAD, "5s", 0, 600 * S, NULL,
 	"time that calls have to finish when the daemon stops"},
     {NULL, NULL, NULL, 0, 0, NULL, 0, 0, NULL, NULL},
+};
+
+const struct conf_names conf_names[] = {
+    {"routerd", "cost", "control|system|db|client"},
+    {NULL, NULL, NULL},
 };
 
 const struct conf_need conf_needs[] = {

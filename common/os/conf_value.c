@@ -123,8 +123,8 @@ bool_parse(const char *text, int64_t *out)
 
 /* --- texts --- */
 
-static bool
-enum_has(const char *choices, const char *text)
+bool
+conf_choice(const char *choices, const char *text)
 {
 	size_t n = strlen(text);
 
@@ -246,7 +246,7 @@ value_parse(const struct conf_directive *d, const char *text, const char *dir, i
 	case CONF_PATH:
 		return path_make(text, dir, canon, PATH_MAX, why);
 	case CONF_ENUM:
-		return enum_has(d->choices, text) ? 0 : ERR_FORMAT;
+		return conf_choice(d->choices, text) ? 0 : ERR_FORMAT;
 	case CONF_STRING:
 		break;
 	}

@@ -42,7 +42,7 @@ synced(struct router *r, struct neighbour *n, enum sync_result result, bool befo
 	n->advertised = n->measured;
 	r->origin.changed = true;
 	r->ops->event(r->arg, ROUTER_SYNCED, n->id, 0);
-	paths_want(r, now, false);
+	paths_want(r, now, PATHS_LATER);
 }
 
 /* --- updates --- */
@@ -64,7 +64,7 @@ store(struct router *r, struct neighbour *from, const struct linkstate_msg *m, s
 	if ((wish = lsdb_wish(e)) != 0)
 		r->ops->wish(r->arg, e->id.node, wish);
 	if (topology || e->state == NODE_STATE_NEW)
-		paths_want(r, now, false);
+		paths_want(r, now, e->lost ? PATHS_LOST : PATHS_LATER);
 	else
 		paths_refreshed(r, e);
 	return 0;

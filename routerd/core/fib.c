@@ -18,13 +18,21 @@ fib_init(struct fib *f)
 {
 	*f = (struct fib){0};
 	RB_INIT(&f->tree);
+	for (size_t i = 0; i < FIB_QUEUES; i++)
+		TAILQ_INIT(&f->queues[i]);
 }
 
 static void
 route_free(struct fib *f, struct fib_route *r)
 {
+	fib_unqueue(f, r);
 	RB_REMOVE(fib_tree, &f->tree, r);
 	f->count--;
+	for (size_t i = 0; i < COST_PROFILES_MAX; i++) {
+		if (r->paths[i] != NULL)
+			f->paths -= r->paths[i]->count;
+		mem_free(r->paths[i]);
+	}
 	mem_free(r);
 }
 
@@ -85,6 +93,22 @@ same_hops(const struct spf_path *a, const struct spf_path *b)
 	       memcmp(a->hops, b->hops, a->hop_count * sizeof(a->hops[0])) == 0;
 }
 
+void
+fib_turn(struct fib *f)
+{
+	f->raised = false;
+}
+
+void
+fib_begin(struct fib *f)
+{
+	struct fib_route *r;
+
+	fib_turn(f);
+	RB_FOREACH (r, fib_tree, &f->tree)
+		r->fresh = false;
+}
+
 static void
 raise_version(struct fib *f)
 {
@@ -93,41 +117,92 @@ raise_version(struct fib *f)
 	f->raised = true;
 }
 
-void
-fib_begin(struct fib *f)
-{
-	struct fib_route *r;
-
-	f->raised = false;
-	RB_FOREACH (r, fib_tree, &f->tree)
-		r->fresh = false;
-}
-
-int
-fib_put(struct fib *f, uint64_t destination, const struct spf_path *path, enum fib_change *change,
-    struct fib_route **out)
+struct fib_route *
+fib_add(struct fib *f, uint64_t destination)
 {
 	struct fib_route *r = find(f, destination);
 
-	*change = FIB_CHANGED;
-	if (r == NULL) {
-		if ((r = mem_calloc(1, sizeof(*r))) == NULL)
-			return ERR_NOMEM;
-		r->destination = destination;
-		RB_INSERT(fib_tree, &f->tree, r);
-		f->count++;
-		*change = FIB_ADDED;
-	} else if (same_hops(&r->path, path)) {
-		*change = r->path.cost == path->cost ? FIB_SAME : FIB_COST;
-	}
+	if (r != NULL)
+		return r;
+	if ((r = mem_calloc(1, sizeof(*r))) == NULL)
+		return NULL;
+	r->destination = destination;
+	RB_INSERT(fib_tree, &f->tree, r);
+	f->count++;
+	return r;
+}
+
+void
+fib_keep(struct fib_route *r)
+{
 	r->fresh = true;
-	*out = r;
+}
+
+/* --- the paths of a route --- */
+
+static uint32_t
+weight(uint32_t cost, uint32_t least)
+{
+	uint64_t w = cost != 0 ? (uint64_t)FIB_WEIGHT_MAX * least / cost : FIB_WEIGHT_MAX;
+
+	return w != 0 ? (uint32_t)w : 1;
+}
+
+static enum fib_change
+compare(const struct fib_paths *old, const struct spf_path *paths, size_t count)
+{
+	enum fib_change change = FIB_SAME;
+
+	if (old == NULL || old->count == 0)
+		return FIB_ADDED;
+	if (!same_hops(&old->path[0].path, &paths[0]))
+		return FIB_CHANGED;
+	if (old->count != count)
+		return FIB_ALTERNATIVES;
+	for (size_t i = 0; i < count; i++) {
+		if (!same_hops(&old->path[i].path, &paths[i]))
+			return FIB_ALTERNATIVES;
+		if (old->path[i].path.cost != paths[i].cost)
+			change = FIB_COST;
+	}
+	return change;
+}
+
+static void
+fill(struct fib_paths *p, const struct spf_path *paths, size_t count)
+{
+	uint32_t least = UINT32_MAX;
+
+	for (size_t i = 0; i < count; i++)
+		least = paths[i].cost < least ? paths[i].cost : least;
+	p->count = (uint32_t)count;
+	for (size_t i = 0; i < count; i++)
+		p->path[i] = (struct fib_path){path_hash(&paths[i]), weight(paths[i].cost, least), paths[i]};
+}
+
+int
+fib_set(struct fib *f, struct fib_route *r, size_t profile, const struct spf_path *paths, size_t count,
+    enum fib_change *change)
+{
+	struct fib_paths *p = r->paths[profile];
+
+	MUST(profile < COST_PROFILES_MAX && count >= 1 && count <= ROUTE_PATHS_MAX);
+	r->fresh = true;
+	*change = compare(p, paths, count);
 	if (*change == FIB_SAME)
 		return 0;
+	if (p == NULL || p->cap < count) {
+		if ((p = mem_calloc(1, sizeof(*p) + count * sizeof(p->path[0]))) == NULL)
+			return ERR_NOMEM;
+		p->cap = (uint32_t)count;
+		p->count = r->paths[profile] != NULL ? r->paths[profile]->count : 0;
+		mem_free(r->paths[profile]);
+		r->paths[profile] = p;
+	}
+	f->paths += count - p->count;
+	fill(p, paths, count);
 	raise_version(f);
-	r->path = *path;
-	r->path_id = path_hash(path);
-	r->version = f->version;
+	p->version = f->version;
 	return 0;
 }
 
@@ -143,4 +218,36 @@ fib_end(struct fib *f, void (*fn)(void *arg, const struct fib_route *gone), void
 		fn(arg, r);
 		route_free(f, r);
 	}
+}
+
+/* --- queues --- */
+
+void
+fib_queue(struct fib *f, struct fib_route *r, enum fib_queue queue)
+{
+	MUST(queue == FIB_URGENT || queue == FIB_BACKGROUND);
+	if (r->queue == FIB_URGENT || r->queue == queue)
+		return;
+	fib_unqueue(f, r);
+	TAILQ_INSERT_TAIL(&f->queues[queue], r, queued);
+	r->queue = (uint8_t)queue;
+	f->waiting++;
+}
+
+void
+fib_unqueue(struct fib *f, struct fib_route *r)
+{
+	if (r->queue == FIB_IDLE)
+		return;
+	TAILQ_REMOVE(&f->queues[r->queue], r, queued);
+	r->queue = FIB_IDLE;
+	f->waiting--;
+}
+
+struct fib_route *
+fib_waiting(struct fib *f)
+{
+	struct fib_route *r = TAILQ_FIRST(&f->queues[FIB_URGENT]);
+
+	return r != NULL ? r : TAILQ_FIRST(&f->queues[FIB_BACKGROUND]);
 }

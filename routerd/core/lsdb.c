@@ -220,6 +220,25 @@ same_topology(const struct lsdb_entry *e, const struct lsa *l)
 	       (l->adj_count == 0 || memcmp(e->adj, l->adj, l->adj_count * sizeof(l->adj[0])) == 0);
 }
 
+/* Does it lack a link that was there? */
+static bool
+lost_links(const struct lsdb_entry *e, const struct lsa *l)
+{
+	size_t k = 0;
+
+	if (e->tombstone)
+		return false;
+	if ((l->flags & ~e->flags & LSA_FLAG_LEFT) != 0)
+		return true;
+	for (size_t i = 0; i < e->adj_count; i++) {
+		while (k < l->adj_count && l->adj[k].neighbour < e->adj[i].neighbour)
+			k++;
+		if (k == l->adj_count || l->adj[k].neighbour != e->adj[i].neighbour)
+			return true;
+	}
+	return false;
+}
+
 /* e gets the LSA; adj and raw are taken over. */
 static void
 entry_fill(struct lsdb *db, struct lsdb_entry *e, const struct lsa *l, struct lsa_adj *adj, uint8_t *raw)
@@ -267,6 +286,7 @@ lsdb_put(struct lsdb *db, const struct lsa *l, const uint8_t *raw, size_t raw_le
 		return ERR_NOMEM;
 	}
 	*topology = !same_topology(e, l);
+	e->lost = lost_links(e, l);
 	entry_fill(db, e, l, adj, copy);
 	e->raw_len = raw_len;
 	e->born = born;

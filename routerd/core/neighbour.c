@@ -81,12 +81,14 @@ static void
 drop_dearest(struct lsa_adj out[LSA_ADJ_MAX], const struct lsa_adj *extra)
 {
 	size_t worst = LSA_ADJ_MAX;
-	uint32_t worst_cost = cost_link(extra);
+	uint32_t worst_cost = cost_link(&cost_defaults[FRAME_CLASS_CONTROL], extra);
 
 	for (size_t i = 0; i < LSA_ADJ_MAX; i++) {
-		if (cost_link(&out[i]) > worst_cost) {
+		uint32_t cost = cost_link(&cost_defaults[FRAME_CLASS_CONTROL], &out[i]);
+
+		if (cost > worst_cost) {
 			worst = i;
-			worst_cost = cost_link(&out[i]);
+			worst_cost = cost;
 		}
 	}
 	if (worst == LSA_ADJ_MAX)

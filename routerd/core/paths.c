@@ -1,10 +1,14 @@
 #include "routerd/core/router_impl.h"
 
 void
-paths_want(struct router *r, struct mono now, bool urgent)
+paths_want(struct router *r, struct mono now, enum paths_hurry hurry)
 {
-	struct mono at = mono_add_us(now, urgent ? 0 : r->spf_wait_us);
+	struct mono at = now;
 
+	if (hurry == PATHS_LATER)
+		at = mono_add_us(now, r->spf_wait_us);
+	else if (hurry == PATHS_LOST && mono_before(now, mono_add_us(r->spf_last, PATHS_LOST_WAIT_US)))
+		at = mono_add_us(r->spf_last, PATHS_LOST_WAIT_US);
 	r->spf_at = r->spf_wanted ? mono_min(r->spf_at, at) : at;
 	r->spf_wanted = true;
 }
@@ -59,106 +63,47 @@ paths_ended(struct router *r, struct lsdb_entry *e)
 
 /* --- the FIB --- */
 
-/* What transportd has is not what we think: it gets everything again, in a while. */
-static void
-fib_lost(struct router *r, struct mono now)
+void
+paths_fib_lost(struct router *r, struct mono now)
 {
 	r->fib_state = FIB_WAIT;
 	r->fib_from = r->fib_by = mono_add_us(now, RETRY_US);
 }
 
-static void
-route_gone(void *arg, const struct fib_route *gone)
-{
-	struct router *r = arg;
-
-	r->counters.routes_changed++;
-	if (r->fib_state == FIB_LIVE && r->ops->route_del(r->arg, gone->destination) != 0)
-		fib_lost(r, r->spf_last);
-}
-
-/* A path to e, or none: 0, or ERR_NOMEM. */
-static int
-put_route(struct router *r, struct lsdb_entry *e, const struct spf_path *path)
-{
-	enum fib_change change;
-	struct fib_route *route;
-	int err = fib_put(&r->fib, e->id.node, path, &change, &route);
-
-	if (err != 0 || change == FIB_SAME)
-		return err;
-	r->counters.routes_changed++;
-	if (change == FIB_CHANGED)
-		r->ops->event(r->arg, ROUTER_PATH_CHANGED, e->id.node, 0);
-	if (r->fib_state == FIB_LIVE && r->ops->route_set(r->arg, route) != 0)
-		fib_lost(r, r->spf_last);
-	return 0;
-}
-
 static int
 update_node(struct router *r, struct lsdb_entry *e)
 {
-	struct spf_path path;
-	uint32_t v = graph_find(&r->graph, e->id.node);
-	int err;
+	uint32_t hops = 0;
+	int found;
 
 	if (e->id.node == r->self.node) {
 		set_state(r, e, NODE_STATE_ALIVE, 0);
-	} else if ((e->flags & LSA_FLAG_LEFT) != 0) {
+		return 0;
+	}
+	if ((e->flags & LSA_FLAG_LEFT) != 0) {
 		set_state(r, e, NODE_STATE_LEFT, 0);
-	} else if (v != GRAPH_NONE && spf_path(&r->spf, &r->graph, v, &path)) {
-		if ((err = put_route(r, e, &path)) != 0)
-			return err;
-		set_state(r, e, NODE_STATE_ALIVE, path.hop_count);
-	} else {
-		set_state(r, e, NODE_STATE_UNREACHABLE, 0);
+		return 0;
 	}
-	return 0;
-}
-
-static void
-link_changed(void *arg, uint64_t a, uint64_t b, bool up)
-{
-	struct router *r = arg;
-
-	r->ops->event(r->arg, up ? ROUTER_LINK_UP : ROUTER_LINK_DOWN, a, b);
-}
-
-/* The graph as it is now; what differs from before is told. */
-static int
-rebuild_graph(struct router *r)
-{
-	struct graph old = r->graph_before;
-	size_t left_out;
-	size_t count = neighbour_table_adj(&r->neighbours, r->lsa.adj, &left_out);
-	int err = graph_build(&old, &r->db, r->self.node, r->lsa.adj, count);
-
-	if (err == 0)
-		err = spf_run(&r->spf, &old);
-	if (err != 0) {
-		r->graph_before = old; /* its memory, at least */
-		return err;
-	}
-	r->graph_before = r->graph;
-	r->graph = old;
-	graph_diff(&r->graph_before, &r->graph, link_changed, r);
+	if ((found = routes_update(r, e->id.node, &hops)) < 0)
+		return found;
+	set_state(r, e, found != 0 ? NODE_STATE_ALIVE : NODE_STATE_UNREACHABLE, hops);
 	return 0;
 }
 
 /* Everything that follows from the topology.  Not 0: to be done again. */
 static int
-compute(struct router *r)
+compute(struct router *r, struct mono now)
 {
-	int failed = 0, err = rebuild_graph(r);
+	int failed = 0, err = routes_rebuild(r, now);
 
 	if (err != 0)
 		return err;
 	r->counters.spf_runs++;
-	fib_begin(&r->fib);
+	routes_begin(r);
 	for (struct lsdb_entry *e = lsdb_from(&r->db, 0); e != NULL; e = lsdb_next(&r->db, e))
 		if ((err = update_node(r, e)) != 0)
 			failed = err;
-	fib_end(&r->fib, route_gone, r);
+	routes_end(r, failed == 0);
 	return failed;
 }
 
@@ -169,15 +114,33 @@ install_whole(struct router *r, struct mono now)
 	int err = r->ops->fib_begin(r->arg, r->fib.version);
 
 	for (route = fib_from(&r->fib, 0); route != NULL && err == 0; route = fib_next(&r->fib, route))
-		err = r->ops->route_set(r->arg, route);
+		err = routes_send(r, route);
 	if (err == 0)
 		err = r->ops->fib_end(r->arg, r->fib.version);
 	if (err != 0) {
-		fib_lost(r, now);
+		paths_fib_lost(r, now);
 		return;
 	}
 	r->fib_state = FIB_LIVE;
 	r->counters.fib_whole++;
+}
+
+void
+paths_configured(struct router *r, bool costs, struct mono now)
+{
+	if (costs) {
+		/* Which profile a route's paths are of is no longer true.  transportd goes on with what it
+		 * has until the whole FIB is there again. */
+		fib_fini(&r->fib);
+		if (r->fib_state == FIB_LIVE) {
+			r->fib_state = FIB_WAIT;
+			r->fib_from = now;
+			r->fib_by = mono_add_us(now, SETTLE_US);
+		}
+	}
+	r->routes.current = false; /* until the graph has the new costs */
+	r->routes.gained = true;
+	paths_want(r, now, PATHS_AT_ONCE);
 }
 
 static bool
@@ -201,6 +164,23 @@ adapt_wait(struct router *r, struct mono now)
 	r->spf_last = now;
 }
 
+/* 0, or what is to be done again. */
+static int
+compute_if_due(struct router *r, struct mono now, bool whole)
+{
+	int err;
+
+	if (!r->spf_wanted || (!whole && mono_before(now, r->spf_at)))
+		return 0;
+	r->spf_wanted = false;
+	adapt_wait(r, now);
+	if ((err = compute(r, now)) == 0)
+		return 0;
+	r->spf_wanted = true;
+	r->spf_at = mono_add_us(now, RETRY_US);
+	return err;
+}
+
 void
 paths_step(struct router *r, struct mono now)
 {
@@ -208,19 +188,14 @@ paths_step(struct router *r, struct mono now)
 
 	if (!r->identified)
 		return;
-	if (r->spf_wanted && (whole || !mono_before(now, r->spf_at))) {
-		r->spf_wanted = false;
-		adapt_wait(r, now);
-		if (compute(r) != 0) {
-			r->counters.memory_out++;
-			r->spf_wanted = true;
-			r->spf_at = mono_add_us(now, RETRY_US);
-			if (whole)
-				fib_lost(r, now);
-			return;
-		}
+	if (compute_if_due(r, now, whole) != 0 || routes_slice(r, now) != 0) {
+		r->counters.memory_out++;
+		if (whole)
+			paths_fib_lost(r, now);
+		return;
 	}
-	if (whole)
+	/* With its alternatives, if they are there in time: what transportd has may be better than half. */
+	if (whole && (r->fib.waiting == 0 || !mono_before(now, r->fib_by)))
 		install_whole(r, now);
 }
 
@@ -231,10 +206,13 @@ paths_next(struct router *r)
 
 	if (!r->identified)
 		return next;
+	next = routes_next(r);
 	if (r->spf_wanted)
-		next = r->spf_at;
-	if (r->fib_state == FIB_WAIT)
-		next = mono_min(next, neighbour_table_synced(&r->neighbours) ? r->fib_from : r->fib_by);
+		next = mono_min(next, r->spf_at);
+	if (r->fib_state == FIB_WAIT && neighbour_table_synced(&r->neighbours) && r->fib.waiting == 0)
+		next = mono_min(next, r->fib_from);
+	else if (r->fib_state == FIB_WAIT)
+		next = mono_min(next, r->fib_by);
 	return next;
 }
 
@@ -244,7 +222,7 @@ paths_transport_up(struct router *r, struct mono now)
 	r->fib_state = FIB_WAIT;
 	r->fib_from = now;
 	r->fib_by = r->settle_by = mono_add_us(now, SETTLE_US);
-	paths_want(r, now, true);
+	paths_want(r, now, PATHS_AT_ONCE);
 }
 
 void

@@ -37,6 +37,15 @@ emit(void *arg, const uint8_t *payload, size_t len)
 	r->ops->send(r->arg, r->writing_to, payload, len);
 }
 
+static void
+conf_set(struct router *r, const struct router_conf *conf)
+{
+	MUST(conf->paths_max <= ROUTE_PATHS_MAX && conf->hysteresis_percent < 100);
+	r->conf = *conf;
+	if (r->conf.paths_max == 0)
+		r->conf.paths_max = 1;
+}
+
 struct router *
 router_new(const struct router_conf *conf, const struct router_ops *ops, void *arg, uint64_t seed)
 {
@@ -44,7 +53,7 @@ router_new(const struct router_conf *conf, const struct router_ops *ops, void *a
 
 	if (r == NULL)
 		return NULL;
-	r->conf = *conf;
+	conf_set(r, conf);
 	r->ops = ops;
 	r->arg = arg;
 	r->spf_wait_us = conf->spf_delay_us;
@@ -52,9 +61,9 @@ router_new(const struct router_conf *conf, const struct router_ops *ops, void *a
 	origin_init(&r->origin);
 	lsdb_init(&r->db, conf->nodes_max, conf->lsa_max_age_us);
 	neighbour_table_init(&r->neighbours);
-	graph_init(&r->graph, rng_u64(&r->rng));
-	graph_init(&r->graph_before, rng_u64(&r->rng));
-	spf_init(&r->spf);
+	cost_profiles_make(&r->profiles, conf->cost);
+	damp_init(&r->damp);
+	routes_init(r);
 	fib_init(&r->fib);
 	linkstate_writer_init(&r->writer, emit, r);
 	return r;
@@ -66,9 +75,7 @@ router_free(struct router *r)
 	if (r == NULL)
 		return;
 	fib_fini(&r->fib);
-	spf_fini(&r->spf);
-	graph_fini(&r->graph_before);
-	graph_fini(&r->graph);
+	routes_fini(r);
 	neighbour_table_fini(&r->neighbours);
 	lsdb_fini(&r->db);
 	origin_fini(&r->origin);
@@ -76,15 +83,23 @@ router_free(struct router *r)
 }
 
 void
-router_configure(struct router *r, const struct router_conf *conf)
+router_configure(struct router *r, const struct router_conf *conf, struct mono now)
 {
-	size_t nodes_max = r->conf.nodes_max;
+	struct cost_profiles profiles;
+	struct router_conf before = r->conf;
+	bool costs;
 
-	r->conf = *conf;
-	r->conf.nodes_max = nodes_max;
+	conf_set(r, conf);
+	r->conf.nodes_max = before.nodes_max;
 	r->spf_wait_us = conf->spf_delay_us;
 	lsdb_set_max_age(&r->db, conf->lsa_max_age_us);
 	r->origin.changed = true; /* with a refresh by the new interval */
+	cost_profiles_make(&profiles, conf->cost);
+	costs = !cost_profiles_equal(&profiles, &r->profiles);
+	r->profiles = profiles;
+	if (costs || r->conf.paths_max != before.paths_max ||
+	    conf->hysteresis_percent != before.hysteresis_percent)
+		paths_configured(r, costs, now);
 }
 
 /* --- identity and signatures --- */
@@ -114,7 +129,7 @@ router_identity(struct router *r, const struct router_identity *id, struct mono 
 		r->identified = true;
 		r->fib_by = r->settle_by = mono_add_us(now, SETTLE_US);
 		start_all(r, now);
-		paths_want(r, now, false);
+		paths_want(r, now, PATHS_LATER);
 	}
 	return 0;
 }
@@ -144,7 +159,7 @@ own_put(struct router *r, struct mono now)
 	r->counters.lsa_originated++;
 	exchange_flood(r, r->self.node, 0, now);
 	if (topology || e->state == NODE_STATE_NEW)
-		paths_want(r, now, false);
+		paths_want(r, now, PATHS_LATER);
 	else
 		paths_refreshed(r, e);
 	return 0;
@@ -202,7 +217,7 @@ originate(struct router *r, struct mono now)
 		origin_failed(&r->origin, mono_add_us(now, RETRY_US));
 		return;
 	}
-	paths_want(r, now, false);
+	paths_want(r, now, PATHS_LATER);
 	r->ops->sign(r->arg, r->origin.ticket, buf_head(&r->origin.text), buf_left(&r->origin.text));
 }
 
@@ -262,7 +277,7 @@ drop(struct router *r, struct neighbour *n, struct mono now)
 {
 	if (n->sync.synced) {
 		r->origin.changed = true;
-		paths_want(r, now, true);
+		paths_want(r, now, PATHS_AT_ONCE);
 	}
 	neighbour_del(&r->neighbours, n);
 }
@@ -392,8 +407,8 @@ router_step(struct router *r, struct mono now)
 	uint64_t aged = r->counters.lsa_aged_out;
 
 	lsdb_expire(&r->db, now, aged_out, r);
-	if (r->counters.lsa_aged_out != aged)
-		paths_want(r, now, false);
+	if (r->counters.lsa_aged_out != aged || damp_step(&r->damp, now))
+		paths_want(r, now, PATHS_LATER);
 	paths_step(r, now);
 	originate_if_due(r, now);
 	if (r->identified) { /* before, there is no name to speak under */
@@ -405,7 +420,7 @@ router_step(struct router *r, struct mono now)
 struct mono
 router_next(struct router *r)
 {
-	struct mono next = mono_min(r->db.expiry, paths_next(r));
+	struct mono next = mono_min(mono_min(r->db.expiry, damp_next(&r->damp)), paths_next(r));
 
 	if (r->origin.in_flight)
 		next = mono_min(next, mono_add_us(r->origin.made, SIGN_TIMEOUT_US));
@@ -434,6 +449,12 @@ router_fib(struct router *r)
 	return &r->fib;
 }
 
+const struct cost_profiles *
+router_profiles(const struct router *r)
+{
+	return &r->profiles;
+}
+
 const struct router_counters *
 router_counters(const struct router *r)
 {
@@ -454,6 +475,9 @@ router_show(struct router *r, struct router_summary *out)
 	    .transport = r->fib_state != FIB_AWAY,
 	    .fib_installed = r->fib_state == FIB_LIVE,
 	    .fib_version = r->fib.version,
+	    .paths = r->fib.paths,
+	    .waiting = r->fib.waiting,
+	    .links_damped = r->damp.damped,
 	};
 	for (n = neighbour_first(&r->neighbours); n != NULL; n = neighbour_next(&r->neighbours, n))
 		out->links_synced += n->sync.synced;

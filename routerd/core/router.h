@@ -31,6 +31,9 @@ struct router_conf {
 	int64_t lsa_refresh_us, lsa_max_age_us, spf_delay_us;
 	size_t nodes_max;
 	char software[LSA_SOFTWARE_SIZE]; /* version of the suite, for the LSA */
+	size_t paths_max;                 /* to a destination, up to ROUTE_PATHS_MAX; 0 is 1 */
+	uint32_t hysteresis_percent;      /* below 100: see choice.h */
+	struct cost_coefficients cost[FRAME_CLASS_COUNT]; /* by traffic class */
 };
 
 struct router_identity {
@@ -75,7 +78,7 @@ struct router_ops {
 	/* fib_begin, route_set for all, fib_end: the whole FIB.  Otherwise differences.  Not 0: it could
 	 * not be passed on, and the whole FIB follows later. */
 	int (*fib_begin)(void *arg, uint64_t version);
-	int (*route_set)(void *arg, const struct fib_route *r);
+	int (*route_set)(void *arg, uint64_t destination, uint8_t class_mask, const struct fib_paths *p);
 	int (*route_del)(void *arg, uint64_t destination);
 	int (*fib_end)(void *arg, uint64_t version);
 	/* A node is new, or its state or LSA changed. */
@@ -109,6 +112,8 @@ struct router_counters {
 	uint64_t digests_sent;         /* digests of the database sent */
 	uint64_t sync_given_up;        /* LSAs that a neighbour announced and did not send */
 	uint64_t spf_runs;             /* path computations */
+	uint64_t alternatives_runs;    /* destinations whose alternatives were computed */
+	uint64_t links_damped;         /* times a link became damped */
 	uint64_t routes_changed;       /* routes added, changed or removed */
 	uint64_t fib_whole;            /* times the whole FIB was installed */
 	uint64_t memory_out;           /* things put off because memory was out */
@@ -118,8 +123,8 @@ struct router_counters {
 struct router *router_new(
     const struct router_conf *conf, const struct router_ops *ops, void *arg, uint64_t seed) MUST_USE;
 void router_free(struct router *r);
-/* New intervals; nodes_max stays. */
-void router_configure(struct router *r, const struct router_conf *conf);
+/* New intervals and costs; nodes_max stays. */
+void router_configure(struct router *r, const struct router_conf *conf, struct mono now);
 
 /* Who this node is, and that signatures can be had; also when that is said again.  ERR_STATE: it has
  * another id than before.  ERR_FORMAT: it can't be said in an LSA. */
@@ -157,11 +162,15 @@ struct mono router_next(struct router *r);
 const struct router_identity *router_self(const struct router *r); /* NULL: not known */
 struct lsdb *router_lsdb(struct router *r);
 struct fib *router_fib(struct router *r);
+const struct cost_profiles *router_profiles(const struct router *r);
 const struct router_counters *router_counters(const struct router *r);
 struct router_summary {
 	size_t links, links_synced, nodes, nodes_alive, routes, lsdb_bytes;
 	bool signer, transport, fib_installed;
 	uint64_t fib_version;
+	size_t paths;   /* in the FIB */
+	size_t waiting; /* destinations whose alternatives are to be computed */
+	size_t links_damped;
 };
 void router_show(struct router *r, struct router_summary *out);
 

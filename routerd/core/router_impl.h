@@ -5,6 +5,7 @@
 #define ROUTERD_CORE_ROUTER_IMPL_H
 
 #include "common/base/rng.h"
+#include "routerd/core/damp.h"
 #include "routerd/core/graph.h"
 #include "routerd/core/linkstate.h"
 #include "routerd/core/neighbour.h"
@@ -18,6 +19,20 @@ enum fib_state {
 	FIB_LINKS, /* its links are not all here yet */
 	FIB_WAIT,  /* the whole FIB is to be sent, when neighbours have told what they know */
 	FIB_LIVE,  /* it has all; differences follow */
+};
+
+/* routes.c: the topology, and what the last change of it may have made better. */
+struct routes {
+	struct graph graph, before;
+	struct spf spf[COST_PROFILES_MAX];
+	bool current; /* graph and spf belong together */
+	bool gained;  /* links came: any destination may have a better alternative */
+	size_t cheaper_count;
+	struct {
+		uint32_t from, edge;
+	} cheaper[PATHS_CHEAPER_MAX];    /* links that cost less than before */
+	struct mono now;                 /* of the computation at hand */
+	struct mono urgent_at, slice_at; /* alternatives: not before; those in the background */
 };
 
 struct router {
@@ -41,8 +56,9 @@ struct router {
 	struct mono spf_at;   /* not before this */
 	struct mono spf_last; /* when it last ran */
 	int64_t spf_wait_us;  /* grows while computations follow each other closely */
-	struct graph graph, graph_before;
-	struct spf spf;
+	struct cost_profiles profiles;
+	struct damp damp;
+	struct routes routes;
 	struct fib fib;
 	enum fib_state fib_state;
 	struct mono fib_from, fib_by; /* FIB_WAIT: not before, and at the latest at, this */
@@ -52,10 +68,38 @@ struct router {
 	struct lsa lsa; /* being decoded or made */
 };
 
-/* --- paths.c: from the database to routes and states of nodes --- */
+/* --- routes.c: from the database to the FIB --- */
 
-/* Paths have to be computed; at once if urgent, else after the delay. */
-void paths_want(struct router *r, struct mono now, bool urgent);
+void routes_init(struct router *r);
+void routes_fini(struct router *r);
+/* The topology as it is now, and the best path to each node.  ERR_NOMEM: the old ones stay. */
+int routes_rebuild(struct router *r, struct mono now) MUST_USE;
+/* Gives a node the best paths and those of its others that are left: 1, 0 if there is no path, ERR_NOMEM.
+ * *hops: of the best path for the first class.  Whether it needs new alternatives is noted. */
+int routes_update(struct router *r, uint64_t node, uint32_t *hops) MUST_USE;
+/* Everything before the first routes_update() after routes_rebuild(), and after the last. */
+void routes_begin(struct router *r);
+void routes_end(struct router *r, bool complete);
+/* Computes alternatives if it is time, but no more than a slice: ERR_NOMEM. */
+int routes_slice(struct router *r, struct mono now) MUST_USE;
+/* When there is more; MONO_NEVER. */
+struct mono routes_next(const struct router *r);
+/* Sends all paths of a route: router_ops.route_set()'s errors. */
+int routes_send(struct router *r, const struct fib_route *route) MUST_USE;
+
+/* --- paths.c: when paths are computed, states of nodes, the whole FIB --- */
+
+/* How soon paths have to be computed. */
+enum paths_hurry {
+	PATHS_AT_ONCE,
+	PATHS_LOST, /* a link of others is gone: soon, however often that happens */
+	PATHS_LATER /* after a delay that grows while computations follow each other */
+};
+void paths_want(struct router *r, struct mono now, enum paths_hurry hurry);
+/* What transportd has is not what we think: it gets everything again, in a while. */
+void paths_fib_lost(struct router *r, struct mono now);
+/* Costs or numbers of paths are others now. */
+void paths_configured(struct router *r, bool costs, struct mono now);
 /* Computes them if it is time, and installs the FIB or what changed of it. */
 void paths_step(struct router *r, struct mono now);
 struct mono paths_next(struct router *r);

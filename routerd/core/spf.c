@@ -1,5 +1,7 @@
 #include "routerd/core/spf.h"
 
+#include <string.h>
+
 #include "common/base/err.h"
 #include "common/base/mem.h"
 #include "routerd/core/graph.h"
@@ -15,8 +17,10 @@ spf_init(struct spf *s)
 void
 spf_fini(struct spf *s)
 {
-	mem_free(s->best);
-	mem_free(s->fewest);
+	mem_free(s->best.pass);
+	mem_free(s->best.arrive);
+	mem_free(s->fewest.pass);
+	mem_free(s->fewest.arrive);
 	mem_free(s->heap);
 	mem_free(s->place);
 	spf_init(s);
@@ -28,11 +32,14 @@ grow(struct spf *s, size_t count)
 	if (count <= s->cap)
 		return 0;
 	spf_fini(s);
-	s->best = mem_calloc(count, sizeof(*s->best));
-	s->fewest = mem_calloc(count, sizeof(*s->fewest));
+	s->best.pass = mem_calloc(count, sizeof(*s->best.pass));
+	s->best.arrive = mem_calloc(count, sizeof(*s->best.arrive));
+	s->fewest.pass = mem_calloc(count, sizeof(*s->fewest.pass));
+	s->fewest.arrive = mem_calloc(count, sizeof(*s->fewest.arrive));
 	s->heap = mem_calloc(count, sizeof(*s->heap));
 	s->place = mem_calloc(count, sizeof(*s->place));
-	if (s->best == NULL || s->fewest == NULL || s->heap == NULL || s->place == NULL) {
+	if (s->best.pass == NULL || s->best.arrive == NULL || s->fewest.pass == NULL ||
+	    s->fewest.arrive == NULL || s->heap == NULL || s->place == NULL) {
 		spf_fini(s);
 		return ERR_NOMEM;
 	}
@@ -154,8 +161,42 @@ dijkstra(struct spf *s, const struct graph *g, struct spf_label *labels, bool by
 		uint32_t v = heap_pop(s, &o);
 
 		for (uint32_t i = g->first[v]; i < g->first[v + 1]; i++)
-			relax(s, &o, labels, v, &g->edges[i]);
+			if (g->edges[i].use == GRAPH_TRANSIT || v == g->root)
+				relax(s, &o, labels, v, &g->edges[i]);
 	}
+}
+
+/* Offers what the edge leads to an arrival, from where nothing goes on. */
+static void
+offer_last(const struct spf_tree *t, bool by_hops, uint32_t from, const struct graph_edge *e)
+{
+	struct spf_label offer = {t->pass[from].dist + e->cost, t->pass[from].hops + 1, from};
+	struct order o = {NULL, by_hops};
+
+	if (compare(&o, &offer, &t->arrive[e->to]) < 0)
+		t->arrive[e->to] = offer;
+}
+
+static void
+tree_make(struct spf *s, const struct graph *g, const struct spf_tree *t, bool by_hops)
+{
+	dijkstra(s, g, t->pass, by_hops);
+	memcpy(t->arrive, t->pass, g->vertex_count * sizeof(*t->arrive));
+	if (!g->limited)
+		return;
+	for (uint32_t v = 0; v < g->vertex_count; v++) {
+		if (t->pass[v].parent == GRAPH_NONE)
+			continue; /* not reached, or the root, whose edges were all taken */
+		for (uint32_t i = g->first[v]; i < g->first[v + 1]; i++)
+			if (g->edges[i].use == GRAPH_ENDS && g->edges[i].to != g->root)
+				offer_last(t, by_hops, v, &g->edges[i]);
+	}
+}
+
+static bool
+too_long(const struct spf_label *l)
+{
+	return l->parent != GRAPH_NONE && l->hops > PATH_HOPS_MAX;
 }
 
 int
@@ -164,28 +205,34 @@ spf_run(struct spf *s, const struct graph *g)
 	MUST(g->root < g->vertex_count);
 	if (grow(s, g->vertex_count) != 0)
 		return ERR_NOMEM;
-	dijkstra(s, g, s->best, false);
+	tree_make(s, g, &s->best, false);
 	s->has_fewest = false;
 	for (size_t v = 0; v < g->vertex_count && !s->has_fewest; v++)
-		s->has_fewest = s->best[v].parent != GRAPH_NONE && s->best[v].hops > PATH_HOPS_MAX;
+		s->has_fewest = too_long(&s->best.arrive[v]);
 	if (s->has_fewest)
-		dijkstra(s, g, s->fewest, true);
+		tree_make(s, g, &s->fewest, true);
 	return 0;
+}
+
+uint64_t
+spf_dist(const struct spf *s, uint32_t vertex)
+{
+	return s->best.arrive[vertex].dist;
 }
 
 bool
 spf_path(const struct spf *s, const struct graph *g, uint32_t vertex, struct spf_path *out)
 {
-	const struct spf_label *labels = s->best;
+	const struct spf_tree *t = too_long(&s->best.arrive[vertex]) ? &s->fewest : &s->best;
+	const struct spf_label *end = &t->arrive[vertex];
 
-	if (labels[vertex].parent != GRAPH_NONE && labels[vertex].hops > PATH_HOPS_MAX)
-		labels = s->fewest;
-	if (labels[vertex].parent == GRAPH_NONE || labels[vertex].hops > PATH_HOPS_MAX)
+	if (end->parent == GRAPH_NONE || end->hops > PATH_HOPS_MAX)
 		return false;
 	/* At most PATH_HOPS_MAX links of COST_MAX: fits. */
-	out->cost = (uint32_t)labels[vertex].dist;
-	out->hop_count = labels[vertex].hops;
-	for (uint32_t i = out->hop_count, v = vertex; i != 0; i--, v = labels[v].parent)
+	out->cost = (uint32_t)end->dist;
+	out->hop_count = end->hops;
+	out->hops[end->hops - 1] = g->ids[vertex];
+	for (uint32_t i = end->hops - 1, v = end->parent; i != 0; i--, v = t->pass[v].parent)
 		out->hops[i - 1] = g->ids[v];
 	return true;
 }

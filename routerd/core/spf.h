@@ -23,11 +23,17 @@ struct spf_label {
 	uint32_t parent; /* vertex; GRAPH_NONE for the root and what can't be reached */
 };
 
+/* Labels of vertices: as they are passed, and as they are arrived at.  The two differ where the last edge is
+ * not for transit: graph.h. */
+struct spf_tree {
+	struct spf_label *pass, *arrive;
+};
+
 struct spf {
-	size_t cap;               /* vertices that the arrays hold */
-	struct spf_label *best;   /* by cost */
-	struct spf_label *fewest; /* by hops, then cost; computed only when a best path is too long */
-	uint32_t *heap, *place;   /* vertices by label; where each is, GRAPH_NONE: not in the heap */
+	size_t cap;             /* vertices that the arrays hold */
+	struct spf_tree best;   /* by cost */
+	struct spf_tree fewest; /* by hops, then cost; computed only when a best path is too long */
+	uint32_t *heap, *place; /* vertices by label; where each is, GRAPH_NONE: not in the heap */
 	size_t heap_count;
 	bool has_fewest;
 };
@@ -39,8 +45,10 @@ struct spf_path {
 
 void spf_init(struct spf *s);
 void spf_fini(struct spf *s);
-/* Computes all paths from the graph's root.  ERR_NOMEM. */
+/* Computes all paths from the graph's root, by the costs in its edges.  ERR_NOMEM. */
 int spf_run(struct spf *s, const struct graph *g) MUST_USE;
+/* What paths to a vertex cost at least; UINT64_MAX: there is none. */
+uint64_t spf_dist(const struct spf *s, uint32_t vertex);
 /* The path to a vertex; false if there is none, or it is the root. */
 bool spf_path(const struct spf *s, const struct graph *g, uint32_t vertex, struct spf_path *out);
 

@@ -80,12 +80,17 @@ op_fib_mark(void *arg, uint64_t version)
 }
 
 static int
-op_route_set(void *arg, const struct fib_route *r)
+op_route_set(void *arg, uint64_t destination, uint8_t class_mask, const struct fib_paths *p)
 {
 	(void)arg;
-	FUZZ_CHECK(r->path.hop_count >= 1 && r->path.hop_count <= PATH_HOPS_MAX);
-	FUZZ_CHECK(r->path.hops[0] == 2 || r->path.hops[0] == 3);
-	FUZZ_CHECK(r->path.hops[r->path.hop_count - 1] == r->destination);
+	FUZZ_CHECK(class_mask != 0 && p->count >= 1 && p->count <= ROUTE_PATHS_MAX);
+	for (uint32_t i = 0; i < p->count; i++) {
+		const struct spf_path *path = &p->path[i].path;
+
+		FUZZ_CHECK(path->hop_count >= 1 && path->hop_count <= PATH_HOPS_MAX);
+		FUZZ_CHECK(path->hops[0] == 2 || path->hops[0] == 3);
+		FUZZ_CHECK(path->hops[path->hop_count - 1] == destination);
+	}
 	return 0;
 }
 
@@ -151,7 +156,7 @@ step(struct router *r, struct host *h, struct mono now)
 static struct router *
 start(struct host *h, struct mono now)
 {
-	const struct router_conf conf = {60000000, 200000000, 10000, NODES_MAX, "1.0"};
+	const struct router_conf conf = {60000000, 200000000, 10000, NODES_MAX, "1.0", .paths_max = 3};
 	const struct router_identity id = {.node = 1, .incarnation = 1, .name = "a"};
 	struct router *r = router_new(&conf, &ops, h, 1);
 

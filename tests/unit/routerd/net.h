@@ -43,9 +43,14 @@ struct net_event {
 	size_t len;
 };
 
+/* What transportd has of a destination. */
 struct net_route {
 	bool set;
-	struct spf_path path;
+	struct spf_path path; /* the first one of the control class */
+	struct {
+		uint32_t count;
+		struct fib_path path[ROUTE_PATHS_MAX];
+	} class[FRAME_CLASS_COUNT];
 };
 
 struct net;
@@ -252,17 +257,41 @@ net_op_fib_begin(void *arg, uint64_t version)
 	return 0;
 }
 
+/* As transportd takes it: mesh-imsg(7). */
+static inline void
+net_route_valid(uint64_t destination, uint8_t class_mask, const struct fib_paths *p)
+{
+	assert_true(class_mask != 0 && class_mask < 1 << FRAME_CLASS_COUNT);
+	assert_true(p->count >= 1 && p->count <= ROUTE_PATHS_MAX);
+	for (uint32_t i = 0; i < p->count; i++) {
+		assert_true(p->path[i].path.hop_count >= 1 && p->path[i].path.hop_count <= PATH_HOPS_MAX);
+		assert_true(p->path[i].path.hops[p->path[i].path.hop_count - 1] == destination);
+		assert_true(p->path[i].weight >= 1 && p->path[i].weight <= FIB_WEIGHT_MAX);
+		for (uint32_t k = 0; k < i; k++)
+			assert_int_not_equal(p->path[i].path_id, p->path[k].path_id);
+	}
+}
+
 static inline int
-net_op_route_set(void *arg, const struct fib_route *r)
+net_op_route_set(void *arg, uint64_t destination, uint8_t class_mask, const struct fib_paths *p)
 {
 	struct net_node *n = arg;
-	struct net_route *fib = n->fib_opening ? n->fib_next : n->fib;
+	struct net_route *r = &(n->fib_opening ? n->fib_next : n->fib)[net_index(destination)];
 
 	if (!n->transport)
 		return ERR_STATE;
+	net_route_valid(destination, class_mask, p);
 	n->fib_lines++;
-	net_trace(n->net, n->index, 101, r->destination, r->path_id);
-	fib[net_index(r->destination)] = (struct net_route){true, r->path};
+	r->set = true;
+	for (unsigned class = 0; class < FRAME_CLASS_COUNT; class ++) {
+		if ((class_mask & 1u << class) == 0)
+			continue;
+		r->class[class].count = p->count;
+		memcpy(r->class[class].path, p->path, p->count * sizeof(p->path[0]));
+	}
+	r->path = r->class[FRAME_CLASS_CONTROL].path[0].path;
+	for (uint32_t i = 0; i < p->count; i++)
+		net_trace(n->net, n->index, 101, destination, p->path[i].path_id);
 	return 0;
 }
 
@@ -274,7 +303,7 @@ net_op_route_del(void *arg, uint64_t destination)
 	if (!n->transport)
 		return ERR_STATE;
 	net_trace(n->net, n->index, 102, destination, 0);
-	n->fib[net_index(destination)].set = false;
+	memset(&n->fib[net_index(destination)], 0, sizeof(n->fib[0]));
 	return 0;
 }
 
@@ -349,8 +378,10 @@ net_init(struct net *net, int count, uint64_t seed)
 	    .lsa_max_age_us = 200 * (int64_t)NET_SECOND,
 	    .spf_delay_us = 10 * 1000,
 	    .nodes_max = 1000,
+	    .paths_max = 3,
 	    .software = "test",
 	};
+	memcpy(net->conf.cost, cost_defaults, sizeof(cost_defaults));
 	rng_seed(&net->rng, seed);
 	for (int i = 0; i < count; i++)
 		net->nodes[i] = (struct net_node){.net = net, .index = i};
@@ -542,7 +573,7 @@ net_cost(struct net *net, int a, int b)
 {
 	struct lsa_adj adj = {.latency_us = net_link(net, a, b)->latency_us};
 
-	return cost_link(&adj);
+	return cost_link(&net->conf.cost[FRAME_CLASS_CONTROL], &adj);
 }
 
 static inline bool

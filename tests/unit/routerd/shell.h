@@ -65,6 +65,7 @@ struct env {
 	bool link_up;
 	unsigned fib_whole, fib_routes, fib_dels;
 	mesh_ipc_FibRoute route;
+	unsigned fib_classes; /* of all routes that came */
 	unsigned dials;
 	mesh_ipc_Dial dial;
 
@@ -162,7 +163,9 @@ on_fib_route(void *ctx, struct channel *ch, struct imsg *m)
 
 	(void)ch;
 	e->fib_routes++;
+	e->route = (mesh_ipc_FibRoute)mesh_ipc_FibRoute_init_zero;
 	assert_int_equal(pb_unpack(m->body, m->len, mesh_ipc_FibRoute_fields, &e->route), 0);
+	e->fib_classes |= e->route.class_mask;
 	return 0;
 }
 
@@ -506,10 +509,12 @@ peer_fib_mark(void *arg, uint64_t version)
 }
 
 static int
-peer_route(void *arg, const struct fib_route *r)
+peer_route(void *arg, uint64_t destination, uint8_t class_mask, const struct fib_paths *p)
 {
 	(void)arg;
-	(void)r;
+	(void)destination;
+	(void)class_mask;
+	(void)p;
 	return 0;
 }
 
@@ -568,7 +573,7 @@ peer_step(void *arg)
 static void
 start_peer(struct env *e)
 {
-	const struct router_conf conf = {60000000, 200000000, 10000, 100, "0.0.1"};
+	const struct router_conf conf = {60000000, 200000000, 10000, 100, "0.0.1", .paths_max = 1};
 	uint8_t seed[CRYPTO_SEED_BYTES] = {9};
 
 	e->peer_key = crypto_key_new(seed);

@@ -515,7 +515,7 @@ test_more_links_than_an_lsa_holds(void **state)
 	assert_int_equal(left_out, 99);
 	for (size_t i = 1; i < count; i++)
 		assert_true(adj[i - 1].neighbour < adj[i].neighbour);
-	assert_int_equal(cost_link(&adj[1]), COST_HOP_US + 1000);
+	assert_int_equal(cost_link(&cost_defaults[FRAME_CLASS_CONTROL], &adj[1]), COST_HOP_US + 1000);
 	neighbour_table_fini(&t);
 }
 

