@@ -48,18 +48,12 @@ has(const struct choice *c, const struct spf_path *p)
 	return false;
 }
 
-/* Behind the first and those that cost no more. */
-static void
-insert(struct choice *c, const struct spf_path *p)
+void
+choice_add(struct choice *c, const struct spf_path *paths, size_t count)
 {
-	size_t i = c->count;
-
-	if (has(c, p) || c->count > ROUTE_PATHS_MAX)
-		return;
-	for (; i > 1 && p->cost < c->paths[i - 1].cost; i--)
-		c->paths[i] = c->paths[i - 1];
-	c->paths[i] = *p;
-	c->count++;
+	for (size_t i = 0; i < count && c->count <= ROUTE_PATHS_MAX; i++)
+		if (!has(c, &paths[i]))
+			c->paths[c->count++] = paths[i];
 }
 
 enum choice_fate
@@ -76,17 +70,9 @@ choice_survivors(struct choice *c, const struct fib_paths *old)
 		}
 		if (p.cost != old->path[i].path.cost && fate == CHOICE_SAME)
 			fate = CHOICE_COST;
-		insert(c, &p);
+		choice_add(c, &p, 1);
 	}
 	return fate;
-}
-
-void
-choice_add(struct choice *c, const struct spf_path *paths, size_t count)
-{
-	for (size_t i = 0; i < count && c->count <= ROUTE_PATHS_MAX; i++)
-		if (!has(c, &paths[i]))
-			c->paths[c->count++] = paths[i];
 }
 
 void

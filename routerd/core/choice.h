@@ -33,7 +33,7 @@ enum choice_fate {
 void choice_init(struct choice *c, const struct graph *g, size_t profile, uint32_t hysteresis_percent);
 /* The first path: that of old (NULL: none) if it still is one and good enough beside best, else best. */
 void choice_first(struct choice *c, const struct fib_paths *old, const struct spf_path *best);
-/* The other paths of old that still are some, by ascending costs; and what became of all of them. */
+/* The other paths of old that still are some, in their order; and what became of all of them. */
 enum choice_fate choice_survivors(struct choice *c, const struct fib_paths *old);
 /* Alternatives, in their order, but for the one that is chosen already. */
 void choice_add(struct choice *c, const struct spf_path *paths, size_t count);

@@ -46,9 +46,11 @@ grow(struct disjoint *d, size_t count)
 }
 
 static uint32_t
-towards_root(const struct search *s, uint32_t v)
+towards_root(const struct run *r, uint32_t v)
 {
-	return s->spf.best[v].parent;
+	const struct spf_tree *t = &r->s->spf.best;
+
+	return v == r->dst ? t->arrive[v].parent : t->pass[v].parent;
 }
 
 static void
@@ -56,7 +58,7 @@ mark_shortest(struct run *r)
 {
 	uint32_t before = GRAPH_NONE;
 
-	for (uint32_t v = r->dst; v != GRAPH_NONE; before = v, v = towards_root(r->s, v)) {
+	for (uint32_t v = r->dst; v != GRAPH_NONE; before = v, v = towards_root(r, v)) {
 		struct disjoint_node *n = &r->d->nodes[v];
 
 		n->on_path = r->d->stamp;
@@ -94,11 +96,12 @@ leave(struct run *r, uint64_t key, uint32_t v, uint32_t label)
 
 	for (uint32_t e = s->g->first[v]; e < s->g->first[v + 1]; e++) {
 		uint32_t u = s->in[e].from;
-		uint64_t more, less = s->nodes[v].bound;
+		uint64_t more, less = v == r->dst ? s->nodes[v].arrive : s->nodes[v].bound;
 		int err, how = r->relays && on_path(r, u) ? ARRIVED : CAME_BACK;
 
 		if (u == r->dst || s->nodes[u].bound == ROUTE_ANY ||
-		    (on && (u == towards_root(s, v) || u == n->before)))
+		    !search_usable(s, &s->in[e], v == r->dst) ||
+		    (on && (u == towards_root(r, v) || u == n->before)))
 			continue;
 		more = ((uint64_t)s->in[e].cost << ROUTE_COST_SHIFT) + 1 + s->nodes[u].bound;
 		if ((err = push(r, key + (more > less ? more - less : 0), u, how, label)) != 0)
@@ -175,7 +178,7 @@ follow(struct run *r, struct route *out)
 
 		if (on_path(r, v) && !n->cancelled) {
 			n->cancelled = true;
-			v = towards_root(r->s, v);
+			v = towards_root(r, v);
 		} else {
 			v = n->next;
 			n->next = GRAPH_NONE;
@@ -196,7 +199,7 @@ disjoint_pair(
 	int err;
 
 	*found = false;
-	if (s->nodes[dst].bound == ROUTE_ANY)
+	if (s->nodes[dst].arrive == ROUTE_ANY)
 		return 0;
 	if ((err = grow(d, s->g->vertex_count)) != 0)
 		return err;

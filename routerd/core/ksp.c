@@ -51,16 +51,16 @@ at_destination(uint32_t dst)
 static int
 cheapest(struct ksp *k, uint32_t dst, struct route *out)
 {
-	const struct spf_label *best = k->search.spf.best;
+	const struct spf_tree *best = &k->search.spf.best;
 	const struct route begin = at_destination(dst);
 	const struct search_query q = {.prefix = &begin, .weight_max = ROUTE_ANY, .labels_max = SIZE_MAX};
 
 	*out = begin;
-	if (dst == k->search.g->root || best[dst].parent == GRAPH_NONE)
+	if (dst == k->search.g->root || best->arrive[dst].parent == GRAPH_NONE)
 		return 0;
-	if (best[dst].hops > PATH_HOPS_MAX)
+	if (best->arrive[dst].hops > PATH_HOPS_MAX)
 		return search_run(&k->search, &q, out);
-	for (uint32_t v = best[dst].parent; v != GRAPH_NONE; v = best[v].parent)
+	for (uint32_t v = best->arrive[dst].parent; v != GRAPH_NONE; v = best->pass[v].parent)
 		MUST(search_extend(&k->search, out, v));
 	return 0;
 }
@@ -120,6 +120,10 @@ choose_pair(struct ksp *k, uint32_t dst, size_t max)
 
 	if (pair_wanted(k, dst, max, &relays))
 		err = disjoint_pair(&k->disjoint, &k->search, dst, relays, pair, &found);
+	/* That there is one was concluded from all links, also those that are not for transit. */
+	if (err == 0 && !found && relays && k->search.g->limited &&
+	    route_shared(first, &k->chosen.routes[1]) >= ROUTE_LINK)
+		err = disjoint_pair(&k->disjoint, &k->search, dst, false, pair, &found);
 	if (err != 0 || !found)
 		return err;
 	if (max == 3) {

@@ -7,11 +7,11 @@
 #include "common/base/rng.h"
 #include "routerd/core/damp.h"
 #include "routerd/core/graph.h"
+#include "routerd/core/ksp.h"
 #include "routerd/core/linkstate.h"
 #include "routerd/core/neighbour.h"
 #include "routerd/core/origin.h"
 #include "routerd/core/router.h"
-#include "routerd/core/spf.h"
 
 /* What transportd has of our FIB. */
 enum fib_state {
@@ -23,10 +23,11 @@ enum fib_state {
 
 /* routes.c: the topology, and what the last change of it may have made better. */
 struct routes {
-	struct graph graph, before;
-	struct spf spf[COST_PROFILES_MAX];
-	bool current; /* graph and spf belong together */
-	bool gained;  /* links came: any destination may have a better alternative */
+	struct graph graphs[2]; /* the one in use, and that from before */
+	size_t used;
+	struct ksp ksp[COST_PROFILES_MAX]; /* of the one in use, by profile */
+	bool current;                      /* they belong together */
+	bool gained;                       /* links came: any destination may have a better alternative */
 	size_t cheaper_count;
 	struct {
 		uint32_t from, edge;

@@ -3,22 +3,36 @@
 #include "routerd/core/choice.h"
 #include "routerd/core/router_impl.h"
 
+_Static_assert((int)ROUTE_PATHS_MAX == (int)KSP_PATHS_MAX, "all paths that are found can be installed");
+
 void
 routes_init(struct router *r)
 {
-	graph_init(&r->routes.graph, rng_u64(&r->rng), &r->profiles);
-	graph_init(&r->routes.before, rng_u64(&r->rng), &r->profiles);
+	for (size_t i = 0; i < 2; i++)
+		graph_init(&r->routes.graphs[i], rng_u64(&r->rng), &r->profiles);
 	for (size_t p = 0; p < COST_PROFILES_MAX; p++)
-		spf_init(&r->routes.spf[p]);
+		ksp_init(&r->routes.ksp[p]);
 }
 
 void
 routes_fini(struct router *r)
 {
 	for (size_t p = 0; p < COST_PROFILES_MAX; p++)
-		spf_fini(&r->routes.spf[p]);
-	graph_fini(&r->routes.before);
-	graph_fini(&r->routes.graph);
+		ksp_fini(&r->routes.ksp[p]);
+	for (size_t i = 0; i < 2; i++)
+		graph_fini(&r->routes.graphs[i]);
+}
+
+static const struct graph *
+graph(const struct router *r)
+{
+	return &r->routes.graphs[r->routes.used];
+}
+
+static const struct spf *
+spf(const struct router *r, size_t profile)
+{
+	return ksp_spf(&r->routes.ksp[profile]);
 }
 
 /* --- the topology --- */
@@ -59,13 +73,16 @@ damp_edge(void *arg, uint64_t a, uint64_t b)
 }
 
 static int
-run_spf(struct router *r, struct graph *g)
+take_graph(struct router *r, struct graph *g)
 {
+	damp_each(&r->damp, damp_edge, g);
+	r->routes.current = false;
 	for (size_t p = 0; p < r->profiles.count; p++) {
 		graph_select(g, p);
-		if (spf_run(&r->routes.spf[p], g) != 0)
+		if (ksp_begin(&r->routes.ksp[p], g) != 0)
 			return ERR_NOMEM;
 	}
+	r->routes.current = true;
 	return 0;
 }
 
@@ -73,26 +90,17 @@ int
 routes_rebuild(struct router *r, struct mono now)
 {
 	struct routes *s = &r->routes;
-	struct graph fresh = s->before;
+	struct graph *before = &s->graphs[s->used], *fresh = &s->graphs[!s->used];
 	size_t left_out;
 	size_t count = neighbour_table_adj(&r->neighbours, r->lsa.adj, &left_out);
-	int err = graph_build(&fresh, &r->db, r->self.node, r->lsa.adj, count);
+	int err = graph_build(fresh, &r->db, r->self.node, r->lsa.adj, count);
 
-	if (err == 0) {
-		damp_each(&r->damp, damp_edge, &fresh);
-		s->current = false;
-		err = run_spf(r, &fresh);
-	}
-	if (err != 0) {
-		s->before = fresh; /* its memory, at least */
+	if (err != 0 || (err = take_graph(r, fresh)) != 0)
 		return err;
-	}
-	s->before = s->graph;
-	s->graph = fresh;
-	s->current = true;
+	s->used = !s->used;
 	s->now = now;
-	graph_diff(&s->before, &s->graph, link_changed, r);
-	graph_cheaper(&s->before, &s->graph, edge_cheaper, s);
+	graph_diff(before, fresh, link_changed, r);
+	graph_cheaper(before, fresh, edge_cheaper, s);
 	return 0;
 }
 
@@ -141,20 +149,20 @@ static bool
 may_improve(const struct router *r, size_t profile, uint32_t vertex, const struct fib_paths *paths)
 {
 	const struct routes *s = &r->routes;
-	const struct spf *spf = &s->spf[profile];
+	const struct spf *tree = spf(r, profile);
 	uint64_t worst = 0;
 
 	for (uint32_t i = 0; i < paths->count; i++)
 		worst = paths->path[i].path.cost > worst ? paths->path[i].path.cost : worst;
 	for (size_t i = 0; i < s->cheaper_count; i++) {
-		uint64_t from = spf_dist(spf, s->cheaper[i].from),
-			 to = spf_dist(spf, s->graph.edges[s->cheaper[i].edge].to),
-			 end = spf_dist(spf, vertex);
+		uint64_t from = spf_dist(tree, s->cheaper[i].from),
+			 to = spf_dist(tree, graph(r)->edges[s->cheaper[i].edge].to),
+			 end = spf_dist(tree, vertex);
 
 		if (from == UINT64_MAX)
 			continue;
-		from += graph_cost(&s->graph, profile, s->cheaper[i].edge);
-		if (!s->graph.limited && end > to)
+		from += graph_cost(graph(r), profile, s->cheaper[i].edge);
+		if (!graph(r)->limited && end > to)
 			from += end - to;
 		if (from < worst)
 			return true;
@@ -185,8 +193,8 @@ update_profile(struct router *r, struct fib_route *route, size_t profile, uint32
 	struct choice c;
 	int err;
 
-	choice_init(&c, &r->routes.graph, profile, r->conf.hysteresis_percent);
-	if (!spf_path(&r->routes.spf[profile], &r->routes.graph, vertex, &best))
+	choice_init(&c, graph(r), profile, r->conf.hysteresis_percent);
+	if (!spf_path(spf(r, profile), graph(r), vertex, &best))
 		return 0;
 	choice_first(&c, old, &best);
 	if (old != NULL && r->conf.paths_max > 1)
@@ -201,13 +209,13 @@ update_profile(struct router *r, struct fib_route *route, size_t profile, uint32
 int
 routes_update(struct router *r, uint64_t node, uint32_t *hops)
 {
-	uint32_t vertex = graph_find(&r->routes.graph, node);
+	uint32_t vertex = graph_find(graph(r), node);
 	struct fib_route *route;
 	struct spf_path best;
 	bool moved = false;
 	int found = 0;
 
-	if (vertex == GRAPH_NONE || !spf_path(&r->routes.spf[0], &r->routes.graph, vertex, &best))
+	if (vertex == GRAPH_NONE || !spf_path(spf(r, 0), graph(r), vertex, &best))
 		return 0;
 	if ((route = fib_add(&r->fib, node)) == NULL)
 		return ERR_NOMEM;
@@ -248,40 +256,31 @@ routes_end(struct router *r, bool complete)
 
 /* --- alternatives --- */
 
-/* All paths to a destination, the best first: their number, or ERR_NOMEM. */
-static int
-find_paths(
-    struct router *r, size_t profile, uint32_t vertex, size_t max, struct spf_path out[ROUTE_PATHS_MAX])
-{
-	(void)max;
-	return spf_path(&r->routes.spf[profile], &r->routes.graph, vertex, &out[0]);
-}
-
 static int
 renew_profile(struct router *r, struct fib_route *route, size_t profile, uint32_t vertex, bool *moved)
 {
 	struct spf_path found[ROUTE_PATHS_MAX];
-	size_t max = r->conf.paths_max;
+	size_t count, max = r->conf.paths_max;
 	struct choice c;
-	int count;
+	int err;
 
 	for (;; max--) {
-		if ((count = find_paths(r, profile, vertex, max, found)) <= 0)
-			return count;
-		choice_init(&c, &r->routes.graph, profile, r->conf.hysteresis_percent);
+		err = ksp_run(&r->routes.ksp[profile], graph(r), vertex, (unsigned)max, found, &count);
+		if (err != 0 || count == 0)
+			return err;
+		choice_init(&c, graph(r), profile, r->conf.hysteresis_percent);
 		choice_first(&c, route->paths[profile], &found[0]);
-		choice_add(&c, found, (size_t)count);
+		choice_add(&c, found, count);
 		/* Room for the path in use beside those: none is left out that may be the only backup. */
 		if (c.count <= ROUTE_PATHS_MAX)
-			break;
+			return set_paths(r, route, profile, &c, moved);
 	}
-	return set_paths(r, route, profile, &c, moved);
 }
 
 static int
 renew(struct router *r, struct fib_route *route)
 {
-	uint32_t vertex = graph_find(&r->routes.graph, route->destination);
+	uint32_t vertex = graph_find(graph(r), route->destination);
 	bool moved = false;
 	int err = 0;
 
@@ -297,7 +296,7 @@ int
 routes_slice(struct router *r, struct mono now)
 {
 	struct routes *s = &r->routes;
-	size_t each = (s->graph.vertex_count + s->graph.edge_count) * r->profiles.count;
+	size_t each = (graph(r)->vertex_count + graph(r)->edge_count) * r->profiles.count;
 	struct fib_route *route;
 	int err;
 

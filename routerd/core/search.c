@@ -3,7 +3,6 @@
 #include "common/base/err.h"
 #include "common/base/mem.h"
 #include "common/base/num.h"
-#include "routerd/core/graph.h"
 
 enum { UNSETTLED = UINT8_MAX, HOPS_TOO_MANY = PATH_HOPS_MAX + 1, HOPS_PACKED_MAX = UINT16_MAX };
 
@@ -76,7 +75,7 @@ turn_edges(struct search *s, const struct graph *g)
 			uint32_t to = g->edges[e].to;
 
 			MUST(cursor[to] < g->first[to + 1] && g->edges[cursor[to]].to == v);
-			s->in[cursor[to]++] = (struct search_edge){v, edge_cost(g, e)};
+			s->in[cursor[to]++] = (struct search_edge){v, edge_cost(g, e), g->edges[e].use};
 		}
 	}
 }
@@ -117,7 +116,8 @@ set_node(struct search *s, uint32_t v)
 	const struct cut_node *c = &s->cut.nodes[v];
 
 	s->nodes[v] = (struct search_node){
-	    .bound = bound_of(&s->spf.best[v]),
+	    .bound = bound_of(&s->spf.best.pass[v]),
+	    .arrive = bound_of(&s->spf.best.arrive[v]),
 	    .must_share = min_u64(c->vertices, HOPS_TOO_MANY) * ROUTE_RELAY +
 			  min_u64(c->bridges, HOPS_TOO_MANY) * ROUTE_LINK,
 	    .min_hops = HOPS_TOO_MANY,
@@ -147,7 +147,7 @@ size_t
 search_bytes(const struct search *s)
 {
 	const size_t label = sizeof(*s->labels.pool) + sizeof(*s->labels.heap);
-	const size_t spf = 2 * sizeof(*s->spf.best) + sizeof(*s->spf.heap) + sizeof(*s->spf.place);
+	const size_t spf = 4 * sizeof(*s->spf.best.pass) + sizeof(*s->spf.heap) + sizeof(*s->spf.place);
 	const size_t cut = sizeof(*s->cut.nodes) + sizeof(*s->cut.visited);
 
 	return s->vertex_cap * (sizeof(*s->nodes) + sizeof(*s->queue)) + s->edge_cap * sizeof(*s->in) +
@@ -208,11 +208,18 @@ sharing(const struct search *s, enum search_spare spare, uint32_t u, uint32_t v)
 
 /* --- the search --- */
 
+/* The destination is the only vertex that a path need not go on from. */
+static uint64_t
+bound_at(const struct search_node *n, const struct label *l)
+{
+	return l->hops == 0 ? n->arrive : n->bound;
+}
+
 static uint64_t
 key_of(const struct search *s, const struct search_query *q, const struct label *l)
 {
 	const struct search_node *n = &s->nodes[l->vertex];
-	uint64_t key = l->weight + n->bound;
+	uint64_t key = l->weight + bound_at(n, l);
 
 	/* The cut vertices and bridges before this vertex are before the destination, too, hence on the
 	 * spared route: dead ends are not entered. */
@@ -240,7 +247,7 @@ offer(struct search *s, const struct search_query *q, const struct label *l)
 	struct search_node *n = &s->nodes[l->vertex];
 	uint64_t key;
 
-	if (n->bound == ROUTE_ANY)
+	if (bound_at(n, l) == ROUTE_ANY)
 		return 0;
 	key = key_of(s, q, l);
 	if ((key & ROUTE_COST_MASK) > q->weight_max || is_dominated(s, n, l->hops, key))
@@ -287,6 +294,7 @@ expand(struct search *s, const struct search_query *q, uint32_t label)
 		struct label next = {at.weight + weight_of(s->in[e].cost), u, label, at.hops + 1};
 
 		if (is_dead_end(&s->nodes[u], &s->nodes[at.vertex]) ||
+		    !search_usable(s, &s->in[e], at.hops == 0) ||
 		    (at.parent == LABEL_NONE && is_next_banned(q, u)))
 			continue;
 		if (q->spare != SEARCH_SPARE_NONE && s->nodes[u].spared == s->spared_stamp) {

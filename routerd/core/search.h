@@ -18,11 +18,10 @@
 
 #include "common/base/must.h"
 #include "routerd/core/cut.h"
+#include "routerd/core/graph.h"
 #include "routerd/core/labels.h"
 #include "routerd/core/route.h"
 #include "routerd/core/spf.h"
-
-struct graph;
 
 enum search_spare {
 	SEARCH_SPARE_NONE,
@@ -42,10 +41,12 @@ struct search_query {
 
 struct search_edge {
 	uint32_t from, cost;
+	uint8_t use; /* enum graph_use */
 };
 
 struct search_node {
 	uint64_t bound;      /* weight of the tree's path from the root; ROUTE_ANY: none that can be used */
+	uint64_t arrive;     /* the same, when it ends here: as bound, or less */
 	uint64_t best;       /* key of the last label that was kept; best_hops: its hops */
 	uint64_t must_share; /* with any route that comes by here: cut vertices, bridges */
 	uint32_t stamp;      /* of the search that wrote best and settled_hops */
@@ -79,6 +80,13 @@ int search_begin(struct search *s, const struct graph *g) MUST_USE;
 
 /* Bytes allocated at the moment. */
 size_t search_bytes(const struct search *s);
+
+/* May a path of the root have this edge, at its end or not? */
+static inline bool
+search_usable(const struct search *s, const struct search_edge *e, bool at_end)
+{
+	return e->use == GRAPH_TRANSIT || e->from == s->g->root || (e->use == GRAPH_ENDS && at_end);
+}
 
 void search_spare_none(struct search *s);
 void search_spare(struct search *s, const struct route *r);

@@ -39,6 +39,8 @@ enum {
 
 static double seconds_each = 1;
 
+static struct cost_profiles profiles;
+
 struct mesh {
 	uint32_t count, width, self;
 	uint32_t (*peers)[DEGREE_MAX];
@@ -173,7 +175,8 @@ mesh_init(struct mesh *m, uint32_t count)
 	MUST(m->peers != NULL && m->degree != NULL);
 	draw(m);
 	lsdb_init(&m->db, count, ALL);
-	graph_init(&m->graph, 1);
+	cost_profiles_make(&profiles, cost_defaults);
+	graph_init(&m->graph, 1, &profiles);
 	ksp_init(&m->ksp);
 	for (uint32_t a = 0; a < count; a++) {
 		if (a == m->self)

@@ -19,6 +19,7 @@ enum {
 };
 
 static struct lsdb db;
+static struct cost_profiles profiles;
 static struct graph graph;
 static struct ksp ksp;
 static struct spf spf;
@@ -29,7 +30,8 @@ setup(void **state)
 {
 	(void)state;
 	lsdb_init(&db, 20000, ALL);
-	graph_init(&graph, 42);
+	cost_profiles_make(&profiles, cost_defaults);
+	graph_init(&graph, 42, &profiles);
 	ksp_init(&ksp);
 	spf_init(&spf);
 	return 0;
@@ -70,7 +72,7 @@ edge_cost(int a, int b)
 {
 	const struct lsa_adj adj = {.latency_us = latency[a][b]};
 
-	return cost_link(&adj);
+	return cost_link(&cost_defaults[FRAME_CLASS_CONTROL], &adj);
 }
 
 static void
@@ -614,9 +616,9 @@ test_large(void **state)
 				assert_int_equal(count > 1 && out[1].hops[0] != out[0].hops[0],
 				    survives(n, (int)out[0].hops[0], target));
 			assert_int_equal(out[0].cost, least[target]);
-			too_long += spf.best[v].hops > PATH_HOPS_MAX;
-			if (spf.best[v].hops <= PATH_HOPS_MAX) {
-				assert_int_equal(out[0].cost, spf.best[v].dist);
+			too_long += spf.best.arrive[v].hops > PATH_HOPS_MAX;
+			if (spf.best.arrive[v].hops <= PATH_HOPS_MAX) {
+				assert_int_equal(out[0].cost, spf_dist(&spf, v));
 				agreed++;
 			}
 		}
