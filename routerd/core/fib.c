@@ -18,8 +18,8 @@ fib_init(struct fib *f)
 {
 	*f = (struct fib){0};
 	RB_INIT(&f->tree);
-	for (size_t i = 0; i < FIB_QUEUES; i++)
-		TAILQ_INIT(&f->queues[i]);
+	TAILQ_INIT(&f->urgent);
+	TAILQ_INIT(&f->background);
 }
 
 static void
@@ -229,9 +229,18 @@ fib_queue(struct fib *f, struct fib_route *r, enum fib_queue queue)
 	if (r->queue == FIB_URGENT || r->queue == queue)
 		return;
 	fib_unqueue(f, r);
-	TAILQ_INSERT_TAIL(&f->queues[queue], r, queued);
+	TAILQ_INSERT_TAIL(queue == FIB_URGENT ? &f->urgent : &f->background, r, queued);
 	r->queue = (uint8_t)queue;
 	f->waiting++;
+}
+
+void
+fib_queue_all(struct fib *f)
+{
+	struct fib_route *r;
+
+	RB_FOREACH (r, fib_tree, &f->tree)
+		fib_queue(f, r, FIB_BACKGROUND);
 }
 
 void
@@ -239,7 +248,7 @@ fib_unqueue(struct fib *f, struct fib_route *r)
 {
 	if (r->queue == FIB_IDLE)
 		return;
-	TAILQ_REMOVE(&f->queues[r->queue], r, queued);
+	TAILQ_REMOVE(r->queue == FIB_URGENT ? &f->urgent : &f->background, r, queued);
 	r->queue = FIB_IDLE;
 	f->waiting--;
 }
@@ -247,7 +256,7 @@ fib_unqueue(struct fib *f, struct fib_route *r)
 struct fib_route *
 fib_waiting(struct fib *f)
 {
-	struct fib_route *r = TAILQ_FIRST(&f->queues[FIB_URGENT]);
+	struct fib_route *r = TAILQ_FIRST(&f->urgent);
 
-	return r != NULL ? r : TAILQ_FIRST(&f->queues[FIB_BACKGROUND]);
+	return r != NULL ? r : TAILQ_FIRST(&f->background);
 }

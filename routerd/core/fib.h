@@ -38,7 +38,7 @@ struct fib_paths {
 	struct fib_path path[];
 };
 
-enum fib_queue { FIB_IDLE, FIB_URGENT, FIB_BACKGROUND, FIB_QUEUES };
+enum fib_queue { FIB_IDLE, FIB_URGENT, FIB_BACKGROUND };
 
 struct fib_route {
 	RB_ENTRY(fib_route) link;
@@ -54,7 +54,7 @@ TAILQ_HEAD(fib_route_list, fib_route);
 
 struct fib {
 	struct fib_tree tree;
-	struct fib_route_list queues[FIB_QUEUES];
+	struct fib_route_list urgent, background;
 	size_t count;
 	size_t paths;     /* of all routes and profiles */
 	size_t waiting;   /* routes in queues */
@@ -93,6 +93,8 @@ const struct fib_route *fib_next(struct fib *f, const struct fib_route *r);
 /* Puts the route at the end of a queue.  One that waits in the background may become urgent; otherwise it
  * keeps its place. */
 void fib_queue(struct fib *f, struct fib_route *r, enum fib_queue queue);
+/* All routes that are in no queue wait in the background. */
+void fib_queue_all(struct fib *f);
 void fib_unqueue(struct fib *f, struct fib_route *r);
 /* The first urgent one, else the first of the others, or NULL. */
 struct fib_route *fib_waiting(struct fib *f);

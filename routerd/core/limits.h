@@ -57,16 +57,20 @@ enum {
 	PATH_HOPS_MAX = 17,  /* FRAME_VISIT_MAX and the first neighbour */
 	ROUTE_PATHS_MAX = 8, /* to one destination for one class: as many as transportd takes */
 
-	/* Alternatives are computed in slices of about so many vertices and edges looked at.  The next slice
-	 * follows when the loop has taken breath where a path was lost; where there may only be a better one,
-	 * after the pause: that takes a fifth of the time, or less. */
-	PATHS_SLICE_WORK = 40 * 1000,
+	/* Alternatives are computed in slices of so many destinations times vertices times profiles: some 2
+	 * ms (bench_routes), and one destination at least.  The next slice follows when the loop has taken
+	 * breath where a path was lost; where there may only be a better one, after the pause. */
+	PATHS_SLICE_WORK = 160 * 1000,
+	PATHS_SLICE_FLOOR = 64, /* vertices: less is no less work */
 	PATHS_BREATH_US = 100,
 	PATHS_PAUSE_US = 10 * 1000,
 	PATHS_LOST_WAIT_US = 2 * 1000, /* after the last computation, when links of others are gone */
 	/* Links that got cheaper and are weighed one by one against the paths in use; if there are more, all
 	 * destinations are looked at again. */
 	PATHS_CHEAPER_MAX = 64,
+	/* So much after a change all alternatives are looked at again: those that are chosen to be disjoint
+	 * can depend on links that are neither in use nor cheap. */
+	PATHS_SWEEP_US = 5 * 1000 * 1000,
 
 	/* Damping of links that go down again and again, in the proportions of RFC 2439 section 4.2 and
 	 * RFC 7196: the third time within a minute or so, for one to two minutes. */

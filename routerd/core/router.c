@@ -476,7 +476,7 @@ router_show(struct router *r, struct router_summary *out)
 	    .fib_installed = r->fib_state == FIB_LIVE,
 	    .fib_version = r->fib.version,
 	    .paths = r->fib.paths,
-	    .waiting = r->fib.waiting,
+	    .waiting = r->routes.sweep ? r->fib.count : r->fib.waiting,
 	    .links_damped = r->damp.damped,
 	};
 	for (n = neighbour_first(&r->neighbours); n != NULL; n = neighbour_next(&r->neighbours, n))

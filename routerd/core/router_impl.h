@@ -32,6 +32,8 @@ struct routes {
 	struct {
 		uint32_t from, edge;
 	} cheaper[PATHS_CHEAPER_MAX];    /* links that cost less than before */
+	bool sweep;                      /* all destinations are to be looked at again … */
+	struct mono sweep_at;            /* … then */
 	struct mono now;                 /* of the computation at hand */
 	struct mono urgent_at, slice_at; /* alternatives: not before; those in the background */
 };

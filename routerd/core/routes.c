@@ -99,6 +99,9 @@ routes_rebuild(struct router *r, struct mono now)
 		return err;
 	s->used = !s->used;
 	s->now = now;
+	if (!s->sweep)
+		s->sweep_at = mono_add_us(now, PATHS_SWEEP_US);
+	s->sweep = true;
 	graph_diff(before, fresh, link_changed, r);
 	graph_cheaper(before, fresh, edge_cheaper, s);
 	return 0;
@@ -292,15 +295,26 @@ renew(struct router *r, struct fib_route *route)
 	return err;
 }
 
+static void
+sweep_if_due(struct router *r, struct mono now)
+{
+	if (!r->routes.sweep || mono_before(now, r->routes.sweep_at))
+		return;
+	r->routes.sweep = false;
+	if (r->conf.paths_max > 1)
+		fib_queue_all(&r->fib);
+}
+
 int
 routes_slice(struct router *r, struct mono now)
 {
 	struct routes *s = &r->routes;
-	size_t each = (graph(r)->vertex_count + graph(r)->edge_count) * r->profiles.count;
+	size_t each = (graph(r)->vertex_count + PATHS_SLICE_FLOOR) * r->profiles.count;
 	struct fib_route *route;
 	int err;
 
-	if (mono_before(now, routes_next(r)))
+	sweep_if_due(r, now);
+	if (r->fib.waiting == 0 || mono_before(now, routes_next(r)))
 		return 0;
 	s->now = now;
 	fib_turn(&r->fib);
@@ -321,9 +335,11 @@ routes_slice(struct router *r, struct mono now)
 struct mono
 routes_next(const struct router *r)
 {
-	bool urgent = !TAILQ_EMPTY(&r->fib.queues[FIB_URGENT]);
+	bool urgent = !TAILQ_EMPTY(&r->fib.urgent);
 
-	if (r->fib.waiting == 0 || !r->routes.current || r->fib_state == FIB_AWAY)
+	if (!r->routes.current || r->fib_state == FIB_AWAY)
 		return MONO_NEVER;
+	if (r->fib.waiting == 0)
+		return r->routes.sweep ? r->routes.sweep_at : MONO_NEVER;
 	return urgent || r->fib_state == FIB_WAIT ? r->routes.urgent_at : r->routes.slice_at;
 }

@@ -25,7 +25,9 @@ enum { NET_NODES_MAX = 64, NET_SIGN_US = 100, NET_SECOND = 1000 * 1000 };
 struct net_link {
 	bool up;     /* frames pass */
 	bool silent; /* frames vanish, but nobody was told */
-	uint32_t latency_us;
+	uint32_t latency_us, bandwidth_kbps, loss_ppm;
+	uint16_t utilisation_permille;
+	uint16_t weight[2]; /* at the end with the lower, the higher index */
 	uint64_t since;
 };
 
@@ -426,8 +428,13 @@ static inline void
 net_tell_link(struct net *net, int at, int peer)
 {
 	struct net_link *l = net_link(net, at, peer);
-	struct router_link link = {
-	    .peer = net_id(peer), .since_unix_ms = l->since, .rtt_us = 2 * l->latency_us};
+	struct router_link link = {.peer = net_id(peer),
+	    .since_unix_ms = l->since,
+	    .rtt_us = 2 * l->latency_us,
+	    .bandwidth_kbps = l->bandwidth_kbps,
+	    .loss_ppm = l->loss_ppm,
+	    .utilisation_permille = l->utilisation_permille,
+	    .weight = l->weight[at > peer]};
 	struct net_node *n = &net->nodes[at];
 
 	if (n->router == NULL || !n->transport)
@@ -483,6 +490,14 @@ static inline void
 net_connect(struct net *net, int a, int b, uint32_t latency_us)
 {
 	*net_link(net, a, b) = (struct net_link){.up = true, .latency_us = latency_us, .since = ++net->order};
+	net_tell_link(net, a, b);
+	net_tell_link(net, b, a);
+}
+
+/* Both ends of a link have measured it anew. */
+static inline void
+net_measured(struct net *net, int a, int b)
+{
 	net_tell_link(net, a, b);
 	net_tell_link(net, b, a);
 }
@@ -571,7 +586,12 @@ net_run(struct net *net, int64_t us)
 static inline uint32_t
 net_cost(struct net *net, int a, int b)
 {
-	struct lsa_adj adj = {.latency_us = net_link(net, a, b)->latency_us};
+	const struct net_link *l = net_link(net, a, b);
+	struct lsa_adj adj = {.latency_us = l->latency_us,
+	    .bandwidth_kbps = l->bandwidth_kbps,
+	    .loss_ppm = l->loss_ppm,
+	    .utilisation_permille = l->utilisation_permille,
+	    .weight = l->weight[a > b]};
 
 	return cost_link(&net->conf.cost[FRAME_CLASS_CONTROL], &adj);
 }
@@ -638,7 +658,10 @@ net_check(struct net *net)
 			if (!n->fib[b].set)
 				continue;
 			net_check_path(net, a, b, &n->fib[b].path);
-			assert_int_equal(n->fib[b].path.cost, d[a][b]);
+			if (net->conf.hysteresis_percent == 0)
+				assert_int_equal(n->fib[b].path.cost, d[a][b]);
+			assert_true(n->fib[b].path.cost * (uint64_t)(100 - net->conf.hysteresis_percent) <=
+				    d[a][b] * 100);
 			assert_int_equal(n->states[b], NODE_STATE_ALIVE);
 		}
 	}

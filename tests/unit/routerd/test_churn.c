@@ -93,6 +93,15 @@ calm(void)
 			net_signer_up(&net, i);
 	}
 	net_run(&net, 15 * NET_SECOND);
+	/* Links that were damped are as good as others again. */
+	for (int i = 0; i < net.count; i++) {
+		struct router_summary sum;
+
+		for (router_show(net.nodes[i].router, &sum); sum.links_damped != 0;
+		     router_show(net.nodes[i].router, &sum))
+			net_run(&net, NET_SECOND);
+	}
+	net_run(&net, NET_SECOND);
 }
 
 static uint64_t
@@ -105,6 +114,8 @@ history(uint64_t seed)
 	for (int i = 0; i < net.count; i++)
 		net.nodes[i] = (struct net_node){.net = &net, .index = i};
 	net.duplicate_percent = (unsigned)rng_below(&net.rng, 20);
+	net.conf.hysteresis_percent = seed % 2 == 0 ? 0 : 15;
+	net.conf.paths_max = 1 + seed % ROUTE_PATHS_MAX;
 	random_links(net.count);
 	net_start_all(&net);
 	for (int round = 0; round < 3; round++) {
