@@ -45,14 +45,14 @@ struct lsa_id {
 
 struct lsa_adj {
 	uint64_t neighbour;
-	uint32_t latency_us; /* one way */
-	uint32_t bandwidth_kbps;
+	uint32_t latency_us;     /* one way */
+	uint32_t bandwidth_kbps; /* 0: not known */
 	uint32_t loss_ppm;
 	uint16_t utilisation_permille;
-	uint16_t weight; /* set by the operator; adds to the cost, LSA_WEIGHT_NEVER: not for transit */
+	uint16_t weight; /* set by the operator; adds to the cost, LSA_WEIGHT_NEVER: see graph.h */
 };
 
-enum { LSA_WEIGHT_NEVER = 65535 };
+enum { LSA_WEIGHT_NEVER = 65535 }; /* not for transit */
 
 struct lsa {
 	struct lsa_id id;
