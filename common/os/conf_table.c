@@ -16,12 +16,6 @@
 		    "error|warning|notice|info|debug", "least important level that is logged"                \
 	}
 
-/* Unset: as the class has it, see routerd/core/cost.c. */
-#define COST(key, help)                                                                                      \
-	{                                                                                                    \
-		"routerd", "cost", key, CONF_INT, CONF_RELOAD, NULL, 0, 1000, NULL, help                     \
-	}
-
 const struct conf_directive conf_table[] = {
     {"mesh", NULL, "id", CONF_ULID, CONF_REQUIRED, NULL, 0, 0, NULL, "id of the mesh"},
     {"mesh", NULL, "name", CONF_NAME, 0, "mesh", 0, 0, NULL, "name of the mesh, for people"},
@@ -122,11 +116,16 @@ const struct conf_directive conf_table[] = {
 	"paths to each node that are installed, if there are so many"},
     {"routerd", NULL, "path-hysteresis", CONF_INT, CONF_RELOAD, "15", 0, 90, NULL,
 	"per cent that another path must be cheaper to replace the one in use"},
-    COST("latency", "what latency counts, in per cent"),
-    COST("bandwidth", "what scarce bandwidth counts, in per cent"),
-    COST("utilisation", "what a busy link counts, in per cent"),
-    COST("loss", "what loss counts, in per cent"),
-    COST("hops", "what each hop counts, in per cent"),
+    /* Unset: as cost_defaults of routerd has it for the class. */
+    {"routerd", "cost", "latency", CONF_INT, CONF_RELOAD, NULL, 0, 1000, NULL,
+	"what latency counts, in per cent"},
+    {"routerd", "cost", "bandwidth", CONF_INT, CONF_RELOAD, NULL, 0, 1000, NULL,
+	"what scarce bandwidth counts, in per cent"},
+    {"routerd", "cost", "utilisation", CONF_INT, CONF_RELOAD, NULL, 0, 1000, NULL,
+	"what a busy link counts, in per cent"},
+    {"routerd", "cost", "loss", CONF_INT, CONF_RELOAD, NULL, 0, 1000, NULL, "what loss counts, in per cent"},
+    {"routerd", "cost", "hops", CONF_INT, CONF_RELOAD, NULL, 0, 1000, NULL,
+	"what each hop counts, in per cent"},
 
     COMMON("consensusd"),
     {"consensusd", NULL, "keyring", CONF_PATH, CONF_REQUIRED, NULL, 0, 0, NULL,
