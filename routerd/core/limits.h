@@ -64,7 +64,10 @@ enum {
 	PATHS_SLICE_FLOOR = 64, /* vertices: less is no less work */
 	PATHS_BREATH_US = 100,
 	PATHS_PAUSE_US = 10 * 1000,
-	PATHS_LOST_WAIT_US = 2 * 1000, /* after the last computation, when links of others are gone */
+	/* After the last computation, when links of others are gone; and so much for each node, which is
+	 * about what a computation takes: half of the time is left for other work. */
+	PATHS_LOST_WAIT_US = 2 * 1000,
+	PATHS_LOST_NODE_US = 5,
 	/* Links that got cheaper and are weighed one by one against the paths in use; if there are more, all
 	 * destinations are looked at again. */
 	PATHS_CHEAPER_MAX = 64,

@@ -3,12 +3,14 @@
 void
 paths_want(struct router *r, struct mono now, enum paths_hurry hurry)
 {
+	struct mono rested =
+	    mono_add_us(r->spf_last, PATHS_LOST_WAIT_US + (int64_t)r->db.count * PATHS_LOST_NODE_US);
 	struct mono at = now;
 
 	if (hurry == PATHS_LATER)
 		at = mono_add_us(now, r->spf_wait_us);
-	else if (hurry == PATHS_LOST && mono_before(now, mono_add_us(r->spf_last, PATHS_LOST_WAIT_US)))
-		at = mono_add_us(r->spf_last, PATHS_LOST_WAIT_US);
+	else if (hurry == PATHS_LOST && mono_before(now, rested))
+		at = rested;
 	r->spf_at = r->spf_wanted ? mono_min(r->spf_at, at) : at;
 	r->spf_wanted = true;
 }

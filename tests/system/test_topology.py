@@ -1,10 +1,13 @@
 """Links that are asked for while a mesh runs: AddLink, DropLink, EstablishFullLinks, and meshctl's commands."""
+import json
+import signal
+
 import grpc
 import mesh_pb2 as pb
 
 import api
 from api import Api, expect
-from harness import Flow, mesh, wait_until
+from harness import Flow, mesh, nodes, wait_until
 from test_meshctl import run
 
 # A line a - b - c - d: each dials the next one.
@@ -94,6 +97,43 @@ def test_cost(m):
         assert links(m, "d")[("c", "a")].weight == 0, "each end has its own"
         client.AddLink(pb.AddLinkReq(target_node_id="c"), timeout=10)
         wait_until("the path to C to be the link", lambda: path("c") == ["c"])
+    back_to_line(m)
+
+
+def test_alternatives(m):
+    """A chord gives a second path, by class and with a weight; a reload with another number of paths applies it."""
+    def routes():
+        return {(r["destination_name"], c): r["paths"] for r in json.loads(run(m, "a", "-j", "routes"))
+                for c in r["classes"]}
+
+    def hops(to, c):
+        return [p["hops"] for p in routes().get((to, c), [])]
+
+    def reload(text):
+        nodes.write_file(m.state, m.node("a")["config"], text)
+        m.signal("a", "routerd", signal.SIGHUP)
+
+    with open(m.node("a")["config"], encoding="utf-8") as f:
+        good = f.read()
+    run(m, "a", "link", "add", "c")
+    for c in ("control", "system", "db", "client"):
+        wait_until(f"two paths to C for {c}", lambda c=c: sorted(hops("c", c)) == [["b", "c"], ["c"]])
+        wait_until(f"two paths to D for {c}", lambda c=c: sorted(hops("d", c)) == [["b", "c", "d"], ["c", "d"]])
+    for paths in routes().values():
+        assert max(p["weight"] for p in paths) == 1000, paths
+        assert all(p["weight"] == max(1, 1000 * min(q["cost"] for q in paths) // p["cost"]) for p in paths), paths
+    text = run(m, "a", "routes")
+    assert text.splitlines()[0].split() == ["TO", "ID", "CLASSES", "COST", "WEIGHT", "PATH"], text
+    reload(good + "routerd { paths 1; cost client { hops 1000 } }\n")
+    wait_until("one path to C", lambda: [len(hops(to, "client")) for to in "bcd"] == [1, 1, 1])
+    reload(good)
+    wait_until("two paths to C again", lambda: len(hops("c", "client")) == 2)
+    # The backup takes over when the link goes.
+    with Flow(m, "a", ["c"], 1000) as f:
+        f.wait_share(0.2)
+        run(m, "a", "link", "drop", "c")
+        f.finish()
+    wait_until("the path through B", lambda: hops("c", "client") == [["b", "c"]])
     back_to_line(m)
 
 

@@ -247,7 +247,7 @@ test_promotion(void **state)
 	settle();
 	assert_int_equal(via(0, 3, CONTROL, 0), 1);
 	net_cut(&net, 1, 3);
-	net_run(&net, 5000 + PATHS_LOST_WAIT_US + 1000);
+	net_run(&net, 5000 + PATHS_LOST_WAIT_US + 4 * PATHS_LOST_NODE_US + 1000);
 	assert_int_equal(via(0, 3, CONTROL, 0), 2);
 	assert_int_equal(path_count(0, 3, CONTROL), 1);
 	net_run(&net, 60 * 1000);
