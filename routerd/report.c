@@ -173,10 +173,10 @@ report_route(struct routerd *d, const struct fib_route *r, size_t profile, mesh_
 	nodeid_format(out->destination, r->destination);
 	node_name(d, r->destination, out->destination_name, sizeof(out->destination_name));
 	out->version = paths->version;
-	for (uint8_t class = 0; class < FRAME_CLASS_COUNT; class ++)
-		if ((class_mask & 1u << class) != 0)
+	for (unsigned i = 0; i < FRAME_CLASS_COUNT; i++)
+		if ((class_mask & 1u << i) != 0)
 			snprintf(out->classes[out->classes_count++], sizeof(out->classes[0]), "%s",
-			    frame_class_name(class));
+			    frame_class_name((uint8_t)i));
 	out->paths_count = (pb_size_t)paths->count;
 	for (uint32_t i = 0; i < paths->count; i++)
 		put_path(d, &paths->path[i], &out->paths[i]);

@@ -23,29 +23,32 @@ static void
 read_costs(const struct conf *c, struct cost_coefficients out[FRAME_CLASS_COUNT])
 {
 	memcpy(out, cost_defaults, sizeof(cost_defaults));
-	for (size_t i = 0; i < conf_block_count(c, "routerd", "cost"); i++)
-		for (uint8_t class = 0; class < FRAME_CLASS_COUNT; class ++) {
-			if (strcmp(conf_block_name(c, "routerd", "cost", i), frame_class_name(class)) != 0)
+	for (size_t block = 0; block < conf_block_count(c, "routerd", "cost"); block++) {
+		const char *name = conf_block_name(c, "routerd", "cost", block);
+
+		for (unsigned i = 0; i < FRAME_CLASS_COUNT; i++) {
+			if (strcmp(name, frame_class_name((uint8_t)i)) != 0)
 				continue;
-			read_coefficient(c, i, "latency", &out[class].latency);
-			read_coefficient(c, i, "bandwidth", &out[class].bandwidth);
-			read_coefficient(c, i, "utilisation", &out[class].utilisation);
-			read_coefficient(c, i, "loss", &out[class].loss);
-			read_coefficient(c, i, "hops", &out[class].hops);
+			read_coefficient(c, block, "latency", &out[i].latency);
+			read_coefficient(c, block, "bandwidth", &out[i].bandwidth);
+			read_coefficient(c, block, "utilisation", &out[i].utilisation);
+			read_coefficient(c, block, "loss", &out[i].loss);
+			read_coefficient(c, block, "hops", &out[i].hops);
 		}
+	}
 }
 
 /* Load that costs as much as the hysteresis moves the best path to a link, and from it when it is there. */
 static void
 check_costs(const struct router_conf *conf)
 {
-	for (uint8_t class = 0; class < FRAME_CLASS_COUNT; class ++)
-		if (conf->cost[class].utilisation * COST_BUSY_PERCENT >= conf->hysteresis_percent * 100 &&
-		    conf->cost[class].utilisation != 0)
+	for (unsigned i = 0; i < FRAME_CLASS_COUNT; i++)
+		if (conf->cost[i].utilisation != 0 &&
+		    (uint32_t)conf->cost[i].utilisation * COST_BUSY_PERCENT >= conf->hysteresis_percent * 100)
 			log_warn(
 			    "routerd: utilisation of class %s counts as much as path-hysteresis: paths may "
 			    "follow the load to and fro",
-			    frame_class_name(class));
+			    frame_class_name((uint8_t)i));
 }
 
 static void

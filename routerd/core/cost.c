@@ -112,14 +112,14 @@ void
 cost_profiles_make(struct cost_profiles *p, const struct cost_coefficients by_class[FRAME_CLASS_COUNT])
 {
 	*p = (struct cost_profiles){0};
-	for (unsigned class = 0; class < FRAME_CLASS_COUNT; class ++) {
-		size_t i = 0;
+	for (unsigned i = 0; i < FRAME_CLASS_COUNT; i++) {
+		size_t k = 0;
 
-		while (i < p->count && !coefficients_equal(&p->coefficients[i], &by_class[class]))
-			i++;
-		if (i == p->count)
-			p->coefficients[p->count++] = by_class[class];
-		p->class_mask[i] |= (uint8_t)(1u << class);
+		while (k < p->count && !coefficients_equal(&p->coefficients[k], &by_class[i]))
+			k++;
+		if (k == p->count)
+			p->coefficients[p->count++] = by_class[i];
+		p->class_mask[k] |= (uint8_t)(1u << i);
 	}
 }
 

@@ -285,11 +285,11 @@ net_op_route_set(void *arg, uint64_t destination, uint8_t class_mask, const stru
 	net_route_valid(destination, class_mask, p);
 	n->fib_lines++;
 	r->set = true;
-	for (unsigned class = 0; class < FRAME_CLASS_COUNT; class ++) {
-		if ((class_mask & 1u << class) == 0)
+	for (unsigned k = 0; k < FRAME_CLASS_COUNT; k++) {
+		if ((class_mask & 1u << k) == 0)
 			continue;
-		r->class[class].count = p->count;
-		memcpy(r->class[class].path, p->path, p->count * sizeof(p->path[0]));
+		r->class[k].count = p->count;
+		memcpy(r->class[k].path, p->path, p->count * sizeof(p->path[0]));
 	}
 	r->path = r->class[FRAME_CLASS_CONTROL].path[0].path;
 	for (uint32_t i = 0; i < p->count; i++)

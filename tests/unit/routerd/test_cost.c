@@ -161,8 +161,8 @@ test_profiles(void **state)
 	memcpy(by_class, cost_defaults, sizeof(by_class));
 	cost_profiles_make(&q, by_class);
 	assert_true(cost_profiles_equal(&p, &q));
-	for (unsigned class = 0; class < FRAME_CLASS_COUNT; class ++)
-		by_class[class].hops = (uint16_t)(100 + class);
+	for (unsigned i = 0; i < FRAME_CLASS_COUNT; i++)
+		by_class[i].hops = (uint16_t)(100 + i);
 	cost_profiles_make(&q, by_class);
 	assert_int_equal(q.count, COST_PROFILES_MAX);
 	assert_int_equal(q.class_mask[2], 0x04);

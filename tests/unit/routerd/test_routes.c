@@ -111,8 +111,8 @@ test_costs_can_be_set_anew(void **state)
 	diamond();
 	whole = net.nodes[0].fib_whole;
 	conf = net.conf;
-	for (int class = 0; class < FRAME_CLASS_COUNT; class ++)
-		conf.cost[class] = cost_defaults[CONTROL];
+	for (int i = 0; i < FRAME_CLASS_COUNT; i++)
+		conf.cost[i] = cost_defaults[CONTROL];
 	conf.paths_max = 1;
 	router_configure(net.nodes[0].router, &conf, net_mono(&net));
 	net_run(&net, 100 * 1000);
