@@ -148,10 +148,30 @@ weight(uint32_t cost, uint32_t least)
 	return w != 0 ? (uint32_t)w : 1;
 }
 
+static uint32_t
+least_cost(const struct spf_path *paths, size_t count)
+{
+	uint32_t least = UINT32_MAX;
+
+	for (size_t i = 0; i < count; i++)
+		least = paths[i].cost < least ? paths[i].cost : least;
+	return least;
+}
+
+/* Does the weight that a path has differ too much from the one that it should have? */
+static bool
+is_off(uint32_t has, uint32_t should)
+{
+	uint64_t off = has > should ? has - should : should - has;
+
+	return off * 100 > (uint64_t)should * FIB_WEIGHT_SLACK_PERCENT;
+}
+
 static enum fib_change
 compare(const struct fib_paths *old, const struct spf_path *paths, size_t count)
 {
 	enum fib_change change = FIB_SAME;
+	uint32_t least = least_cost(paths, count);
 
 	if (old == NULL || old->count == 0)
 		return FIB_ADDED;
@@ -162,7 +182,7 @@ compare(const struct fib_paths *old, const struct spf_path *paths, size_t count)
 	for (size_t i = 0; i < count; i++) {
 		if (!same_hops(&old->path[i].path, &paths[i]))
 			return FIB_ALTERNATIVES;
-		if (old->path[i].path.cost != paths[i].cost)
+		if (is_off(old->path[i].weight, weight(paths[i].cost, least)))
 			change = FIB_COST;
 	}
 	return change;
@@ -171,13 +191,18 @@ compare(const struct fib_paths *old, const struct spf_path *paths, size_t count)
 static void
 fill(struct fib_paths *p, const struct spf_path *paths, size_t count)
 {
-	uint32_t least = UINT32_MAX;
+	uint32_t least = least_cost(paths, count);
 
-	for (size_t i = 0; i < count; i++)
-		least = paths[i].cost < least ? paths[i].cost : least;
 	p->count = (uint32_t)count;
 	for (size_t i = 0; i < count; i++)
 		p->path[i] = (struct fib_path){path_hash(&paths[i]), weight(paths[i].cost, least), paths[i]};
+}
+
+static void
+note_costs(struct fib_paths *p, const struct spf_path *paths)
+{
+	for (uint32_t i = 0; i < p->count; i++)
+		p->path[i].path.cost = paths[i].cost;
 }
 
 int
@@ -189,8 +214,10 @@ fib_set(struct fib *f, struct fib_route *r, size_t profile, const struct spf_pat
 	MUST(profile < COST_PROFILES_MAX && count >= 1 && count <= ROUTE_PATHS_MAX);
 	r->fresh = true;
 	*change = compare(p, paths, count);
-	if (*change == FIB_SAME)
+	if (*change == FIB_SAME) {
+		note_costs(p, paths);
 		return 0;
+	}
 	if (p == NULL || p->cap < count) {
 		if ((p = mem_calloc(1, sizeof(*p) + count * sizeof(p->path[0]))) == NULL)
 			return ERR_NOMEM;

@@ -23,7 +23,12 @@
 #include "routerd/core/cost.h"
 #include "routerd/core/spf.h"
 
-enum { FIB_WEIGHT_MAX = 1000 };
+enum {
+	FIB_WEIGHT_MAX = 1000,
+	/* Weights follow costs when one of them is off by more: measurements everywhere in the mesh would
+	 * make transportd's whole table change all the time. */
+	FIB_WEIGHT_SLACK_PERCENT = 5,
+};
 
 struct fib_path {
 	uint32_t path_id; /* never 0 */
@@ -63,9 +68,9 @@ struct fib {
 };
 
 enum fib_change {
-	FIB_SAME,
+	FIB_SAME, /* or with costs that make little difference: they are noted here only */
 	FIB_ADDED,
-	FIB_COST,         /* the same paths, at other costs */
+	FIB_COST,         /* the same paths with other weights */
 	FIB_ALTERNATIVES, /* the same first path, others behind it */
 	FIB_CHANGED,      /* another first path */
 };

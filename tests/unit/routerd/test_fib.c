@@ -85,7 +85,10 @@ test_changes(void **state)
 	assert_int_equal(gone_count, 0);
 
 	fib_begin(&fib);
-	assert_int_equal(put(5, 1, 101), FIB_COST);
+	/* A cost that changes no weight is noted, and that is all. */
+	assert_int_equal(put(5, 1, 101), FIB_SAME);
+	assert_int_equal(fib_get(&fib, 5)->paths[0]->path[0].path.cost, 101);
+	assert_int_equal(fib_get(&fib, 5)->paths[0]->version, 1);
 	assert_int_equal(put(6, 2, 100), FIB_CHANGED);
 	fib_end(&fib, on_gone, NULL);
 	assert_int_equal(fib.version, 2);
@@ -106,6 +109,9 @@ test_alternatives(void **state)
 	assert_int_equal(set(5, 0, p, 2), FIB_SAME);
 	assert_int_equal(set(5, 0, p, 3), FIB_ALTERNATIVES);
 	assert_int_equal(fib.paths, 3);
+	p[2].cost = 310; /* 4 % more, then 33 % */
+	assert_int_equal(set(5, 0, p, 3), FIB_SAME);
+	assert_int_equal(fib_get(&fib, 5)->paths[0]->path[2].weight, 333);
 	p[2].cost = 400;
 	assert_int_equal(set(5, 0, p, 3), FIB_COST);
 	got = fib_get(&fib, 5)->paths[0];

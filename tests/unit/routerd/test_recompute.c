@@ -137,7 +137,7 @@ check_node(int at, struct graph *g, struct ksp *k, const struct cost_profiles *p
 	assert_int_equal(
 	    graph_build(g, router_lsdb(net.nodes[at].router), net_id(at), self->adj, self->adj_count), 0);
 	for (size_t p = 0; p < profiles->count; p++) {
-		int class = p == 0 ? FRAME_CLASS_CONTROL : FRAME_CLASS_CLIENT;
+		unsigned class = p == 0 ? FRAME_CLASS_CONTROL : FRAME_CLASS_CLIENT;
 
 		graph_select(g, p);
 		assert_int_equal(ksp_begin(k, g), 0);
@@ -145,6 +145,7 @@ check_node(int at, struct graph *g, struct ksp *k, const struct cost_profiles *p
 			const struct net_route *r = &net.nodes[at].fib[to];
 			uint32_t v = graph_find(g, net_id(to));
 			struct spf_path fresh[KSP_PATHS_MAX];
+			const struct fib_paths *have;
 			size_t count = 0;
 
 			if (to != at && v != GRAPH_NONE)
@@ -154,9 +155,10 @@ check_node(int at, struct graph *g, struct ksp *k, const struct cost_profiles *p
 			if (count == 0)
 				continue;
 			seen.routes++;
-			check_paths(r->class[class].path, r->class[class].count, fresh, count);
+			have = net_paths(&net, at, to, class);
+			check_paths(have->path, have->count, fresh, count);
 			if (net.conf.paths_max > 2)
-				check_backup(at, to, r->class[class].path, r->class[class].count);
+				check_backup(at, to, have->path, have->count);
 		}
 	}
 }

@@ -37,7 +37,7 @@ static const struct spf_path *
 path(int from, int to, int class, uint32_t i)
 {
 	assert_true(i < path_count(from, to, class));
-	return &net.nodes[from].fib[to].class[class].path[i].path;
+	return &net_paths(&net, from, to, (unsigned)class)->path[i].path;
 }
 
 static int
