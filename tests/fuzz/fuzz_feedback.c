@@ -5,6 +5,7 @@
 #include "common/base/buf.h"
 #include "common/base/frame.h"
 #include "tests/fuzz/fuzz.h"
+#include "transportd/core/pathhealth.h"
 #include "transportd/core/pathwin.h"
 
 enum { WINDOW_MAX = 4 * 1024 * 1024, ASKS = 32 };
@@ -25,6 +26,7 @@ check_codec(const uint8_t *data, size_t len)
 
 struct liar {
 	struct pathwin p;
+	struct pathhealth health;
 	struct path_feedback asks[ASKS]; /* the last ones, to be answered in any order and repeatedly */
 	unsigned asked;
 	struct mono now;
@@ -83,8 +85,37 @@ answer(struct liar *l, struct buf *in, uint8_t which)
 	a.received_frames = l->far.received_frames;
 	a.received_bytes = l->far.received_bytes;
 	a.marked_bytes = l->far.marked_bytes;
-	if (pathwin_answer(&l->p, &a, l->now))
-		FUZZ_CHECK(!pathwin_answer(&l->p, &a, l->now));
+	if (!pathwin_answer(&l->p, &a, l->now))
+		return;
+	FUZZ_CHECK(!pathwin_answer(&l->p, &a, l->now));
+	FUZZ_CHECK(l->p.srtt_us >= l->p.rtt_min_us && l->p.rtt_us >= l->p.rtt_min_us);
+	pathhealth_answer(&l->health,
+	    &(struct pathhealth_sample){.rtt_us = l->p.rtt_us,
+		.srtt_us = l->p.srtt_us,
+		.rtt_min_us = l->p.rtt_min_us,
+		.other_us = (uint32_t)number(in),
+		.busy = pathwin_congested(&l->p)},
+	    l->now);
+}
+
+/* Probes, failures, and an end of everything. */
+static void
+other(struct liar *l, uint8_t how)
+{
+	struct path_feedback f;
+
+	if (how == 0) {
+		pathwin_reset(&l->p, l->now);
+	} else if (how < PATHHEALTH_REASONS) {
+		pathhealth_fail(&l->health, (enum pathhealth_reason)how, l->now);
+		FUZZ_CHECK(l->health.state == PATHHEALTH_SUSPECT);
+	} else if (pathhealth_probe(&l->health, pathwin_rto_us(&l->p), l->now)) {
+		pathwin_probe(&l->p, l->now, &f);
+		l->asks[l->asked++ % ASKS] = f;
+		FUZZ_CHECK(mono_before(l->now, pathhealth_next(&l->health)));
+	}
+	FUZZ_CHECK((l->health.state == PATHHEALTH_UP) == (pathhealth_badness(&l->health) == 0));
+	FUZZ_CHECK(l->health.strikes <= PATHHEALTH_STRIKES_MAX);
 }
 
 static void
@@ -96,6 +127,7 @@ check_liar(const uint8_t *data, size_t len)
 
 	buf_view(&in, data, len);
 	pathwin_init(&l.p, 1, WINDOW_MAX, l.now);
+	pathhealth_init(&l.health, l.now);
 	while (buf_get_u8(&in, &what) == 0 && buf_get_u8(&in, &how) == 0) {
 		struct pathwin before = l.p;
 
@@ -112,8 +144,7 @@ check_liar(const uint8_t *data, size_t len)
 			answer(&l, &in, how);
 			break;
 		default:
-			if (how == 0)
-				pathwin_reset(&l.p, l.now);
+			other(&l, how);
 			break;
 		}
 		ask(&l);
