@@ -265,7 +265,7 @@ heard(struct swim *s, uint64_t from, struct mono now)
 	if (m == NULL)
 		return !s->conf.listed;
 	m->heard_at = now;
-	if (m->state != SWIM_STATE_ALIVE && !m->by_links)
+	if (m != s->self && swim_member_told_state(m) != SWIM_STATE_ALIVE)
 		swim_send_buddy(s, m, now);
 	return true;
 }

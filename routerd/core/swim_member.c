@@ -210,7 +210,9 @@ swim_members_random(struct swim_members *t, struct rng *rng, const struct swim_m
 uint8_t
 swim_member_told_state(const struct swim_member *m)
 {
-	return m->by_links ? SWIM_STATE_ALIVE : m->state;
+	if (m->by_links)
+		return SWIM_STATE_ALIVE;
+	return m->goodbye ? SWIM_STATE_LEFT : m->state;
 }
 
 /* The finaliser of splitmix64: every input bit reaches every output bit. */

@@ -51,7 +51,7 @@ add_buddy(struct swim *s, struct swim_member *m)
 {
 	struct swim_msg msg;
 
-	if (m == NULL || m == s->self || m->by_links || m->state == SWIM_STATE_ALIVE)
+	if (m == NULL || m == s->self || swim_member_told_state(m) == SWIM_STATE_ALIVE)
 		return;
 	swim_state_message(s, m, &msg);
 	add(s, &msg);
