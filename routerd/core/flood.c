@@ -16,7 +16,7 @@ RB_GENERATE_INTERNAL(flood_tree, flood_item, link, item_compare, __attribute__((
 void
 flood_init(struct flood *f)
 {
-	*f = (struct flood){.due = MONO_NEVER};
+	*f = (struct flood){.due = MONO_NEVER, .items_due = MONO_NEVER};
 	RB_INIT(&f->tree);
 	buf_init(&f->acks, ACKS_MAX * LINKSTATE_ID_BYTES);
 }
@@ -61,6 +61,7 @@ flood_push(struct flood *f, uint64_t node, struct mono now)
 	}
 	i->due = now;
 	i->rto_us = 0;
+	f->items_due = mono_min(f->items_due, now);
 	f->due = mono_min(f->due, now);
 	return 0;
 }
@@ -105,30 +106,44 @@ write_item(struct flood_item *i, const struct lsdb_entry *e, struct linkstate_wr
 	i->due = mono_add_us(now, i->rto_us);
 }
 
+/* Writes the updates that are due, as many as one turn allows. */
+static void
+write_items(struct flood *f, struct lsdb *db, struct linkstate_writer *w, int64_t rto_us, struct mono now,
+    struct flood_written *written)
+{
+	struct flood_item *i, *next;
+	unsigned frames_max = w->frames + FLOOD_FRAMES_PER_TURN;
+
+	f->items_due = MONO_NEVER;
+	RB_FOREACH_SAFE (i, flood_tree, &f->tree, next) {
+		if (!mono_before(now, i->due)) {
+			const struct lsdb_entry *e = lsdb_get(db, i->node);
+
+			if (e == NULL) { /* aged out meanwhile */
+				item_free(f, i);
+				continue;
+			}
+			if (w->frames >= frames_max)
+				i->due = mono_add_us(now, FLOOD_PACE_US);
+			else
+				write_item(i, e, w, rto_us, now, written);
+		}
+		f->items_due = mono_min(f->items_due, i->due);
+	}
+}
+
 struct flood_written
 flood_write(struct flood *f, struct lsdb *db, struct linkstate_writer *w, int64_t rto_us, struct mono now)
 {
 	struct flood_written written = {0};
-	struct flood_item *i, *next;
-	unsigned frames_max = w->frames + FLOOD_FRAMES_PER_TURN;
 
 	if (mono_before(now, f->due))
 		return written;
 	linkstate_write_ack(w, buf_head(&f->acks), buf_left(&f->acks) / LINKSTATE_ID_BYTES);
 	buf_reset(&f->acks);
-	f->due = MONO_NEVER;
-	RB_FOREACH_SAFE (i, flood_tree, &f->tree, next) {
-		const struct lsdb_entry *e = lsdb_get(db, i->node);
-
-		if (e == NULL) { /* aged out meanwhile */
-			item_free(f, i);
-			continue;
-		}
-		if (!mono_before(now, i->due) && w->frames >= frames_max)
-			i->due = mono_add_us(now, FLOOD_PACE_US);
-		else if (!mono_before(now, i->due))
-			write_item(i, e, w, rto_us, now, &written);
-		f->due = mono_min(f->due, i->due);
-	}
+	/* Acknowledgements alone must not cost a walk over all that is outstanding. */
+	if (!mono_before(now, f->items_due))
+		write_items(f, db, w, rto_us, now, &written);
+	f->due = f->items_due;
 	return written;
 }

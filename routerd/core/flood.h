@@ -31,8 +31,9 @@ RB_HEAD(flood_tree, flood_item);
 struct flood {
 	struct flood_tree tree;
 	size_t count;
-	struct mono due; /* nothing is due before this */
-	struct buf acks; /* encoded ids */
+	struct mono due;       /* nothing is due before this */
+	struct mono items_due; /* nor any update before this */
+	struct buf acks;       /* encoded ids */
 };
 
 void flood_init(struct flood *f);
