@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "tests/sim/fault.h"
+#include "tests/sim/node.h"
 #include "tests/sim/sim.h"
 
 int
@@ -16,7 +17,7 @@ main(int argc, char **argv)
 	for (int i = 0; i < 2; i++) {
 	struct sim *s = sim_new(nodes, seed, FAULT_ALL, v);
 	clock_t t = clock();
-	sim_start(s);
+	node_start_all(s);
 	bool ok = sim_run_until_converged(s, 60LL * SIM_SECOND);
 	printf("converged %d at %lld events %llu cpu %.2f\n", ok, (long long)s->now, (unsigned long long)s->n.events, (double)(clock()-t)/CLOCKS_PER_SEC);
 	fault_rounds(s, 60LL * SIM_SECOND);

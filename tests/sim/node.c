@@ -8,7 +8,16 @@
 #include "common/base/err.h"
 #include "tests/sim/net.h"
 
-enum { STEPS_MAX = 4, TRACE_ROUTE_SET = 100, TRACE_ROUTE_DEL, TRACE_STATE, TRACE_EVENT };
+enum { STEPS_MAX = 4, START_US = 200 * SIM_MS };
+enum { TRACE_ROUTE_SET = 100, TRACE_ROUTE_DEL, TRACE_STATE, TRACE_EVENT };
+
+/* What routerd's work takes.  Frames that come while it is busy are taken together. */
+enum {
+	COST_TURN_US = 20,   /* a turn of the loop: system calls */
+	COST_EVENT_US = 3,   /* one message */
+	COST_VERIFY_US = 60, /* Ed25519, once for each new LSA */
+	COST_SPF_NS = 400,   /* paths and FIB, for each node */
+};
 
 /* --- its clock: offset + now x (1 + ppm) --- */
 
@@ -36,26 +45,28 @@ node_now(const struct sim_node *n)
 	return (struct mono){local_us(n, n->sim->now)};
 }
 
-/* Sees to it that the core is stepped when it wants to be. */
+/* A turn of the node's loop at this time, or when its processor is free. */
 static void
-arm(struct sim_node *n)
+arm_at(struct sim_node *n, int64_t at)
 {
-	struct sim *s = n->sim;
-	struct mono next;
-	int64_t at;
-
-	if (n->router == NULL || mono_is_never(next = router_next(n->router)))
-		return;
-	at = mono_before(node_now(n), next) ? global_us(n, next) : s->now;
-	if (at < s->now)
-		at = s->now;
 	if (at < n->busy_until)
 		at = n->busy_until;
 	if (at >= n->wake_at)
 		return;
 	n->wake_at = at;
-	queue_push(&s->queue,
+	queue_push(&n->sim->queue,
 	    (struct sim_event){.at = at, .what = SIM_WAKE, .node = n->index, .life = n->life});
+}
+
+/* Sees to it that the core is stepped when it wants to be. */
+static void
+arm(struct sim_node *n)
+{
+	struct mono next;
+
+	if (n->router == NULL || mono_is_never(next = router_next(n->router)))
+		return;
+	arm_at(n, mono_before(node_now(n), next) ? global_us(n, next) : n->sim->now);
 }
 
 /* --- effects of the core --- */
@@ -79,6 +90,7 @@ op_verify(void *arg, const struct lsa *lsa, const uint8_t *raw, size_t raw_len)
 	uint8_t sig[LSA_SIG_BYTES];
 
 	n->sim->n.verified++;
+	n->cost_us += COST_VERIFY_US;
 	fake_signature(lsa->id.node, raw, raw_len - LSA_SIG_BYTES, sig);
 	if (be_load64(lsa->pubkey) != lsa->id.node || memcmp(sig, lsa->sig, sizeof(sig)) != 0)
 		sim_fail(n->sim, "node %u: an LSA with a bad signature", n->index);
@@ -221,6 +233,14 @@ node_init(struct sim *s, uint32_t index)
 	n->states = sim_alloc(s->node_count, 1);
 }
 
+static void
+inbox_clear(struct sim_node *n)
+{
+	for (size_t i = 0; i < n->inbox_count; i++)
+		free(n->inbox[i].data);
+	n->inbox_count = 0;
+}
+
 void
 node_fini(struct sim *s, uint32_t index)
 {
@@ -228,7 +248,8 @@ node_fini(struct sim *s, uint32_t index)
 
 	route_clear(n);
 	router_free(n->router);
-	queue_fini(&n->inbox);
+	inbox_clear(n);
+	free(n->inbox);
 	free(n->fib);
 	free(n->states);
 }
@@ -266,8 +287,25 @@ routerd_stop(struct sim_node *n)
 	n->life++;
 	n->wake_at = INT64_MAX;
 	n->busy_until = n->slow_us = 0;
-	queue_fini(&n->inbox);
+	inbox_clear(n);
 	memset(n->states, 0, n->sim->node_count);
+}
+
+void
+node_start_all(struct sim *s)
+{
+	for (uint32_t i = 0; i < s->node_count; i++)
+		s->nodes[i].up = true;
+	for (uint32_t i = 0; i < s->link_count; i++) {
+		s->links[i].broken = false;
+		s->links[i].told[0] = s->links[i].told[1] = true;
+		s->links[i].session = 1;
+	}
+	s->disturbed = s->now;
+	for (uint32_t i = 0; i < s->node_count; i++) {
+		routerd_start(s, &s->nodes[i]);
+		sim_run(s, START_US / s->node_count);
+	}
 }
 
 static void
@@ -382,41 +420,18 @@ step(struct sim_node *n)
 	}
 }
 
-/* The core gets an event; what that makes due at once is done after all that comes at this moment. */
+/* The core gets an event. */
 static void
 handle(struct sim_node *n, const struct sim_event *ev)
 {
-	struct sim *s = n->sim;
-
-	switch (ev->what) {
-	case SIM_FRAME:
+	if (ev->what == SIM_FRAME)
 		on_frame(n, ev);
-		break;
-	case SIM_SIGNATURE:
+	else if (ev->what == SIM_SIGNATURE)
 		router_signature(n->router, (uint32_t)ev->a, ev->data, node_now(n));
-		break;
-	case SIM_LINK_TOLD:
+	else
 		on_link(n, ev);
-		break;
-	default:
-		break;
-	}
 	free(ev->data);
-	if (n->slow_us != 0) {
-		step(n);
-		n->busy_until = s->now + n->slow_us;
-	}
-	arm(n);
-}
-
-/* The first of what waits is handled when the processor is free. */
-static void
-turn_later(struct sim_node *n)
-{
-	queue_push(&n->sim->queue, (struct sim_event){.at = n->busy_until,
-				       .what = SIM_TURN,
-				       .node = n->index,
-				       .life = n->life});
+	n->cost_us += COST_EVENT_US + n->slow_us;
 }
 
 void
@@ -426,44 +441,38 @@ node_take(struct sim *s, struct sim_event *ev)
 
 	if (n->router == NULL) {
 		free(ev->data);
-	} else if (n->busy_until <= s->now && n->inbox.count == 0) {
-		handle(n, ev);
-	} else {
-		if (n->inbox.count == 0)
-			turn_later(n);
-		ev->at = 0; /* by order alone */
-		queue_push(&n->inbox, *ev);
-	}
-}
-
-void
-node_turn(struct sim *s, const struct sim_event *ev)
-{
-	struct sim_node *n = &s->nodes[ev->node];
-	struct sim_event first;
-
-	if (n->router == NULL || n->life != ev->life || n->inbox.count == 0)
 		return;
-	if (n->busy_until <= s->now) {
-		first = queue_pop(&n->inbox);
-		handle(n, &first);
 	}
-	if (n->inbox.count != 0) {
-		if (n->busy_until < s->now)
-			n->busy_until = s->now;
-		turn_later(n);
+	if (n->inbox_count == n->inbox_cap) {
+		n->inbox_cap = n->inbox_cap != 0 ? 2 * n->inbox_cap : 8;
+		n->inbox = sim_realloc(n->inbox, n->inbox_cap, sizeof(*ev));
 	}
+	n->inbox[n->inbox_count++] = *ev;
+	arm_at(n, s->now);
 }
 
+/* A turn of routerd's loop: all that waits, then what is due. */
 void
 node_wake(struct sim *s, const struct sim_event *ev)
 {
 	struct sim_node *n = &s->nodes[ev->node];
+	uint64_t spf_runs;
 
 	if (n->router == NULL || n->life != ev->life || ev->at != n->wake_at)
 		return;
 	n->wake_at = INT64_MAX;
-	if (n->busy_until <= s->now)
+	if (n->busy_until <= s->now) {
+		spf_runs = router_counters(n->router)->spf_runs;
+		n->cost_us = COST_TURN_US;
+		for (size_t i = 0; i < n->inbox_count; i++)
+			handle(n, &n->inbox[i]);
+		n->inbox_count = 0;
 		step(n);
+		n->cost_us += (int64_t)(router_counters(n->router)->spf_runs - spf_runs) * s->node_count *
+			      COST_SPF_NS / 1000;
+		n->busy_until = s->now + n->cost_us;
+	}
+	if (n->inbox_count != 0)
+		arm_at(n, s->now);
 	arm(n);
 }

@@ -8,6 +8,8 @@
 
 void node_init(struct sim *s, uint32_t index);
 void node_fini(struct sim *s, uint32_t index);
+/* All links are up, and routerd of each node starts within a fraction of a second. */
+void node_start_all(struct sim *s);
 /* The machine starts, with a higher incarnation and nothing else. */
 void node_start(struct sim *s, uint32_t index);
 /* It dies.  reset: only its processes do, and its peers are told; else they have to notice. */
@@ -23,8 +25,7 @@ void node_link_down(struct sim *s, uint32_t node, uint32_t peer);
 
 /* A frame, a signature, news of a link: the event is the node's from now on. */
 void node_take(struct sim *s, struct sim_event *ev);
-/* Events. */
-void node_turn(struct sim *s, const struct sim_event *ev);
+/* Its loop has a turn. */
 void node_wake(struct sim *s, const struct sim_event *ev);
 
 /* The node's clock. */

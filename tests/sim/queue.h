@@ -11,19 +11,17 @@
 enum sim_what {
 	SIM_FRAME,     /* a LINK_STATE frame reaches node over link */
 	SIM_SIGNATURE, /* consensusd answers node */
-	SIM_WAKE,      /* node's own timer */
+	SIM_WAKE,      /* node's loop has a turn */
 	SIM_DATA,      /* a data frame reaches node */
 	SIM_LINK_LOST, /* an end of link notices that it is dead */
 	SIM_LINK_DIAL, /* somebody tries whether link works again */
 	SIM_LINK_TOLD, /* node's transportd tells of the link to node `link`; a 0: it is down */
-	SIM_TURN,      /* node's processor is free */
 	SIM_INJECT,    /* an application sends a data frame */
 	SIM_GOSSIP,    /* a GOSSIP frame reaches node, over whatever path it took */
 };
 
 struct sim_event {
 	int64_t at; /* us */
-	uint64_t order;
 	enum sim_what what;
 	uint32_t node, link; /* indexes */
 	uint64_t a;          /* frame, link: the session of the link; signature: ticket; gossip: sender */
@@ -32,9 +30,17 @@ struct sim_event {
 	void *data; /* owned; may be NULL */
 };
 
+/* A heap of small keys, four children to each: events stay where they are. */
+struct queue_key {
+	int64_t at;
+	uint64_t order_slot; /* order of sending, then where the event is */
+};
+
 struct queue {
-	struct sim_event *heap;
-	size_t count, cap, count_max;
+	struct queue_key *heap;
+	struct sim_event *slots;
+	uint32_t *free_slots;
+	size_t count, cap;
 	uint64_t order;
 };
 
@@ -44,8 +50,9 @@ void queue_push(struct queue *q, struct sim_event ev);
 int64_t queue_next(const struct queue *q);
 struct sim_event queue_pop(struct queue *q);
 
-/* malloc and realloc that end the program when memory is out: it is a test. */
+/* Allocation that end the program when memory is out: it is a test. */
 void *sim_alloc(size_t count, size_t size);
+void *sim_realloc(void *p, size_t count, size_t size);
 void *sim_dup(const void *data, size_t len);
 
 #endif

@@ -106,15 +106,6 @@ sim_converged(struct sim *s)
 	return s->stale == 0 && s->routes == s->pairs;
 }
 
-void
-sim_start(struct sim *s)
-{
-	for (uint32_t i = 0; i < s->node_count; i++) {
-		node_start(s, i);
-		sim_run(s, SIM_SECOND / s->node_count);
-	}
-}
-
 static void
 dispatch(struct sim *s, struct sim_event *ev)
 {
@@ -135,9 +126,6 @@ dispatch(struct sim *s, struct sim_event *ev)
 		break;
 	case SIM_WAKE:
 		node_wake(s, ev);
-		break;
-	case SIM_TURN:
-		node_turn(s, ev);
 		break;
 	case SIM_DATA:
 		data_frame(s, ev);

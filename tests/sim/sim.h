@@ -79,8 +79,10 @@ struct sim_node {
 	uint64_t incarnation;
 	int64_t clock_offset_us, clock_ppm;
 	int64_t wake_at;                 /* the SIM_WAKE that counts */
-	int64_t busy_until, slow_us;     /* processor: each event takes slow_us */
-	struct queue inbox;              /* what waits for it */
+	int64_t busy_until, cost_us;     /* processor: what the turn at hand costs */
+	int64_t slow_us;                 /* each event costs so much more */
+	struct sim_event *inbox;         /* what waits for the next turn */
+	size_t inbox_count, inbox_cap;
 	bool fib_opening;
 	uint32_t route_count;
 	struct sim_route **fib, **fib_next; /* by destination */
@@ -105,7 +107,7 @@ struct sim {
 	uint32_t node_count, link_count;
 	uint64_t seed, hash;
 	unsigned faults;
-	bool verbose, refresh_off;
+	bool verbose;
 	int64_t now;
 	struct queue queue;
 	struct rng rng;       /* of the network */
@@ -139,8 +141,6 @@ struct sim {
 
 struct sim *sim_new(uint32_t nodes, uint64_t seed, unsigned faults, bool verbose);
 void sim_free(struct sim *s);
-/* Starts all nodes, within a second. */
-void sim_start(struct sim *s);
 /* Lets time pass. */
 void sim_run(struct sim *s, int64_t us);
 /* Lets time pass until sim_converged(), at most us; true if it did. */
