@@ -5,26 +5,168 @@
 #include <unistd.h>
 
 #include "tests/sim/fault.h"
+#include "tests/sim/measure.h"
 #include "tests/sim/node.h"
-#include "tests/sim/sim.h"
+#include "tests/sim/report.h"
+
+static const char usage[] =
+    "usage: sim [-n NODES] [-s SEED] [-c SEEDS] [-t SECONDS] [-f FAULTS] [-v]\n"
+    "       sim -m [-n NODES] [-s SEED] [-c ROUNDS] [-j] [-v]\n"
+    "       sim -q\n"
+    "\n"
+    "Simulates networks of the shipped routing core in virtual time, and checks that what must hold does.\n"
+    "Without options: random faults in networks of several sizes, then figures.\n"
+    "  -n  so many nodes; random faults only\n"
+    "  -s  seed; with -c so many seeds from there on.  Each runs twice, and must do the same both times\n"
+    "  -t  seconds of faults, in virtual time\n"
+    "  -f  what goes wrong: all, none, or letters: l frames lost or doubled, d delayed, o links that pass\n"
+    "      frames one way only, x links cut or reset, p partitions, c crashes, r restarts of routerd with\n"
+    "      lost state, s slow or hanging routerds, k clocks that run fast or slow\n"
+    "  -m  figures only, of networks of 10, 100 and 1000 nodes, or of -n; with -j as JSON\n"
+    "  -q  a few short runs, as make check has them\n"
+    "  -v  tells what happens\n";
+
+struct options {
+	uint32_t nodes;
+	uint64_t seed;
+	unsigned count; /* of seeds, of rounds */
+	int64_t seconds;
+	unsigned faults;
+	bool measure, json, quick, verbose;
+};
+
+struct outcome {
+	uint64_t hash;
+	struct sim_counters n;
+	double cpu_seconds;
+};
+
+static struct outcome
+run_once(const struct options *o, uint32_t nodes, uint64_t seed)
+{
+	clock_t began = clock();
+	struct sim *s = sim_new(nodes, seed, o->faults, o->verbose);
+	struct outcome out;
+
+	node_start_all(s);
+	if (!sim_run_until_converged(s, MEASURE_CONVERGED_US))
+		sim_fail(s, "not converged after the start");
+	fault_rounds(s, o->seconds * SIM_SECOND);
+	out = (struct outcome){s->hash, s->n, (double)(clock() - began) / CLOCKS_PER_SEC};
+	sim_free(s);
+	return out;
+}
+
+static void
+run_faults(const struct options *o, uint32_t nodes, unsigned seeds)
+{
+	for (uint64_t seed = o->seed; seed < o->seed + seeds; seed++) {
+		struct outcome a = run_once(o, nodes, seed), b = run_once(o, nodes, seed);
+
+		if (a.hash != b.hash) {
+			printf("sim: FAILED: %u nodes, seed %llu: two runs differ\n", nodes,
+			    (unsigned long long)seed);
+			exit(1);
+		}
+		printf("sim: %5u nodes, seed %3llu: %llu faults, %llu events, %llu checks, twice %016llx; data "
+		       "frames: %llu sent, %llu delivered, %llu repaired, %llu looped, %llu beyond ttl (%.1f s)\n",
+		    nodes, (unsigned long long)seed, (unsigned long long)a.n.faults,
+		    (unsigned long long)a.n.events, (unsigned long long)a.n.checks, (unsigned long long)a.hash,
+		    (unsigned long long)a.n.data_sent, (unsigned long long)a.n.data_delivered,
+		    (unsigned long long)a.n.data_repaired, (unsigned long long)a.n.data_again,
+		    (unsigned long long)a.n.data_ttl, a.cpu_seconds + b.cpu_seconds);
+		fflush(stdout);
+	}
+}
+
+static void
+run_figures(const struct options *o)
+{
+	static const struct {
+		uint32_t nodes;
+		unsigned rounds;
+	} sizes[] = {{10, 100}, {100, 40}, {1000, 4}};
+	struct figures f[3];
+	size_t count = o->nodes != 0 ? 1 : sizeof(sizes) / sizeof(sizes[0]);
+
+	for (size_t i = 0; i < count; i++)
+		measure(&f[i], o->nodes != 0 ? o->nodes : sizes[i].nodes, o->seed,
+		    o->count != 0 ? o->count : sizes[i].rounds, o->verbose);
+	if (o->json) {
+		report_json(f, count);
+	} else {
+		report_table(f, count);
+		printf("10000 nodes are not simulated: with %.0f bytes for each pair of nodes, link state and\n"
+		       "routes of all of them take %.0f GiB.\n",
+		    report_memory(&f[count - 1], 1), report_memory(&f[count - 1], 10000) / (1 << 30));
+	}
+	for (size_t i = 0; i < count; i++)
+		figures_fini(&f[i]);
+}
+
+static int
+parse(int argc, char **argv, struct options *o)
+{
+	int c;
+
+	while ((c = getopt(argc, argv, "n:s:c:t:f:mjqv")) != -1) {
+		switch (c) {
+		case 'n':
+			o->nodes = (uint32_t)strtoul(optarg, NULL, 10);
+			break;
+		case 's':
+			o->seed = strtoull(optarg, NULL, 0);
+			break;
+		case 'c':
+			o->count = (unsigned)strtoul(optarg, NULL, 10);
+			break;
+		case 't':
+			o->seconds = strtoll(optarg, NULL, 10);
+			break;
+		case 'f':
+			if (!fault_parse(optarg, &o->faults))
+				return -1;
+			break;
+		case 'm':
+			o->measure = true;
+			break;
+		case 'j':
+			o->json = true;
+			break;
+		case 'q':
+			o->quick = true;
+			break;
+		case 'v':
+			o->verbose = true;
+			break;
+		default:
+			return -1;
+		}
+	}
+	return optind == argc && o->nodes != 1 && o->nodes <= SIM_NODES_MAX ? 0 : -1;
+}
 
 int
 main(int argc, char **argv)
 {
-	uint32_t nodes = argc > 1 ? (uint32_t)atoi(argv[1]) : 10;
-	uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 0) : 1;
-	bool v = argc > 3;
-	for (int i = 0; i < 2; i++) {
-	struct sim *s = sim_new(nodes, seed, FAULT_ALL, v);
-	clock_t t = clock();
-	node_start_all(s);
-	bool ok = sim_run_until_converged(s, 60LL * SIM_SECOND);
-	printf("converged %d at %lld events %llu cpu %.2f\n", ok, (long long)s->now, (unsigned long long)s->n.events, (double)(clock()-t)/CLOCKS_PER_SEC);
-	fault_rounds(s, 60LL * SIM_SECOND);
-	printf("now %lld events %llu cpu %.2f hash %llx frames %llu bytes %llu faults %llu checks %llu down true %llu false %llu data sent %llu deliv %llu lost %llu noroute %llu ttl %llu rep %llu again %llu\n", (long long)s->now, (unsigned long long)s->n.events, (double)(clock()-t)/CLOCKS_PER_SEC,
-	(unsigned long long)s->hash, (unsigned long long)s->n.frames, (unsigned long long)s->n.bytes, (unsigned long long)s->n.faults, (unsigned long long)s->n.checks,
-	(unsigned long long)s->n.down_true, (unsigned long long)s->n.down_false,
-	(unsigned long long)s->n.data_sent, (unsigned long long)s->n.data_delivered, (unsigned long long)s->n.data_lost, (unsigned long long)s->n.data_no_route, (unsigned long long)s->n.data_ttl, (unsigned long long)s->n.data_repaired, (unsigned long long)s->n.data_again);
-	sim_free(s);
+	struct options o = {.seed = 1, .seconds = 60, .faults = FAULT_ALL};
+
+	if (parse(argc, argv, &o) != 0) {
+		fputs(usage, stderr);
+		return 2;
 	}
+	if (o.measure) {
+		run_figures(&o);
+	} else if (o.nodes != 0) {
+		run_faults(&o, o.nodes, o.count != 0 ? o.count : 1);
+	} else {
+		run_faults(&o, 3, o.quick ? 5 : 20);
+		run_faults(&o, 10, o.quick ? 10 : 50);
+		run_faults(&o, 50, o.quick ? 4 : 10);
+		if (!o.quick) {
+			run_faults(&o, 200, 2);
+			run_figures(&o);
+		}
+	}
+	return 0;
 }
