@@ -3,7 +3,9 @@
 void
 paths_want(struct router *r, struct mono now, bool urgent)
 {
-	struct mono at = mono_add_us(now, urgent ? 0 : r->spf_wait_us);
+	/* The wait that grew in a storm is for what follows closely, not for what comes long after. */
+	bool calm = mono_diff_us(now, r->spf_last) > SPF_BACKOFF_MAX_US;
+	struct mono at = mono_add_us(now, urgent ? 0 : calm ? r->conf.spf_delay_us : r->spf_wait_us);
 
 	r->spf_at = r->spf_wanted ? mono_min(r->spf_at, at) : at;
 	r->spf_wanted = true;
