@@ -2,7 +2,8 @@
 # make demo       shows a mesh at work         make check-long  and the long ones
 # make lint       layers, symbols, style       make fuzz        fuzz targets for FUZZ_SECONDS each
 # make unit       unit tests                   make bench       benchmarks (BENCH=NAME one)
-# make tidy       clang-tidy                   make install     DESTDIR= PREFIX=/usr
+# make sim        a thousand simulated nodes   make install     DESTDIR= PREFIX=/usr
+# make tidy       clang-tidy
 #
 # Each of them works as the first command on a bare Debian 12: it installs the packages it needs (as
 # root; otherwise it names them and stops).  DEPS=no leaves the packages to you.  CC=clang and
@@ -102,6 +103,12 @@ $(BUILD)/$(1): $(BUILD)/$(1).o $(foreach p,$(2),$(BUILD)/lib$(p).a) $(LIBS_a)
 	@$(CC) $(LDFLAGS_ALL) -o $$@ $$^ $(LIB_os_a) $(sort $(foreach p,$(2),$(LIBS_$(p))) $(LIBS_common)) $(LIB_TLS) $(LIB_PG) -lm
 endef
 $(foreach f,$(BENCHES:.c=),$(eval $(call benchprogram,$(f),$(call fuzz_programs,$(f).c))))
+
+# --- the simulator: the cores of routerd as they are in the daemon ---
+SIM_BIN = $(BUILD)/tests/sim/sim
+$(SIM_BIN): $(call obj,$(SIMULATOR)) $(BUILD)/librouterd.a $(LIB_base_a)
+	@echo "  LINK   sim"
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^
 
 # --- stand-ins for daemons that system tests run against: tests/system/grpc/x.c ---
 $(BUILD)/tests/system/%: $(BUILD)/tests/system/%.o $(LIBS_a)

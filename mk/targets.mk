@@ -1,7 +1,7 @@
 # What people and CI type.  Each goal first sees to the packages, then runs the rest in a make of its
 # own, which lists the files and reads the dependencies when everything is there.
-GOALS = all check check-long unit lint tidy fuzz bench demo install
-.PHONY: $(GOALS) clean programs unit-bins fuzz-bins bench-bins objects
+GOALS = all check check-long unit lint tidy fuzz bench sim demo install
+.PHONY: $(GOALS) clean programs unit-bins fuzz-bins bench-bins sim-bin objects
 
 # Goals given together run one after the other: they share a build directory.
 ifneq ($(filter $(GOALS),$(or $(MAKECMDGOALS),all)),)
@@ -11,6 +11,7 @@ endif
 JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 60
 BENCH ?=
+SIM ?=
 DESTDIR ?=
 PREFIX ?= /usr
 SUBMAKE = +@$(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
@@ -46,6 +47,11 @@ bench:
 	$(SUBMAKE) programs bench-bins
 	@tests/run-bench $(BENCH)
 
+sim:
+	$(call needs,build)
+	$(SUBMAKE) sim-bin
+	@$(SIM_BIN) $(SIM)
+
 demo:
 	$(call needs,build run)
 	$(SUBMAKE) programs
@@ -67,6 +73,7 @@ programs: $(PROGRAM_BINS) $(TOOL_BINS)
 unit-bins: $(UNIT_BINS)
 fuzz-bins: $(FUZZ_BINS)
 bench-bins: $(BENCH_BINS)
+sim-bin: $(SIM_BIN)
 objects: $(PROGRAM_BINS) $(TOOL_BINS) $(call obj,$(SRC_all))
 
 # --- install: programs, manuals, and what etc/ has for the system ---

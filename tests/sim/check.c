@@ -41,8 +41,8 @@ check_entry(struct sim *s, struct sim_node *n, const struct lsdb_entry *e)
 	if ((order = lsa_compare(&e->id, &own->id)) > 0)
 		sim_fail(s, "node %u has an LSA of node %u that it did not make", n->index, origin->index);
 	if (order < 0 && lsdb_age_ms(own, node_now(origin)) * INT64_C(1000) > SIM_SETTLE_US)
-		sim_fail(s, "node %u has an old LSA of node %u, %u ms after the next", n->index, origin->index,
-		    lsdb_age_ms(own, node_now(origin)));
+		sim_fail(s, "node %u has an old LSA of node %u, %u ms after the next", n->index,
+		    origin->index, lsdb_age_ms(own, node_now(origin)));
 	if (order == 0 && (e->raw_len != own->raw_len || memcmp(e->raw, own->raw, e->raw_len) != 0))
 		sim_fail(s, "node %u has another LSA of node %u with the same id", n->index, origin->index);
 	if (e->state != NODE_STATE_ALIVE || n->states[origin->index] != NODE_STATE_ALIVE)
@@ -89,7 +89,8 @@ check_all(struct sim *s)
 		return;
 	if (!sim_converged(s))
 		sim_fail(s,
-		    "not settled %lld us after the last fault: %llu routes of %llu, %llu times over dead links",
+		    "not settled %lld us after the last fault: %llu routes of %llu, %llu times over dead "
+		    "links",
 		    (long long)(s->now - s->disturbed), (unsigned long long)s->routes,
 		    (unsigned long long)s->pairs, (unsigned long long)s->stale);
 	for (uint32_t i = 0; i < s->node_count; i++)

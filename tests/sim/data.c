@@ -130,7 +130,8 @@ note_visit(struct sim *s, struct data *d, uint32_t at)
 			continue;
 		s->n.data_again++;
 		if (d->must_arrive && s->disturbed < d->sent_at)
-			sim_fail(s, "a frame from node %u to node %u came to node %u twice", d->src, d->dst, at);
+			sim_fail(
+			    s, "a frame from node %u to node %u came to node %u twice", d->src, d->dst, at);
 	}
 	if (d->been_count > FRAME_TTL_DEFAULT)
 		sim_fail(s, "a frame from node %u to node %u went on beyond its ttl", d->src, d->dst);

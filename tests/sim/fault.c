@@ -184,7 +184,8 @@ mend(struct sim *s)
 {
 	struct sim_link *l = any_link(s);
 
-	for (uint32_t i = 0; i < s->link_count; i++, l = l + 1 < s->links + s->link_count ? l + 1 : s->links) {
+	for (uint32_t i = 0; i < s->link_count;
+	     i++, l = l + 1 < s->links + s->link_count ? l + 1 : s->links) {
 		if (l->pass[0] && l->pass[1])
 			continue;
 		sim_say(s, "mended: link %u-%u", l->a, l->b);

@@ -68,13 +68,16 @@ run_faults(const struct options *o, uint32_t nodes, unsigned seeds)
 			    (unsigned long long)seed);
 			exit(1);
 		}
-		printf("sim: %5u nodes, seed %3llu: %llu faults, %llu events, %llu checks, twice %016llx; data "
-		       "frames: %llu sent, %llu delivered, %llu repaired, %llu looped, %llu beyond ttl (%.1f s)\n",
+		printf(
+		    "sim: %5u nodes, seed %3llu: %llu faults, %llu events, %llu checks, twice %016llx; data "
+		    "frames: %llu sent, %llu delivered, %llu repaired, %llu looped, %llu beyond ttl (%.1f "
+		    "s)\n",
 		    nodes, (unsigned long long)seed, (unsigned long long)a.n.faults,
-		    (unsigned long long)a.n.events, (unsigned long long)a.n.checks, (unsigned long long)a.hash,
-		    (unsigned long long)a.n.data_sent, (unsigned long long)a.n.data_delivered,
-		    (unsigned long long)a.n.data_repaired, (unsigned long long)a.n.data_again,
-		    (unsigned long long)a.n.data_ttl, a.cpu_seconds + b.cpu_seconds);
+		    (unsigned long long)a.n.events, (unsigned long long)a.n.checks,
+		    (unsigned long long)a.hash, (unsigned long long)a.n.data_sent,
+		    (unsigned long long)a.n.data_delivered, (unsigned long long)a.n.data_repaired,
+		    (unsigned long long)a.n.data_again, (unsigned long long)a.n.data_ttl,
+		    a.cpu_seconds + b.cpu_seconds);
 		fflush(stdout);
 	}
 }
@@ -96,8 +99,9 @@ run_figures(const struct options *o)
 		report_json(f, count);
 	} else {
 		report_table(f, count);
-		printf("10000 nodes are not simulated: with %.0f bytes for each pair of nodes, link state and\n"
-		       "routes of all of them take %.0f GiB.\n",
+		printf(
+		    "10000 nodes are not simulated: with %.0f bytes for each pair of nodes, link state and\n"
+		    "routes of all of them take %.0f GiB.\n",
 		    report_memory(&f[count - 1], 1), report_memory(&f[count - 1], 10000) / (1 << 30));
 	}
 	for (size_t i = 0; i < count; i++)

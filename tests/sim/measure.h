@@ -24,7 +24,7 @@ const char *measure_name(enum measure_what what);
 struct figures {
 	uint32_t nodes, links;
 	uint64_t seed, hash;
-	int64_t first_us; /* from the start of all until it had converged */
+	int64_t first_us;               /* from the start of all until it had converged */
 	double idle_bytes, idle_frames; /* that a node sends in a second, when nothing happens */
 	struct samples converged[MEASURE_COUNT];
 	struct samples noticed; /* from the crash of a node until one other tells that it is down */

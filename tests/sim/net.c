@@ -59,12 +59,11 @@ lose_later(struct sim *s, struct sim_link *l, uint32_t node, bool reset)
 {
 	int64_t wait = SIM_SILENT_US + (int64_t)rng_below(&s->rng, SIM_SILENT_SPREAD_US);
 
-	queue_push(&s->queue,
-	    (struct sim_event){.at = s->now + (reset ? l->latency_us : wait),
-		.what = SIM_LINK_LOST,
-		.node = node,
-		.link = link_index(s, l),
-		.a = l->session});
+	queue_push(&s->queue, (struct sim_event){.at = s->now + (reset ? l->latency_us : wait),
+				  .what = SIM_LINK_LOST,
+				  .node = node,
+				  .link = link_index(s, l),
+				  .a = l->session});
 }
 
 void

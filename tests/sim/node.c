@@ -377,7 +377,8 @@ node_hang(struct sim *s, uint32_t index, int64_t us)
 void
 node_link_up(struct sim *s, uint32_t node, uint32_t peer, uint64_t session, uint32_t rtt_us)
 {
-	struct sim_event ev = {.what = SIM_LINK_TOLD, .node = node, .link = peer, .a = session, .len = rtt_us};
+	struct sim_event ev = {
+	    .what = SIM_LINK_TOLD, .node = node, .link = peer, .a = session, .len = rtt_us};
 
 	node_take(s, &ev);
 }

@@ -144,8 +144,9 @@ report_table(struct figures *f, size_t count)
 	row("simulated events in a second of CPU", f, count, speed, 0, 0);
 	row("CPU seconds", f, count, cpu, 0, 1);
 	row("memory, MiB", f, count, mebibytes, 0, 1);
-	printf("A link that is silent is noticed by its ends after %d to %d ms, and dialled again after %d to\n"
-	       "%d ms; bytes are payloads and hop headers, without TLS.\n",
+	printf(
+	    "A link that is silent is noticed by its ends after %d to %d ms, and dialled again after %d to\n"
+	    "%d ms; bytes are payloads and hop headers, without TLS.\n",
 	    SIM_SILENT_US / SIM_MS, (SIM_SILENT_US + SIM_SILENT_SPREAD_US) / SIM_MS, SIM_DIAL_US / SIM_MS,
 	    (SIM_DIAL_US + SIM_DIAL_SPREAD_US) / SIM_MS);
 }
@@ -153,8 +154,8 @@ report_table(struct figures *f, size_t count)
 static void
 json_samples(const char *name, struct samples *v)
 {
-	printf(", \"%s_ms\": {\"count\": %zu, \"median\": %.3f, \"p99\": %.3f, \"worst\": %.3f}", name, v->count,
-	    (double)samples_at(v, 500) / SIM_MS, (double)samples_at(v, 990) / SIM_MS,
+	printf(", \"%s_ms\": {\"count\": %zu, \"median\": %.3f, \"p99\": %.3f, \"worst\": %.3f}", name,
+	    v->count, (double)samples_at(v, 500) / SIM_MS, (double)samples_at(v, 990) / SIM_MS,
 	    (double)samples_at(v, 1000) / SIM_MS);
 }
 
@@ -162,16 +163,18 @@ void
 report_json(struct figures *f, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
-		printf("%s{\"nodes\": %u, \"links\": %u, \"seed\": %llu, \"hash\": \"%016llx\"", i == 0 ? "[" : ",\n ",
-		    f[i].nodes, f[i].links, (unsigned long long)f[i].seed, (unsigned long long)f[i].hash);
+		printf("%s{\"nodes\": %u, \"links\": %u, \"seed\": %llu, \"hash\": \"%016llx\"",
+		    i == 0 ? "[" : ",\n ", f[i].nodes, f[i].links, (unsigned long long)f[i].seed,
+		    (unsigned long long)f[i].hash);
 		printf(", \"idle_bytes_per_node_second\": %.1f, \"idle_frames_per_node_second\": %.2f",
 		    f[i].idle_bytes, f[i].idle_frames);
 		printf(", \"start_ms\": %.3f", (double)f[i].first_us / SIM_MS);
 		for (unsigned k = 0; k < MEASURE_COUNT; k++)
 			json_samples(measure_name(k), &f[i].converged[k]);
 		json_samples("noticed", &f[i].noticed);
-		printf(", \"notices_due\": %llu, \"false_down\": %llu, \"events\": %llu, \"cpu_seconds\": %.2f, "
-		       "\"memory_bytes\": %zu}",
+		printf(
+		    ", \"notices_due\": %llu, \"false_down\": %llu, \"events\": %llu, \"cpu_seconds\": %.2f, "
+		    "\"memory_bytes\": %zu}",
 		    (unsigned long long)f[i].notices_due, (unsigned long long)f[i].down_false,
 		    (unsigned long long)f[i].events, f[i].cpu_seconds, f[i].memory_bytes);
 	}

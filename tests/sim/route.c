@@ -49,7 +49,8 @@ path_check(struct sim_node *n, uint64_t destination, const struct spf_path *p)
 				    sim_index(destination));
 		if (!graph_has(g, at, p->hops[i]) || !graph_has(g, p->hops[i], at))
 			sim_fail(s,
-			    "node %u: its path to node %u uses a link %u-%u that is not in its graph both ways",
+			    "node %u: its path to node %u uses a link %u-%u that is not in its graph both "
+			    "ways",
 			    n->index, sim_index(destination), sim_index(at), sim_index(p->hops[i]));
 		at = p->hops[i];
 	}
@@ -62,8 +63,8 @@ route_check(struct sim_node *n, const struct fib_route *r)
 	size_t count = route_paths(r, paths);
 
 	if (count == 0)
-		sim_fail(n->sim, "node %u: a route to node %u without paths", n->index,
-		    sim_index(r->destination));
+		sim_fail(
+		    n->sim, "node %u: a route to node %u without paths", n->index, sim_index(r->destination));
 	for (size_t i = 0; i < count; i++)
 		path_check(n, r->destination, paths[i]);
 }
@@ -96,7 +97,8 @@ path_count(struct sim_node *n, const struct sim_path *p, int step)
 		struct sim_link *l = net_link(s, at, p->hop[i]);
 
 		if (l == NULL)
-			sim_fail(s, "node %u: a path over a link %u-%u that never was", n->index, at, p->hop[i]);
+			sim_fail(
+			    s, "node %u: a path over a link %u-%u that never was", n->index, at, p->hop[i]);
 		l->use += (uint64_t)(int64_t)step;
 		if (l->broken)
 			s->stale += (uint64_t)(int64_t)step;

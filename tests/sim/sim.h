@@ -63,10 +63,10 @@ struct sim_link {
 	bool pass[2];        /* do frames from a to b, from b to a, get through? */
 	bool told[2];        /* does transportd at a, at b, have the link? */
 	bool dialling;
-	uint64_t session;    /* of the connection that is or was last up: changes with each */
-	int64_t last_at[2];  /* frames arrive in the order in which they were sent */
-	uint64_t use;        /* paths that lead over it, in all nodes' FIBs */
-	bool broken;         /* as net_broken() last found it */
+	uint64_t session;   /* of the connection that is or was last up: changes with each */
+	int64_t last_at[2]; /* frames arrive in the order in which they were sent */
+	uint64_t use;       /* paths that lead over it, in all nodes' FIBs */
+	bool broken;        /* as net_broken() last found it */
 };
 
 struct sim_node {
@@ -78,10 +78,10 @@ struct sim_node {
 	uint32_t life;                   /* raised when routerd goes */
 	uint64_t incarnation;
 	int64_t clock_offset_us, clock_ppm;
-	int64_t wake_at;                 /* the SIM_WAKE that counts */
-	int64_t busy_until, cost_us;     /* processor: what the turn at hand costs */
-	int64_t slow_us;                 /* each event costs so much more */
-	struct sim_event *inbox;         /* what waits for the next turn */
+	int64_t wake_at;             /* the SIM_WAKE that counts */
+	int64_t busy_until, cost_us; /* processor: what the turn at hand costs */
+	int64_t slow_us;             /* each event costs so much more */
+	struct sim_event *inbox;     /* what waits for the next turn */
 	size_t inbox_count, inbox_cap;
 	bool fib_opening;
 	uint32_t route_count;

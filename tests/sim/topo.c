@@ -126,8 +126,8 @@ topo_make(struct sim *s)
 	m.near_count = sim_alloc(s->node_count, sizeof(m.near_count[0]));
 	s->links = sim_alloc((size_t)s->node_count * (each + 1), sizeof(s->links[0]));
 	for (uint32_t i = 0; i < s->node_count; i++)
-		m.points[i] = (struct point){
-		    (int64_t)rng_below(&s->rng, SIDE), (int64_t)rng_below(&s->rng, SIDE)};
+		m.points[i] =
+		    (struct point){(int64_t)rng_below(&s->rng, SIDE), (int64_t)rng_below(&s->rng, SIDE)};
 	for (uint32_t i = 1; i < s->node_count; i++)
 		add(&m, i, i - 1);
 	for (uint32_t i = 0; i < s->node_count; i++)
