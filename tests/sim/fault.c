@@ -212,6 +212,7 @@ disturb(struct sim *s)
 		mend(s);
 	} else if ((s->faults & 1u << kind) != 0) {
 		s->n.faults++;
+		s->disturbed = s->disturbed > s->now ? s->disturbed : s->now;
 		make[kind](s);
 	}
 }
