@@ -287,6 +287,17 @@ links_put(struct buf *out, const struct gather_part *links, const struct gather_
 	return 0;
 }
 
+static bool
+trouble(const uint8_t *status, size_t len)
+{
+	static const char *const texts[] = {"suspect", "dead", "unreachable"};
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		if (len == strlen(texts[i]) && memcmp(status, texts[i], len) == 0)
+			return true;
+	return false;
+}
+
 /* Grows whenever a node issues a new LSA: incarnations weigh more than sequence numbers. */
 static int64_t
 lsdb_version(const struct gather_part *nodes, bool *all_alive)
@@ -304,7 +315,7 @@ lsdb_version(const struct gather_part *nodes, bool *all_alive)
 		if (wire_find_varint(data, len, mesh_v1_NodeInfo_lsa_seq_tag, &seq) == 1)
 			sum += seq;
 		if (wire_find_bytes(data, len, mesh_v1_NodeInfo_status_tag, &status, &status_len) == 1 &&
-		    status_len == strlen("unreachable") && memcmp(status, "unreachable", status_len) == 0)
+		    trouble(status, status_len))
 			*all_alive = false;
 	}
 	return (int64_t)(sum & INT64_MAX);

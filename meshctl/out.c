@@ -223,7 +223,7 @@ static const char *
 state_color(const char *word)
 {
 	static const char *const good[] = {"ok", "running", "alive", "up", "open", "yes", NULL};
-	static const char *const bad[] = {"down", "unreachable", "refused", "failed", NULL};
+	static const char *const bad[] = {"down", "unreachable", "dead", "refused", "failed", NULL};
 
 	for (const char *const *p = good; *p != NULL; p++)
 		if (strcmp(word, *p) == 0)

@@ -230,18 +230,44 @@ on_full_links(void *ctx, struct channel *ch, struct imsg *m)
 	return call_done(ch, m->peerid, GRPC_OK, "");
 }
 
+static void
+send_event(struct routerd *d, const mesh_v1_MeshEvent *out)
+{
+	struct gateway_conn *c;
+
+	LIST_FOREACH (c, &d->gateways, entry)
+		if (channel_full(c->ch) ||
+		    message_send(c->ch, GR_EVENT, 0, mesh_v1_MeshEvent_fields, out) != 0)
+			metric_inc(&events_dropped);
+}
+
 void
 api_gateway_event(struct routerd *d, enum router_event ev, uint64_t a, uint64_t b)
 {
-	struct gateway_conn *c;
 	mesh_v1_MeshEvent out;
 
-	if (LIST_EMPTY(&d->gateways) || !report_event(d, ev, a, b, &out))
+	if (!LIST_EMPTY(&d->gateways) && report_event(d, ev, a, b, &out))
+		send_event(d, &out);
+}
+
+void
+api_gateway_member(struct routerd *d, enum swim_event ev, uint64_t node)
+{
+	mesh_v1_MeshEvent out;
+
+	if (!LIST_EMPTY(&d->gateways) && report_member(d, ev, node, &out))
+		send_event(d, &out);
+}
+
+void
+api_gateway_user_event(struct routerd *d, const struct swim_user_event *ev)
+{
+	mesh_v1_MeshEvent out;
+
+	if (LIST_EMPTY(&d->gateways))
 		return;
-	LIST_FOREACH (c, &d->gateways, entry)
-		if (channel_full(c->ch) ||
-		    message_send(c->ch, GR_EVENT, 0, mesh_v1_MeshEvent_fields, &out) != 0)
-			metric_inc(&events_dropped);
+	report_user_event(d, ev, &out);
+	send_event(d, &out);
 }
 
 /* --- connections --- */

@@ -2,6 +2,7 @@
 
 #include "common/base/buf.h"
 #include "common/os/metrics.h"
+#include "routerd/members.h"
 #include "routerd/routerd.h"
 
 /* The core counts for itself; its counters become metrics when they are asked for. */
@@ -48,6 +49,59 @@ static struct {
 };
 #undef ROW
 
+#define ROW(field, name, help)                                                                               \
+	{                                                                                                    \
+		METRIC_COUNTER_INIT(name, help, NULL), offsetof(struct swim_counters, field)                 \
+	}
+static struct {
+	struct metric metric;
+	size_t at; /* in struct swim_counters */
+} member_counters[] = {
+    ROW(payloads_received, "mesh_member_payloads_received_total", "gossip payloads received"),
+    ROW(payloads_sent, "mesh_member_payloads_sent_total", "gossip payloads sent"),
+    ROW(bytes_received, "mesh_member_bytes_received_total", "bytes of gossip payloads received"),
+    ROW(bytes_sent, "mesh_member_bytes_sent_total", "bytes of gossip payloads sent"),
+    ROW(payloads_malformed, "mesh_member_payloads_malformed_total",
+	"gossip payloads that could not be read to the end"),
+    ROW(payloads_strange, "mesh_member_payloads_strange_total",
+	"gossip payloads from nodes that are no members"),
+    ROW(implausible, "mesh_member_implausible_total", "statements about members that can't be true"),
+    ROW(probes, "mesh_member_probes_total", "probes of members"),
+    ROW(probes_indirect, "mesh_member_probes_indirect_total", "probes that others were asked for"),
+    ROW(probes_failed, "mesh_member_probes_failed_total", "probes that nobody answered"),
+    ROW(probes_for_others, "mesh_member_probes_for_others_total", "probes made for others"),
+    ROW(suspected, "mesh_member_suspected_total", "members that became suspect"),
+    ROW(refuted, "mesh_member_refuted_total", "suspects that refuted"),
+    ROW(confirmed, "mesh_member_confirmed_total", "members that were found dead"),
+    ROW(unlinked, "mesh_member_unlinked_total", "members found dead because they lost all links"),
+    ROW(refutations, "mesh_member_refutations_total", "suspicions of this node that it refuted"),
+    ROW(stalls, "mesh_member_stalls_total", "times that this process stood still"),
+    ROW(members_refused, "mesh_member_members_refused_total", "members refused because the table is full"),
+    ROW(broadcasts_dropped, "mesh_member_broadcasts_dropped_total",
+	"statements dropped because too many wait"),
+    ROW(syncs, "mesh_member_syncs_total", "push/pulls begun"),
+    ROW(syncs_limited, "mesh_member_syncs_limited_total",
+	"push/pulls of others not answered because there are too many"),
+    ROW(events_received, "mesh_member_events_received_total", "user events received for the first time"),
+    ROW(events_dropped, "mesh_member_events_dropped_total",
+	"user events that were too old, too far ahead or too many"),
+    ROW(memory_out, "mesh_member_memory_out_total", "things not done because memory was out"),
+};
+#undef ROW
+
+enum { MEMBER_COUNTERS = sizeof(member_counters) / sizeof(member_counters[0]) };
+_Static_assert(
+    sizeof(struct swim_counters) == MEMBER_COUNTERS * sizeof(uint64_t), "each counter is a metric");
+
+static struct metric members_alive =
+    METRIC_GAUGE_INIT("mesh_members_alive", "members that are alive, this one included", NULL);
+static struct metric members_suspect =
+    METRIC_GAUGE_INIT("mesh_members_suspect", "members that are suspected", NULL);
+static struct metric members_dead = METRIC_GAUGE_INIT("mesh_members_dead", "members that are dead", NULL);
+static struct metric members_left = METRIC_GAUGE_INIT("mesh_members_left", "members that left", NULL);
+static struct metric member_health = METRIC_GAUGE_INIT(
+    "mesh_member_local_health", "local health multiplier of membership: 0 is well, 8 is worst", NULL);
+
 enum { COUNTERS = sizeof(counters) / sizeof(counters[0]) };
 _Static_assert(sizeof(struct router_counters) == COUNTERS * sizeof(uint64_t), "each counter is a metric");
 
@@ -64,7 +118,7 @@ static struct metric fib_version =
     METRIC_GAUGE_INIT("mesh_router_fib_version", "version of the forwarding table", NULL);
 
 static uint64_t
-counter_value(const struct router_counters *c, size_t at)
+counter_value(const void *c, size_t at)
 {
 	return *(const uint64_t *)(const void *)((const char *)c + at);
 }
@@ -74,6 +128,13 @@ counters_init(void)
 {
 	for (size_t i = 0; i < COUNTERS; i++)
 		metrics_add(&counters[i].metric);
+	for (size_t i = 0; i < MEMBER_COUNTERS; i++)
+		metrics_add(&member_counters[i].metric);
+	metrics_add(&members_alive);
+	metrics_add(&members_suspect);
+	metrics_add(&members_dead);
+	metrics_add(&members_left);
+	metrics_add(&member_health);
 	metrics_add(&nodes);
 	metrics_add(&nodes_alive);
 	metrics_add(&links);
@@ -81,6 +142,22 @@ counters_init(void)
 	metrics_add(&routes);
 	metrics_add(&lsdb_bytes);
 	metrics_add(&fib_version);
+}
+
+static void
+set_members(struct routerd *d)
+{
+	const struct swim_counters *c = members_counters(d);
+	struct swim_summary sum;
+
+	for (size_t i = 0; i < MEMBER_COUNTERS; i++)
+		metric_set(&member_counters[i].metric, (int64_t)counter_value(c, member_counters[i].at));
+	members_show(d, &sum);
+	metric_set(&members_alive, (int64_t)sum.alive);
+	metric_set(&members_suspect, (int64_t)sum.suspect);
+	metric_set(&members_dead, (int64_t)sum.dead);
+	metric_set(&members_left, (int64_t)sum.left);
+	metric_set(&member_health, (int64_t)sum.health);
 }
 
 int
@@ -91,6 +168,7 @@ counters_print(struct routerd *d, struct buf *out)
 
 	for (size_t i = 0; i < COUNTERS; i++)
 		metric_set(&counters[i].metric, (int64_t)counter_value(c, counters[i].at));
+	set_members(d);
 	router_show(d->router, &sum);
 	metric_set(&nodes, (int64_t)sum.nodes);
 	metric_set(&nodes_alive, (int64_t)sum.nodes_alive);

@@ -7,6 +7,7 @@
 #include "common/os/crypto.h"
 #include "common/os/log.h"
 #include "proto/messages.h"
+#include "routerd/members.h"
 #include "routerd/routerd.h"
 
 /* --- effects of the core --- */
@@ -67,6 +68,7 @@ op_route_del(void *arg, uint64_t destination)
 static void
 op_node(void *arg, const struct lsdb_entry *e)
 {
+	members_node(arg, e);
 	api_consensus_node(arg, e);
 }
 
@@ -207,6 +209,10 @@ start_anew(struct routerd *d)
 
 	if (fresh == NULL)
 		return ERR_NOMEM;
+	if (members_reset(d) != 0) {
+		router_free(fresh);
+		return ERR_NOMEM;
+	}
 	log_notice("the node's key was replaced: starting with an empty link-state database");
 	router_free(d->router);
 	d->router = fresh;
@@ -222,6 +228,8 @@ engine_identity(struct routerd *d, const struct router_identity *id)
 
 	if (err == ERR_STATE && (err = start_anew(d)) == 0)
 		err = router_identity(d->router, id, clock_mono());
+	if (err == 0)
+		err = members_identity(d, id);
 	engine_touch(d);
 	return err;
 }

@@ -13,6 +13,7 @@
 #include "proto/ipc.pb.h"
 #include "proto/messages.h"
 #include "proto/pb.h"
+#include "routerd/members.h"
 #include "routerd/message.h"
 #include "routerd/routerd.h"
 
@@ -23,9 +24,9 @@
 enum { FIB_ALL_CLASSES = (1 << FRAME_CLASS_COUNT) - 1 };
 
 static struct metric frames_dropped = METRIC_COUNTER_INIT("mesh_router_frames_dropped_total",
-    "link-state frames that could not be passed to transportd; they are sent again", NULL);
-static struct metric frames_bad = METRIC_COUNTER_INIT(
-    "mesh_router_frames_bad_total", "frames from transportd that are no link-state frames", NULL);
+    "frames that could not be passed to transportd; what matters is sent again", NULL);
+static struct metric frames_bad = METRIC_COUNTER_INIT("mesh_router_frames_bad_total",
+    "frames from transportd that are neither gossip nor link state of a neighbour", NULL);
 
 /* --- what transportd tells --- */
 
@@ -119,6 +120,12 @@ frame_valid(const struct frame *f, uint64_t neighbour)
 	return f->type == FRAME_LINK_STATE && f->src == neighbour && f->visit_count == 0 && f->hop_count == 0;
 }
 
+static bool
+gossip_valid(const struct frame *f)
+{
+	return f->type == FRAME_GOSSIP && f->visit_count == 0;
+}
+
 static int
 on_frame_in(void *ctx, struct channel *ch, struct imsg *m)
 {
@@ -134,6 +141,10 @@ on_frame_in(void *ctx, struct channel *ch, struct imsg *m)
 	    (err = buf_end(&in)) != 0)
 		return err;
 	/* What a neighbour sends is not transportd's fault. */
+	if (gossip_valid(&f)) {
+		members_feed(d, f.src, f.payload, f.payload_len);
+		return 0;
+	}
 	if (!frame_valid(&f, neighbour)) {
 		metric_inc(&frames_bad);
 		return 0;
@@ -145,32 +156,49 @@ on_frame_in(void *ctx, struct channel *ch, struct imsg *m)
 
 /* --- what transportd is told --- */
 
-void
-peer_transport_send(struct routerd *d, uint64_t neighbour, const uint8_t *payload, size_t len)
+/* The frame, for the neighbour or destination that it names. */
+static void
+send_frame(struct routerd *d, uint64_t node, struct frame *f)
 {
 	const struct router_identity *self = router_self(d->router);
 	uint8_t mem[8 + FRAME_MAX_BYTES];
 	struct buf b;
-	struct frame f = {
-	    .type = FRAME_LINK_STATE,
-	    .class = FRAME_CLASS_CONTROL,
-	    .ttl = 1,
-	    .src = self != NULL ? self->node : 0,
-	    .payload = payload,
-	    .payload_len = (uint32_t)len,
-	};
-
 	int err;
 
+	f->src = self != NULL ? self->node : 0;
+	f->class = FRAME_CLASS_CONTROL;
+	f->ttl = 1;
 	buf_init_fixed(&b, mem, sizeof(mem));
-	if ((err = buf_put_u64(&b, neighbour)) == 0 && (err = frame_encode(&f, &b)) == 0)
+	if ((err = buf_put_u64(&b, node)) == 0 && (err = frame_encode(f, &b)) == 0)
 		err = channel_full(d->transport)
 			  ? ERR_FULL
 			  : channel_send(d->transport, RT_FRAME_OUT, 0, buf_head(&b), buf_left(&b));
 	if (err == 0)
 		return;
 	metric_inc(&frames_dropped);
-	log_debug("could not pass a link-state frame to transportd: %s", err_text(err));
+	log_debug("could not pass a %s frame to transportd: %s", frame_type_name(f->type), err_text(err));
+}
+
+void
+peer_transport_send(struct routerd *d, uint64_t neighbour, const uint8_t *payload, size_t len)
+{
+	struct frame f = {.type = FRAME_LINK_STATE, .payload = payload, .payload_len = (uint32_t)len};
+
+	send_frame(d, neighbour, &f);
+}
+
+void
+peer_transport_gossip(struct routerd *d, uint64_t node, const uint8_t *payload, size_t len)
+{
+	struct frame f = {
+	    .type = FRAME_GOSSIP,
+	    .visit_count = 1,
+	    .visit = {node},
+	    .payload = payload,
+	    .payload_len = (uint32_t)len,
+	};
+
+	send_frame(d, node, &f);
 }
 
 int

@@ -8,15 +8,22 @@
 #include "common/base/id.h"
 #include "common/os/channel.h"
 #include "common/os/clock.h"
-#include "common/os/crypto.h"
 #include "common/os/daemon.h"
 #include "routerd/core/cost.h"
+#include "routerd/members.h"
 #include "routerd/routerd.h"
 
+/* What membership says, if the node is a member; else what the paths to it say. */
 static const char *
-state_name(uint8_t state)
+state_name(struct routerd *d, const struct lsdb_entry *e)
 {
-	switch (state) {
+	const struct router_identity *self = router_self(d->router);
+	struct swim_info info;
+
+	if (self != NULL && e->id.node != self->node && members_get(d, e->id.node, &info) &&
+	    info.state != SWIM_STATE_ALIVE)
+		return swim_state_name(info.state);
+	switch (e->state) {
 	case NODE_STATE_ALIVE:
 		return "alive";
 	case NODE_STATE_LEFT:
@@ -26,9 +33,8 @@ state_name(uint8_t state)
 	}
 }
 
-/* The node's name, or its id where no name is known. */
-static void
-node_name(struct routerd *d, uint64_t node, char *out, size_t size)
+void
+report_node_name(struct routerd *d, uint64_t node, char *out, size_t size)
 {
 	const struct lsdb_entry *e = lsdb_get(router_lsdb(d->router), node);
 	char id[NODEID_TEXT_SIZE];
@@ -110,7 +116,6 @@ void
 report_node(
     struct routerd *d, const struct lsdb_entry *e, struct report_addresses *addresses, mesh_v1_NodeInfo *out)
 {
-	(void)d;
 	*out = (mesh_v1_NodeInfo){
 	    .last_seen = (int64_t)(clock_unix_ms() - lsdb_age_ms(e, clock_mono())),
 	    .incarnation = e->id.incarnation,
@@ -119,7 +124,7 @@ report_node(
 	};
 	nodeid_format(out->node_id, e->id.node);
 	snprintf(out->node_name, sizeof(out->node_name), "%s", e->name);
-	snprintf(out->status, sizeof(out->status), "%s", state_name(e->state));
+	snprintf(out->status, sizeof(out->status), "%s", state_name(d, e));
 	snprintf(out->version, sizeof(out->version), "%s", e->software);
 	snprintf(out->region_id, sizeof(out->region_id), "%s", e->region);
 	put_addresses(e, addresses, out);
@@ -157,7 +162,7 @@ report_route(struct routerd *d, const struct fib_route *r, mesh_v1_RouteInfo *ou
 
 	memset(out, 0, sizeof(*out));
 	nodeid_format(out->destination, r->destination);
-	node_name(d, r->destination, out->destination_name, sizeof(out->destination_name));
+	report_node_name(d, r->destination, out->destination_name, sizeof(out->destination_name));
 	out->version = r->version;
 	out->paths_count = 1;
 	p->cost = r->path.cost;
@@ -165,92 +170,9 @@ report_route(struct routerd *d, const struct fib_route *r, mesh_v1_RouteInfo *ou
 	p->path_id = r->path_id;
 	p->hops_count = p->hop_ids_count = (pb_size_t)r->path.hop_count;
 	for (uint32_t i = 0; i < r->path.hop_count; i++) {
-		node_name(d, r->path.hops[i], p->hops[i], sizeof(p->hops[i]));
+		report_node_name(d, r->path.hops[i], p->hops[i], sizeof(p->hops[i]));
 		nodeid_format(p->hop_ids[i], r->path.hops[i]);
 	}
-}
-
-/* --- events --- */
-
-static void
-add_text(mesh_v1_MeshEvent *out, const char *key, const char *value)
-{
-	mesh_v1_MeshEvent_MetadataEntry *e = &out->metadata[out->metadata_count++];
-
-	snprintf(e->key, sizeof(e->key), "%s", key);
-	snprintf(e->value, sizeof(e->value), "%s", value);
-}
-
-/* key and key_name: the node's id and its name. */
-static void
-add_node(struct routerd *d, mesh_v1_MeshEvent *out, const char *key, uint64_t node)
-{
-	char id[NODEID_TEXT_SIZE], name[NODE_NAME_SIZE], name_key[32];
-
-	nodeid_format(id, node);
-	node_name(d, node, name, sizeof(name));
-	snprintf(name_key, sizeof(name_key), "%s_name", key);
-	add_text(out, key, id);
-	add_text(out, name_key, name);
-}
-
-static void
-add_path(struct routerd *d, mesh_v1_MeshEvent *out, uint64_t destination)
-{
-	const struct fib_route *r = fib_get(router_fib(d->router), destination);
-	char text[16];
-
-	if (r == NULL)
-		return;
-	add_node(d, out, "via", r->path.hops[0]);
-	snprintf(text, sizeof(text), "%u", (unsigned)r->path.hop_count);
-	add_text(out, "hops", text);
-	snprintf(text, sizeof(text), "%u", (unsigned)r->path.cost);
-	add_text(out, "cost", text);
-}
-
-static bool
-is_self(struct routerd *d, uint64_t node)
-{
-	const struct router_identity *self = router_self(d->router);
-
-	return self != NULL && self->node == node;
-}
-
-bool
-report_event(struct routerd *d, enum router_event ev, uint64_t a, uint64_t b, mesh_v1_MeshEvent *out)
-{
-	uint64_t unix_ms = clock_unix_ms();
-	uint8_t random[10];
-
-	memset(out, 0, sizeof(*out));
-	switch (ev) {
-	case ROUTER_NODE_UP:
-	case ROUTER_NODE_DOWN:
-	case ROUTER_NODE_LEFT:
-		add_node(d, out, "node", a);
-		break;
-	case ROUTER_LINK_UP:
-	case ROUTER_LINK_DOWN:
-		/* Of the node's own links transportd tells, and knows more. */
-		if (is_self(d, a) || is_self(d, b))
-			return false;
-		add_node(d, out, "source", a);
-		add_node(d, out, "target", b);
-		break;
-	case ROUTER_PATH_CHANGED:
-		add_node(d, out, "destination", a);
-		add_path(d, out, a);
-		break;
-	default:
-		return false;
-	}
-	crypto_random(random, sizeof(random));
-	ulid_next(&d->event_id, &d->event_id, unix_ms, random);
-	ulid_format(out->event_id, &d->event_id);
-	snprintf(out->event_type, sizeof(out->event_type), "%s", router_event_name(ev));
-	out->timestamp = (int64_t)unix_ms;
-	return true;
 }
 
 /* --- status --- */
@@ -274,6 +196,7 @@ report_status(struct routerd *d, mesh_v1_NodeStatus *out)
 {
 	const struct router_identity *self = router_self(d->router);
 	mesh_v1_DaemonStatus *s = &out->daemons[0];
+	struct swim_summary members;
 	struct router_summary sum;
 	const char *why;
 
@@ -295,6 +218,10 @@ report_status(struct routerd *d, mesh_v1_NodeStatus *out)
 	    "%s%s%zu of %zu nodes reachable, %zu of %zu links synchronised, %zu routes",
 	    why != NULL ? why : "", why != NULL ? "; " : "", sum.nodes_alive, sum.nodes, sum.links_synced,
 	    sum.links, sum.routes);
+	members_show(d, &members);
+	if (members.suspect != 0 || members.health != 0)
+		snprintf(s->detail + strlen(s->detail), sizeof(s->detail) - strlen(s->detail),
+		    "; %zu members suspected, local health %u", members.suspect, members.health);
 	s->pid = getpid();
 	s->uptime_ms = mono_diff_us(clock_mono(), d->started) / 1000;
 }

@@ -10,6 +10,7 @@
 #include "proto/mesh.pb.h"
 #include "proto/pb.h"
 #include "routerd/core/router.h"
+#include "routerd/core/swim.h"
 
 struct routerd;
 
@@ -27,6 +28,10 @@ void report_link(
 void report_route(struct routerd *d, const struct fib_route *r, mesh_v1_RouteInfo *out);
 /* False for what is no event of the API. */
 bool report_event(struct routerd *d, enum router_event ev, uint64_t a, uint64_t b, mesh_v1_MeshEvent *out);
+bool report_member(struct routerd *d, enum swim_event ev, uint64_t node, mesh_v1_MeshEvent *out);
+void report_user_event(struct routerd *d, const struct swim_user_event *ev, mesh_v1_MeshEvent *out);
+/* The node's name, or its id where no name is known. */
+void report_node_name(struct routerd *d, uint64_t node, char *out, size_t size);
 /* This daemon's part. */
 void report_status(struct routerd *d, mesh_v1_NodeStatus *out);
 

@@ -10,6 +10,7 @@
 #include "common/os/conf.h"
 #include "common/os/daemon.h"
 #include "common/os/log.h"
+#include "routerd/members.h"
 
 static void
 read_conf(const struct conf *c, struct router_conf *out)
@@ -98,9 +99,9 @@ routerd_start(struct daemon *daemon)
 	if ((err = ulid_parse(conf_str(daemon->conf, "mesh", "id"), &d->mesh_id)) != 0)
 		return err;
 	counters_init();
-	if ((err = engine_init(d)) != 0 || (err = tell_labels(d, daemon->conf)) != 0 ||
-	    (err = topology_init(d)) != 0 || (err = known_init(d)) != 0 ||
-	    (err = peer_transport_init(d)) != 0)
+	if ((err = members_init(d, daemon->conf)) != 0 || (err = engine_init(d)) != 0 ||
+	    (err = tell_labels(d, daemon->conf)) != 0 || (err = topology_init(d)) != 0 ||
+	    (err = known_init(d)) != 0 || (err = peer_transport_init(d)) != 0)
 		return err;
 	return serve(d);
 }
@@ -112,6 +113,7 @@ routerd_reload(struct daemon *daemon, const struct conf *fresh)
 
 	read_conf(fresh, &d->conf);
 	router_configure(d->router, &d->conf);
+	members_configure(d, fresh);
 	if (tell_labels(d, fresh) != 0)
 		log_warn("what this node offers stays as it was");
 	engine_touch(d);
@@ -131,6 +133,7 @@ routerd_fini(struct daemon *daemon)
 	known_fini(d);
 	topology_fini(d);
 	engine_fini(d);
+	members_fini(d);
 	mem_free(d);
 	daemon->ctx = NULL;
 }

@@ -7,10 +7,11 @@
  *	peer_transport.c client of transportd: links, frames, FIB
  *	api_consensus.c  server for consensusd: identity, signatures, nodes
  *	api_gateway.c    server for gatewayd: lists, status, metrics, events
+ *	members.c        the membership core: who is alive
  *	wish.c           links between all nodes: asked for here, or at another node
  *	known.c          nodes known before the last restart, for a node that has no link
  *	topology.c       all links of the mesh for consensusd's database
- *	report.c         database and routes as messages of the API
+ *	report.c         database and routes as messages of the API; report_event.c: events
  *	counters.c       the core's counters as metrics
  *
  * routerd opens no file and no network socket after its start: its sandbox has nothing beside what
@@ -30,6 +31,7 @@
 #include "common/os/loop.h"
 #include "routerd/core/bucket.h"
 #include "routerd/core/router.h"
+#include "routerd/core/swim.h"
 
 struct buf;
 struct channel;
@@ -38,6 +40,8 @@ struct conf;
 struct daemon;
 struct gateway_conn;
 struct known;
+struct members;
+struct swim_user_event;
 
 enum {
 	ROUTERD_LOG_BURST = 5,                      /* lines about one kind of fault of others */
@@ -47,11 +51,13 @@ enum {
 	ROUTERD_DUMP_TURN_ITEMS = 512,    /* items of lists sent per turn of the loop */
 	ROUTERD_MESSAGE_MAX_BYTES = 4096, /* largest message that routerd makes, metrics aside */
 	ROUTERD_METRICS_MAX_BYTES = 1024 * 1024,
-	ROUTERD_WISH_AGE_MS = 600 * 1000, /* older wishes are ignored, and those so far in the future */
-	ROUTERD_WISH_DIALS_MAX = 1024,    /* nodes dialled for one: as many as transportd has peers */
-	ROUTERD_TOPOLOGY_MS = 10 * 1000,  /* from a change until consensusd is told of all links */
-	ROUTERD_ALONE_MS = 5 * 1000,      /* without a link, known nodes are dialled after two of these */
-	ROUTERD_KNOWN_MS = 60 * 1000,     /* with links: until what is known is looked at again */
+	ROUTERD_MEMBER_LOG_BURST = 100,     /* lines about members */
+	ROUTERD_MEMBER_LOG_US = 100 * 1000, /* then one per this */
+	ROUTERD_WISH_AGE_MS = 600 * 1000,   /* older wishes are ignored, and those so far in the future */
+	ROUTERD_WISH_DIALS_MAX = 1024,      /* nodes dialled for one: as many as transportd has peers */
+	ROUTERD_TOPOLOGY_MS = 10 * 1000,    /* from a change until consensusd is told of all links */
+	ROUTERD_ALONE_MS = 5 * 1000,        /* without a link, known nodes are dialled after two of these */
+	ROUTERD_KNOWN_MS = 60 * 1000,       /* with links: until what is known is looked at again */
 };
 
 struct routerd {
@@ -76,6 +82,7 @@ struct routerd {
 	struct loop_timer *topology_timer;
 	bool topology_due;
 	struct label_list services, capabilities; /* of mesh.conf */
+	struct members *members;
 	struct known *known;
 	struct loop_timer *known_timer;
 	unsigned alone; /* times in a row that there was no link */
@@ -99,6 +106,8 @@ int engine_identity(struct routerd *d, const struct router_identity *id) MUST_US
 int peer_transport_init(struct routerd *d) MUST_USE;
 void peer_transport_fini(struct routerd *d);
 void peer_transport_send(struct routerd *d, uint64_t neighbour, const uint8_t *payload, size_t len);
+/* To any node, over the forwarding table. */
+void peer_transport_gossip(struct routerd *d, uint64_t node, const uint8_t *payload, size_t len);
 int peer_transport_fib_mark(struct routerd *d, uint32_t type, uint64_t version) MUST_USE;
 int peer_transport_route_set(struct routerd *d, const struct fib_route *r) MUST_USE;
 int peer_transport_route_del(struct routerd *d, uint64_t destination) MUST_USE;
@@ -114,6 +123,8 @@ void api_consensus_ready(struct routerd *d);
 /* --- api_gateway.c --- */
 void api_gateway_conf(struct routerd *d, struct channel_conf *out);
 void api_gateway_event(struct routerd *d, enum router_event ev, uint64_t a, uint64_t b);
+void api_gateway_member(struct routerd *d, enum swim_event ev, uint64_t node);
+void api_gateway_user_event(struct routerd *d, const struct swim_user_event *ev);
 
 /* --- wish.c --- */
 /* Somebody asks this node for full links.  ERR_STATE: it does not know who it is yet; or transportd can't

@@ -13,6 +13,7 @@
 #include "proto/messages.h"
 #include "proto/pb.h"
 #include "transportd/core/fib.h"
+#include "transportd/relay.h"
 #include "transportd/stats.h"
 #include "transportd/transport.h"
 
@@ -116,7 +117,18 @@ on_dial(void *ctx, struct channel *ch, struct imsg *m)
 	return err;
 }
 
-/* --- link-state frames --- */
+/* --- frames of routerd --- */
+
+/* To any node, over the FIB.  No way, or no room: routerd sends what matters again. */
+static int
+gossip_out(struct transport *t, uint64_t destination, struct frame *f)
+{
+	if (f->visit_count != 1 || f->visit[0] != destination || destination == t->identity.node_id)
+		return ERR_DENIED;
+	if (!relay_own(t, f, 0))
+		log_debug("gossip frame dropped: there is no way");
+	return 0;
+}
 
 static int
 on_frame_out(void *ctx, struct channel *ch, struct imsg *m)
@@ -133,11 +145,16 @@ on_frame_out(void *ctx, struct channel *ch, struct imsg *m)
 	if ((err = buf_get_u64(&in, &neighbour)) != 0 || (err = frame_decode(&in, &f)) != 0 ||
 	    (err = buf_end(&in)) != 0)
 		return err;
-	if (f.type != FRAME_LINK_STATE || f.visit_count != 0 || f.src != t->identity.node_id)
-		return ERR_DENIED;
+	/* routerd may know the node's id before this daemon, after a restart of this one. */
+	if (f.src != t->identity.node_id)
+		return t->identity.known ? ERR_DENIED : 0;
 	f.ttl = 1;
 	f.hop_count = 0;
 	f.flags = 0;
+	if (f.type == FRAME_GOSSIP)
+		return gossip_out(t, neighbour, &f);
+	if (f.type != FRAME_LINK_STATE || f.visit_count != 0)
+		return ERR_DENIED;
 	l = links_get(&t->links, neighbour);
 	/* No link, or no room: routerd sends again what is not acknowledged. */
 	if (l != NULL && link_send(l, &f) != 0)

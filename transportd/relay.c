@@ -139,8 +139,9 @@ give_up(struct relay *r, const struct frame *f, uint64_t dst, enum unreach_reaso
 	struct buf out;
 
 	stat_inc(drop_stat(reason));
-	/* A report about a report could go on for ever. */
-	if (f->type == FRAME_UNREACHABLE || !unreach_allowed(&r->limit, f->src, dst, clock_mono()))
+	/* A report about a report could go on for ever; gossip is sent again by its own rules. */
+	if (f->type == FRAME_UNREACHABLE || f->type == FRAME_GOSSIP ||
+	    !unreach_allowed(&r->limit, f->src, dst, clock_mono()))
 		return;
 	buf_init_fixed(&out, payload, sizeof(payload));
 	if (unreach_encode(&u, &out) == 0)
@@ -174,6 +175,10 @@ deliver(struct link *from, const struct frame *f, const uint8_t *raw, size_t siz
 			refuse(t->relay, from, f, "link state in another node's name");
 		else
 			router_frame(t, from->node, raw, size);
+		return;
+	}
+	if (f->type == FRAME_GOSSIP) {
+		router_frame(t, from->node, raw, size);
 		return;
 	}
 	if (f->type == FRAME_PATH_FEEDBACK) {

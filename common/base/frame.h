@@ -43,6 +43,7 @@ enum {
 	X(GOAWAY, 6, "goaway")                                                                               \
 	X(LANE, 7, "lane")                                                                                   \
 	X(TOKEN, 8, "token")                                                                                 \
+	X(GOSSIP, 16, "gossip")                                                                              \
 	X(LINK_STATE, 17, "link-state")                                                                      \
 	X(DATA, 19, "data")                                                                                  \
 	X(DATA_ACK, 20, "data-ack")                                                                          \

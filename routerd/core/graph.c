@@ -26,7 +26,7 @@ graph_fini(struct graph *g)
 static bool
 takes_part(const struct lsdb_entry *e, uint64_t self)
 {
-	return e->id.node != self && (e->flags & LSA_FLAG_LEFT) == 0;
+	return e->id.node != self && (e->flags & LSA_FLAG_LEFT) == 0 && !e->dead;
 }
 
 struct sizes {

@@ -55,6 +55,41 @@ enum {
 	RETRY_US = 100 * 1000,           /* after memory or the channel was out */
 
 	PATH_HOPS_MAX = 17, /* FRAME_VISIT_MAX and the first neighbour */
+
+	/* --- membership (swim.h) --- */
+	/* A gossip payload is filled up to this; larger ones are fragments of push/pull and answers to it. */
+	SWIM_PACKET_BYTES = 1400,
+	SWIM_HEALTH_MAX = 8,        /* of the local health multiplier (Lifeguard, section IV.A) */
+	SWIM_PROBES = 2,            /* at a time: one of all members, one of the neighbours */
+	SWIM_HELPERS_MAX = 8,       /* members asked for one indirect probe */
+	SWIM_CONFIRMERS_MAX = 8,    /* independent suspicions of one member that are told apart */
+	SWIM_RELAYS_MAX = 64,       /* probes made for others at a time; more are answered by a nack */
+	SWIM_TRAILS_MAX = 16,       /* probes whose late answers still tell a round trip time */
+	SWIM_BROADCASTS_MAX = 8192, /* waiting; beyond, the one that was sent most often goes */
+	SWIM_META_MAX_BYTES = 768,  /* what a member says about itself, encoded */
+	SWIM_META_LINKS_MAX = 16,   /* links summarised in it: the best by round trip time */
+	SWIM_EVENT_NAME_SIZE = 64,  /* 63 characters and NUL */
+	SWIM_EVENT_MAX_BYTES = 512, /* payload of a user event */
+	SWIM_EVENT_WINDOW = 512,    /* Lamport times in which duplicates are known; older ones are dropped */
+	SWIM_EVENT_SLOT = 8,        /* different events of one Lamport time; more are dropped (counted) */
+	SWIM_EVENTS_PENDING = 64,   /* waiting to be told in order; more: the oldest is told at once */
+	SWIM_EVENTS_RECENT = 32,    /* kept for push/pull with members that missed them */
+	SWIM_DIGEST_MAX = 600,      /* members in one digest: fits one frame */
+	SWIM_SYNC_FRAMES = 16,      /* frames that answer one digest; the next push/pull goes on */
+	SWIM_MEET_TRIES = 5,        /* push/pulls with a node that does not answer */
+	SWIM_TALKS_MAX = 16,        /* push/pulls at a time */
+	SWIM_TALK_US = 10 * 1000 * 1000, /* one lasts at most */
+	SWIM_RTT_MAX_US =
+	    2 * 1000 * 1000, /* an ack that took longer is no measurement: somebody stood still */
+	SWIM_MEASURED_US = 300 * 1000 * 1000, /* measurements of a member are told at most so often */
+	SWIM_SYNC_RETRY_US = 2 * 1000 * 1000, /* after a push/pull that found the tables different */
+	/* A timer that fires so late means that this process stood still, and not that others did. */
+	SWIM_STALL_US = 150 * 1000,
+	SWIM_TELL_US = 500 * 1000, /* a suspect is told that it is one at most so often, beside probes */
+	/* Statements about a member may be ahead of what is known by so many refutations: a forged one can
+	 * not use up its incarnation numbers at once. */
+	SWIM_JUMP_MAX = 4096,
+	SWIM_CLOCK_JUMP_MAX = 1 << 20, /* likewise, Lamport times of user events */
 };
 
 #endif

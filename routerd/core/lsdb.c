@@ -216,7 +216,7 @@ entry_new(struct lsdb *db, uint64_t node, struct mono now)
 static bool
 same_topology(const struct lsdb_entry *e, const struct lsa *l)
 {
-	return !e->tombstone && e->flags == l->flags && e->adj_count == l->adj_count &&
+	return !e->tombstone && !e->dead && e->flags == l->flags && e->adj_count == l->adj_count &&
 	       (l->adj_count == 0 || memcmp(e->adj, l->adj, l->adj_count * sizeof(l->adj[0])) == 0);
 }
 
@@ -235,6 +235,7 @@ entry_fill(struct lsdb *db, struct lsdb_entry *e, const struct lsa *l, struct ls
 	}
 	entry_clear(e);
 	e->tombstone = false;
+	e->dead = false;
 	e->changed = true;
 	e->id = l->id;
 	e->flags = l->flags;

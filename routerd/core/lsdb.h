@@ -39,6 +39,7 @@ struct lsdb_entry {
 	uint8_t state;      /* enum node_state */
 	bool tombstone;     /* nothing below is there */
 	bool changed;       /* since its state was last told */
+	bool dead;          /* membership says so: not on any path until it gives a newer LSA */
 	uint32_t hops;      /* on the best path; 0: no path, or this node */
 	uint8_t pubkey[LSA_PUBKEY_BYTES];
 	char name[NODE_NAME_SIZE];

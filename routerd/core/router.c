@@ -348,6 +348,17 @@ router_wish(struct router *r, uint64_t unix_ms)
 	r->origin.changed = true;
 }
 
+void
+router_node_dead(struct router *r, uint64_t node, bool dead, struct mono now)
+{
+	struct lsdb_entry *e = lsdb_get(&r->db, node);
+
+	if (e == NULL || e->dead == dead || (r->identified && node == r->self.node))
+		return;
+	e->dead = dead;
+	paths_want(r, now, true);
+}
+
 bool
 router_linked(struct router *r, uint64_t node)
 {

@@ -144,6 +144,9 @@ void router_labels(
     struct router *r, const struct label_list *services, const struct label_list *capabilities);
 /* This node was asked for full links: goes into its LSA, too. */
 void router_wish(struct router *r, uint64_t unix_ms);
+/* Membership found a node dead although others list it: no path leads to or through it until it gives a
+ * newer LSA, or membership takes that back (dead false). */
+void router_node_dead(struct router *r, uint64_t node, bool dead, struct mono now);
 /* Is there a link with this node? */
 bool router_linked(struct router *r, uint64_t node);
 

@@ -26,6 +26,7 @@
 #include "proto/mesh.pb.h"
 #include "proto/messages.h"
 #include "proto/pb.h"
+#include "routerd/members.h"
 #include "routerd/routerd.h"
 
 /* clang-format off: handler prototypes and tables */
@@ -90,6 +91,10 @@ struct env {
 
 	/* the neighbour */
 	struct router *peer;
+	struct swim *peer_swim;
+	struct loop_timer *swim_timer;
+	bool peer_silent; /* it neither hears nor sends gossip */
+	unsigned gossip_out;
 	struct crypto_key *peer_key;
 	struct router_identity peer_id;
 	uint32_t ticket;
@@ -111,6 +116,19 @@ in_dir(const struct env *e, const char *name, char out[64])
 
 static void peer_step(void *arg);
 
+static void
+gossip_to_peer(struct env *e, const struct frame *f)
+{
+	assert_int_equal(f->class, FRAME_CLASS_CONTROL);
+	assert_int_equal(f->visit_count, 1);
+	assert_true(f->visit[0] == e->peer_id.node && f->src == e->identity.node_id);
+	e->gossip_out++;
+	if (e->peer_silent)
+		return;
+	swim_feed(e->peer_swim, f->src, f->payload, f->payload_len, clock_mono());
+	loop_timer_arm(e->swim_timer, clock_mono());
+}
+
 static int
 on_frame_out(void *ctx, struct channel *ch, struct imsg *m)
 {
@@ -123,6 +141,10 @@ on_frame_out(void *ctx, struct channel *ch, struct imsg *m)
 	assert_true(be_load64(m->body) == e->peer_id.node);
 	assert_int_equal(frame_decode(&in, &f), 0);
 	assert_int_equal(buf_end(&in), 0);
+	if (f.type == FRAME_GOSSIP) {
+		gossip_to_peer(e, &f);
+		return 0;
+	}
 	assert_int_equal(f.type, FRAME_LINK_STATE);
 	assert_int_equal(f.class, FRAME_CLASS_CONTROL);
 	assert_int_equal(f.ttl, 1);
@@ -466,12 +488,11 @@ peer_verify(void *arg, const struct lsa *lsa, const uint8_t *raw, size_t len)
 }
 
 static void
-peer_send(void *arg, uint64_t neighbour, const uint8_t *payload, size_t len)
+peer_frame(struct env *e, uint8_t type, uint64_t neighbour, const uint8_t *payload, size_t len)
 {
 	uint8_t mem[8 + FRAME_MAX_BYTES];
-	struct env *e = arg;
 	struct frame f = {
-	    .type = FRAME_LINK_STATE,
+	    .type = type,
 	    .ttl = 1,
 	    .src = e->peer_id.node,
 	    .payload = payload,
@@ -485,6 +506,48 @@ peer_send(void *arg, uint64_t neighbour, const uint8_t *payload, size_t len)
 	assert_int_equal(frame_encode(&f, &b), 0);
 	if (e->transport != NULL)
 		(void)!channel_send(e->transport, RT_FRAME_IN, 0, mem, buf_left(&b));
+}
+
+static void
+peer_send(void *arg, uint64_t neighbour, const uint8_t *payload, size_t len)
+{
+	peer_frame(arg, FRAME_LINK_STATE, neighbour, payload, len);
+}
+
+static void
+peer_gossip(void *arg, uint64_t node, const uint8_t *payload, size_t len)
+{
+	struct env *e = arg;
+
+	/* It may still know this node by the id that it had before. */
+	if (!e->peer_silent && node == e->identity.node_id)
+		peer_frame(e, FRAME_GOSSIP, node, payload, len);
+}
+
+static void
+peer_member(void *arg, enum swim_event ev, uint64_t node)
+{
+	(void)arg;
+	(void)ev;
+	(void)node;
+}
+
+static void
+peer_user_event(void *arg, const struct swim_user_event *ev)
+{
+	(void)arg;
+	(void)ev;
+}
+
+static const struct swim_ops peer_swim_ops = {peer_gossip, peer_member, peer_user_event};
+
+static void
+peer_swim_step(void *arg)
+{
+	struct env *e = arg;
+
+	swim_step(e->peer_swim, clock_mono());
+	loop_timer_arm(e->swim_timer, swim_next(e->peer_swim));
 }
 
 static void
@@ -566,6 +629,18 @@ peer_step(void *arg)
 }
 
 static void
+start_peer_swim(struct env *e)
+{
+	struct swim_conf conf;
+
+	swim_conf_default(&conf);
+	e->peer_swim = swim_new(&conf, &peer_swim_ops, e, 8);
+	e->swim_timer = loop_timer_new(e->loop, peer_swim_step, e);
+	assert_int_equal(
+	    swim_identity(e->peer_swim, e->peer_id.node, e->peer_id.incarnation, clock_mono()), 0);
+}
+
+static void
 start_peer(struct env *e)
 {
 	const struct router_conf conf = {60000000, 200000000, 10000, 100, "0.0.1"};
@@ -581,6 +656,7 @@ start_peer(struct env *e)
 	assert_int_equal(router_identity(e->peer, &e->peer_id, clock_mono()), 0);
 	router_links_begin(e->peer);
 	router_links_end(e->peer, clock_mono());
+	start_peer_swim(e);
 }
 
 /* The link, as both ends' transportds tell it. */
@@ -660,7 +736,10 @@ setup_all(void **state)
 	in_dir(e, "mesh.conf", path);
 	f = fopen(path, "w");
 	assert_non_null(f);
-	fprintf(f, "mesh {\n id " MESH_ID "\n name lab\n node-name alpha\n runtime-dir \"%s\"\n}\n", e->dir);
+	fprintf(f,
+	    "mesh {\n id " MESH_ID "\n name lab\n node-name alpha\n runtime-dir \"%s\"\n}\n"
+	    "routerd {\n probe-interval 100ms\n probe-timeout 50ms\n suspicion-mult 1\n}\n",
+	    e->dir);
 	fclose(f);
 	e->loop = loop_event_new();
 	e->alarm = loop_timer_new(e->loop, on_alarm, e);
@@ -694,6 +773,8 @@ teardown_all(void **state)
 	if (e->server != NULL)
 		channel_server_free(e->server);
 	router_free(e->peer);
+	swim_free(e->peer_swim);
+	loop_timer_free(e->swim_timer);
 	loop_timer_free(e->timer);
 	loop_timer_free(e->alarm);
 	loop_timer_free(e->poll);

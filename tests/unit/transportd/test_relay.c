@@ -386,13 +386,63 @@ link_state_goes_to_the_neighbour(void **state)
 	line_down(&l);
 }
 
-/* --- siblings that send what is not theirs --- */
+/* --- gossip --- */
+
+static void
+send_gossip(struct rig_node *from, uint64_t to, uint64_t visit)
+{
+	struct frame f = {.type = FRAME_GOSSIP,
+	    .src = from->id,
+	    .visit_count = 1,
+	    .visit = {visit},
+	    .payload = (const uint8_t *)"hi",
+	    .payload_len = 2};
+	struct buf out;
+
+	buf_init(&out, 256);
+	assert_int_equal(buf_put_u64(&out, to), 0);
+	assert_int_equal(frame_encode(&f, &out), 0);
+	assert_int_equal(channel_send(from->router, RT_FRAME_OUT, 0, buf_head(&out), buf_left(&out)), 0);
+	buf_fini(&out);
+}
+
+static void
+keep_gossip(struct rig_node *n, uint64_t neighbour, const struct frame *f)
+{
+	assert_int_equal(f->type, FRAME_GOSSIP);
+	assert_int_not_equal(neighbour, f->src);
+	keep_frame(n, f);
+}
 
 static bool
 channel_is_down(void *arg)
 {
 	return !channel_up(arg);
 }
+
+/* Over a relay to the far routerd; nowhere is no error; to others than the frame says is. */
+static void
+gossip_goes_to_any_node(void **state)
+{
+	struct line l;
+
+	(void)state;
+	memset(&got, 0, sizeof(got));
+	line_up(&l);
+	l.c->on_link_state = keep_gossip;
+	send_gossip(l.a, 4711, 4711);
+	send_gossip(l.a, l.c->id, l.c->id);
+	wait_frames(&l.r, 1);
+	assert_int_equal(got.last.src, l.a->id);
+	assert_int_equal(got.last.hop_count, 1);
+	assert_int_equal(got.last.visit_count, 0);
+	assert_memory_equal(got.payload, "hi", 2);
+	send_gossip(l.a, l.b->id, l.c->id);
+	assert_true(rig_wait(&l.r, channel_is_down, l.a->router, RIG_WAIT_MS));
+	line_down(&l);
+}
+
+/* --- siblings that send what is not theirs --- */
 
 static void
 siblings_are_checked(void **state)
@@ -481,6 +531,7 @@ main(void)
 	    cmocka_unit_test(a_full_link_holds_its_source),
 	    cmocka_unit_test(a_slow_consensusd_stalls_its_neighbours_only_for_a_while),
 	    cmocka_unit_test(link_state_goes_to_the_neighbour),
+	    cmocka_unit_test(gossip_goes_to_any_node),
 	    cmocka_unit_test(siblings_are_checked),
 	    cmocka_unit_test(liars_among_neighbours),
 	};

@@ -1,0 +1,328 @@
+/*
+ * members: who is alive: the membership core between the link-state database and the mesh.
+ *
+ * Each node of the database is a member; what the database knows of its links is told to the core with
+ * each change.  Gossip goes to any node, over the forwarding table.  What the core finds dead although
+ * others have links with it is taken off all paths; its events are those of nodes that people see.
+ */
+#include "routerd/members.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "common/base/mem.h"
+#include "common/os/clock.h"
+#include "common/os/conf.h"
+#include "common/os/crypto.h"
+#include "common/os/log.h"
+#include "common/os/metrics.h"
+#include "routerd/core/swim_meta.h"
+#include "routerd/routerd.h"
+
+struct members {
+	struct swim_conf conf;
+	struct swim *swim;
+	struct loop_timer *timer;
+	struct loop_defer turn;
+	struct bucket log_rate;
+	bool met;         /* push/pull with a first neighbour was begun */
+	bool deaths;      /* some began or ended: paths are to hear of it */
+	uint64_t expired; /* of LSAs, when members were last compared with the database */
+};
+
+/* --- effects --- */
+
+static void
+op_send(void *arg, uint64_t node, const uint8_t *payload, size_t len)
+{
+	peer_transport_gossip(arg, node, payload, len);
+}
+
+/* What a line of log says of an event; NULL: none is written. */
+static const struct {
+	enum log_level level;
+	const char *text;
+} event_lines[SWIM_EVENT_COUNT] = {
+    [SWIM_EVENT_JOIN] = {LOG_INFO, "member is alive"},
+    [SWIM_EVENT_ALIVE] = {LOG_INFO, "member is alive after all"},
+    [SWIM_EVENT_SUSPECT] = {LOG_INFO, "member is suspected: it does not answer, or has lost its links"},
+    [SWIM_EVENT_DEAD] = {LOG_NOTICE, "member is dead: it has no links, or has not answered for long"},
+    [SWIM_EVENT_LEFT] = {LOG_NOTICE, "member left"},
+    [SWIM_EVENT_META] = {LOG_DEBUG, "member described itself anew"},
+    [SWIM_EVENT_REFUTED] = {LOG_NOTICE, "others suspected this node; it has told them that it is alive"},
+    [SWIM_EVENT_STALLED] = {LOG_NOTICE,
+	"this process stood still for a while; nobody is blamed for what it missed"},
+};
+
+static void
+log_event(struct members *m, enum swim_event ev, uint64_t node)
+{
+	struct mono now = clock_mono();
+	char id[NODEID_TEXT_SIZE];
+	struct log_ctx ctx = {.peer = node != 0 ? id : NULL};
+
+	if (!log_enabled(event_lines[ev].level) || !bucket_ready(&m->log_rate, now))
+		return;
+	bucket_take(&m->log_rate, now);
+	nodeid_format(id, node);
+	log_at(event_lines[ev].level, &ctx, "%s", event_lines[ev].text);
+}
+
+static void
+op_event(void *arg, enum swim_event ev, uint64_t node)
+{
+	struct routerd *d = arg;
+	const struct router_identity *self = router_self(d->router);
+
+	if (self != NULL && node == self->node && ev != SWIM_EVENT_REFUTED)
+		return;
+	if (ev == SWIM_EVENT_JOIN || ev == SWIM_EVENT_DEAD || ev == SWIM_EVENT_LEFT)
+		d->members->deaths = true;
+	log_event(d->members, ev, node);
+	api_gateway_member(d, ev, node);
+}
+
+static void
+op_user_event(void *arg, const struct swim_user_event *ev)
+{
+	api_gateway_user_event(arg, ev);
+}
+
+static const struct swim_ops ops = {op_send, op_event, op_user_event};
+
+/* --- time --- */
+
+/* The router must not be told in the middle of an effect of its own. */
+static void
+tell_deaths(struct routerd *d)
+{
+	struct swim_info info;
+	uint64_t from = 0;
+
+	d->members->deaths = false;
+	while (swim_from(d->members->swim, from, &info)) {
+		bool dead = info.state == SWIM_STATE_DEAD && !info.by_links;
+
+		router_node_dead(d->router, info.node, dead, clock_mono());
+		if ((from = info.node + 1) == 0)
+			break;
+	}
+	engine_touch(d);
+}
+
+/* Nodes whose LSA has ended are members no more. */
+static void
+forget_expired(struct routerd *d)
+{
+	uint64_t expired = router_counters(d->router)->lsa_aged_out;
+	struct swim_info info;
+	uint64_t from = 0;
+
+	if (expired == d->members->expired)
+		return;
+	d->members->expired = expired;
+	while (swim_from(d->members->swim, from, &info)) {
+		if (lsdb_get(router_lsdb(d->router), info.node) == NULL)
+			swim_forget(d->members->swim, info.node);
+		if ((from = info.node + 1) == 0)
+			break;
+	}
+}
+
+static void
+step(void *arg)
+{
+	struct routerd *d = arg;
+	struct members *m = d->members;
+
+	forget_expired(d);
+	swim_step(m->swim, clock_mono());
+	if (m->deaths)
+		tell_deaths(d);
+	loop_timer_arm(m->timer, swim_next(m->swim));
+}
+
+static void
+touch(struct routerd *d)
+{
+	loop_defer_add(d->loop, &d->members->turn);
+}
+
+/* --- what it is told --- */
+
+static int
+load_of(const struct lsdb_entry *e)
+{
+	int load = 0;
+
+	for (size_t i = 0; i < e->adj_count; i++)
+		if (e->adj[i].utilisation_permille > load)
+			load = e->adj[i].utilisation_permille;
+	return load < 1000 ? load : 1000;
+}
+
+/* What this node says about itself: as in its LSA, which damps what changes often. */
+static void
+describe(struct routerd *d, const struct lsdb_entry *e)
+{
+	struct swim_meta meta = {.load_permille = (uint16_t)load_of(e)};
+	int err;
+
+	memcpy(meta.name, e->name, sizeof(meta.name));
+	memcpy(meta.region, e->region, sizeof(meta.region));
+	memcpy(meta.software, e->software, sizeof(meta.software));
+	lsdb_addresses(e, &meta.addresses);
+	for (size_t i = 0; i < d->capabilities.count; i++)
+		memcpy(meta.capabilities[meta.capability_count++], d->capabilities.text[i], LABEL_SIZE);
+	for (size_t i = 0; i < e->adj_count; i++)
+		swim_meta_add_link(
+		    &meta, &(struct swim_link_meta){
+			       .peer = e->adj[i].neighbour,
+			       .rtt_us = e->adj[i].latency_us < UINT32_MAX / 2 ? 2 * e->adj[i].latency_us
+									       : UINT32_MAX,
+			       .bandwidth_kbps = e->adj[i].bandwidth_kbps,
+			   });
+	if ((err = swim_describe(d->members->swim, &meta, clock_mono())) != 0)
+		log_debug("this node could not be described to the other members: %s", err_text(err));
+}
+
+void
+members_node(struct routerd *d, const struct lsdb_entry *e)
+{
+	const struct router_identity *self = router_self(d->router);
+	struct members *m = d->members;
+	/* Without a path because membership has it for dead: that is no news of its links. */
+	const struct swim_listing l = {
+	    .node = e->id.node,
+	    .start = e->id.incarnation,
+	    .seq = e->id.seq,
+	    .linked = e->state == NODE_STATE_ALIVE || e->dead,
+	    .left = e->state == NODE_STATE_LEFT,
+	};
+	int err = swim_list(m->swim, &l, clock_mono());
+	bool neighbour = router_linked(d->router, e->id.node);
+
+	if (err != 0)
+		log_debug("a node could not be made a member: %s", err_text(err));
+	swim_neighbour(m->swim, e->id.node, neighbour);
+	if (self != NULL && e->id.node == self->node)
+		describe(d, e);
+	else if (neighbour && !m->met && l.linked) {
+		m->met = true;
+		swim_join(m->swim, e->id.node);
+	}
+	touch(d);
+}
+
+void
+members_feed(struct routerd *d, uint64_t from, const uint8_t *payload, size_t len)
+{
+	swim_feed(d->members->swim, from, payload, len, clock_mono());
+	touch(d);
+}
+
+int
+members_identity(struct routerd *d, const struct router_identity *id)
+{
+	int err = swim_identity(d->members->swim, id->node, id->incarnation, clock_mono());
+
+	touch(d);
+	return err;
+}
+
+/* --- looking --- */
+
+bool
+members_get(struct routerd *d, uint64_t node, struct swim_info *out)
+{
+	return swim_get(d->members->swim, node, out);
+}
+
+const struct swim_counters *
+members_counters(struct routerd *d)
+{
+	return swim_counters(d->members->swim);
+}
+
+void
+members_show(struct routerd *d, struct swim_summary *out)
+{
+	swim_show(d->members->swim, out);
+}
+
+/* --- life --- */
+
+static void
+read_conf(const struct conf *c, struct swim_conf *out)
+{
+	swim_conf_default(out);
+	out->listed = true;
+	out->members_max = (size_t)conf_int(c, "routerd", "nodes-max");
+	out->probe_interval_us = conf_int(c, "routerd", "probe-interval");
+	out->probe_timeout_us = conf_int(c, "routerd", "probe-timeout");
+	out->gossip_interval_us = conf_int(c, "routerd", "gossip-interval");
+	out->sync_interval_us = conf_int(c, "routerd", "push-pull-interval");
+	out->suspicion_mult = (uint16_t)conf_int(c, "routerd", "suspicion-mult");
+}
+
+static struct swim *
+new_swim(struct routerd *d)
+{
+	uint64_t seed;
+
+	crypto_random(&seed, sizeof(seed));
+	return swim_new(&d->members->conf, &ops, d, seed);
+}
+
+int
+members_init(struct routerd *d, const struct conf *c)
+{
+	struct members *m = mem_calloc(1, sizeof(*m));
+
+	if ((d->members = m) == NULL)
+		return ERR_NOMEM;
+	read_conf(c, &m->conf);
+	bucket_init(&m->log_rate, ROUTERD_MEMBER_LOG_BURST, ROUTERD_MEMBER_LOG_US, clock_mono());
+	m->turn = (struct loop_defer){.fn = step, .arg = d};
+	m->swim = new_swim(d);
+	m->timer = loop_timer_new(d->loop, step, d);
+	return m->swim != NULL && m->timer != NULL ? 0 : ERR_NOMEM;
+}
+
+void
+members_configure(struct routerd *d, const struct conf *c)
+{
+	read_conf(c, &d->members->conf);
+	swim_configure(d->members->swim, &d->members->conf);
+	touch(d);
+}
+
+int
+members_reset(struct routerd *d)
+{
+	struct swim *fresh = new_swim(d);
+
+	if (fresh == NULL)
+		return ERR_NOMEM;
+	swim_free(d->members->swim);
+	d->members->swim = fresh;
+	d->members->met = d->members->deaths = false;
+	return 0;
+}
+
+void
+members_fini(struct routerd *d)
+{
+	struct members *m = d->members;
+
+	if (m == NULL)
+		return;
+	loop_defer_del(&m->turn);
+	loop_timer_free(m->timer);
+	swim_free(m->swim);
+	mem_free(m);
+	d->members = NULL;
+}

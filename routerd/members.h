@@ -1,0 +1,37 @@
+/*
+ * members: the membership core in routerd: see members.c.
+ */
+#ifndef ROUTERD_MEMBERS_H
+#define ROUTERD_MEMBERS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/must.h"
+#include "routerd/core/swim.h"
+
+struct conf;
+struct lsdb_entry;
+struct router_identity;
+struct routerd;
+
+int members_init(struct routerd *d, const struct conf *c) MUST_USE;
+void members_configure(struct routerd *d, const struct conf *c);
+/* Everything learnt is dropped. */
+int members_reset(struct routerd *d) MUST_USE;
+void members_fini(struct routerd *d);
+
+/* Who this node is; errors as of swim_identity(). */
+int members_identity(struct routerd *d, const struct router_identity *id) MUST_USE;
+/* A node of the database is new, or something about it has changed. */
+void members_node(struct routerd *d, const struct lsdb_entry *e);
+/* A gossip payload came from a node. */
+void members_feed(struct routerd *d, uint64_t from, const uint8_t *payload, size_t len);
+
+/* False: it is no member. */
+bool members_get(struct routerd *d, uint64_t node, struct swim_info *out);
+const struct swim_counters *members_counters(struct routerd *d);
+void members_show(struct routerd *d, struct swim_summary *out);
+
+#endif

@@ -1,0 +1,126 @@
+"""Who is alive: noticed everywhere when a node crashes, hangs or comes back; in a line, so that gossip is relayed."""
+import queue
+import signal
+import threading
+import time
+
+import grpc
+import mesh_pb2 as pb
+
+from api import Api
+from harness import wait_until
+from lanes import metric
+
+# A line a - b - c - d.
+MESH = {"count": 4}
+PARTS = ("gatewayd", "consensusd", "routerd", "transportd")
+
+
+def states(m, at):
+    with Api(m.node(at)) as client:
+        return {n.node_name: n.status for n in client.GetMeshStatus(pb.Empty(), timeout=10).nodes}
+
+
+class Watch:
+    """Events of nodes, as a node tells them, with when they came."""
+
+    def __init__(self, m, at):
+        self.api = Api(m.node(at))
+        self.seen = queue.Queue()
+        self.call = self.api.__enter__().WatchMeshEvents(pb.Filter(), timeout=120)
+        threading.Thread(target=self.read, daemon=True).start()
+
+    def read(self):
+        try:
+            for e in self.call:
+                self.seen.put((time.monotonic(), e.event_type, e.metadata.get("node_name")))
+        except grpc.RpcError:
+            pass
+
+    def wait(self, kind, name, seconds):
+        """When it came."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            try:
+                at, k, n = self.seen.get(timeout=0.1)
+            except queue.Empty:
+                continue
+            if (k, n) == (kind, name):
+                return at
+        raise AssertionError(f"no {kind} of {name} within {seconds} s")
+
+    def close(self):
+        self.call.cancel()
+        self.api.__exit__(None, None, None)
+
+
+def calm(m):
+    for at in "abcd":
+        wait_until(f"all alive at {at}", lambda: set(states(m, at).values()) == {"alive"}, 30)
+
+
+def test_probes_are_relayed(m):
+    """a and d have no link: they probe each other all the same, and nobody is suspected."""
+    calm(m)
+    before = metric(m, "a", "mesh_member_probes_total")
+    wait_until("probes", lambda: metric(m, "a", "mesh_member_probes_total") > before + 8, 30)
+    for at in "abcd":
+        assert metric(m, at, "mesh_members_alive") == 4
+        assert metric(m, at, "mesh_member_confirmed_total") == 0, at
+
+
+def test_crash(m):
+    """All daemons of a node are gone: known at the other end of the line in less than a second."""
+    calm(m)
+    watch = Watch(m, "a")
+    time.sleep(1)
+    start = time.monotonic()
+    for part in PARTS:
+        m.kill("d", part)
+    took = watch.wait("node_down", "d", 10) - start
+    print(f"crash known after {took:.3f} s")
+    assert states(m, "a")["d"] == "dead" and states(m, "c")["d"] == "dead"
+    assert took < 1.5, took
+    for part in reversed(PARTS):
+        m.start("d", part)
+    m.wait_ready()
+    watch.wait("node_up", "d", 30)
+    watch.close()
+    calm(m)
+
+
+def test_silent_cut(m):
+    """A node whose transportd stands still: its links are there, and nothing comes."""
+    calm(m)
+    watch = Watch(m, "a")
+    time.sleep(1)
+    start = time.monotonic()
+    m.signal("d", "transportd", signal.SIGSTOP)
+    took = watch.wait("node_down", "d", 20) - start
+    print(f"silent cut known after {took:.3f} s")
+    m.signal("d", "transportd", signal.SIGCONT)
+    assert took < 3, took
+    watch.wait("node_up", "d", 30)
+    watch.close()
+    calm(m)
+
+
+def test_hung_routerd(m):
+    """It is suspected, and not dead while its links are there; it denies when it goes on."""
+    calm(m)
+    watch = Watch(m, "a")
+    time.sleep(1)
+    start = time.monotonic()
+    m.signal("d", "routerd", signal.SIGSTOP)
+    took = watch.wait("node_suspect", "d", 20) - start
+    print(f"hung routerd suspected after {took:.3f} s")
+    time.sleep(10)
+    assert states(m, "a")["d"] == "suspect"
+    start = time.monotonic()
+    m.signal("d", "routerd", signal.SIGCONT)
+    back = watch.wait("node_up", "d", 20) - start
+    print(f"denied after {back:.3f} s")
+    watch.close()
+    assert took < 5, took
+    assert metric(m, "d", "mesh_member_stalls_total") >= 1
+    calm(m)
