@@ -39,8 +39,11 @@ sim_fail(const struct sim *s, const char *fmt, ...)
 	va_start(ap, fmt);
 	vprintf(fmt, ap);
 	va_end(ap);
-	printf("\nsim: to see it again: sim -v -n %u -s %llu -f %s\n", s->node_count,
-	    (unsigned long long)s->seed, letters);
+	printf("\nsim: to see it again: sim -v %s-n %u -s %llu%s%s\n",
+	    s->gossip_only   ? "-m -g "
+	    : s->faults == 0 ? "-m "
+			     : "",
+	    s->node_count, (unsigned long long)s->seed, s->faults != 0 ? " -f " : "", letters);
 	exit(1);
 }
 
@@ -58,12 +61,12 @@ sim_say(const struct sim *s, const char *fmt, ...)
 	putchar('\n');
 }
 
-struct sim *
-sim_new(uint32_t nodes, uint64_t seed, unsigned faults, bool verbose)
+static struct sim *
+new_sim(uint32_t nodes, uint64_t seed, unsigned faults, bool gossip_only)
 {
 	struct sim *s = sim_alloc(1, sizeof(*s));
 
-	*s = (struct sim){.node_count = nodes, .seed = seed, .faults = faults, .verbose = verbose};
+	*s = (struct sim){.node_count = nodes, .seed = seed, .faults = faults, .gossip_only = gossip_only};
 	s->now = SIM_SECOND;
 	s->check_at = SIM_CHECK_EVERY;
 	/* The values of mesh.conf. */
@@ -85,6 +88,25 @@ sim_new(uint32_t nodes, uint64_t seed, unsigned faults, bool verbose)
 	return s;
 }
 
+struct sim *
+sim_new(uint32_t nodes, uint64_t seed, unsigned faults, bool verbose)
+{
+	struct sim *s = new_sim(nodes, seed, faults, false);
+
+	s->verbose = verbose;
+	return s;
+}
+
+struct sim *
+sim_new_gossip(uint32_t nodes, uint64_t seed, bool verbose)
+{
+	struct sim *s = new_sim(nodes, seed, 0, true);
+
+	s->verbose = verbose;
+	topo_ways(s);
+	return s;
+}
+
 void
 sim_free(struct sim *s)
 {
@@ -96,6 +118,8 @@ sim_free(struct sim *s)
 	free(s->node_links);
 	free(s->part);
 	free(s->part_size);
+	free(s->by_id);
+	free(s->ways);
 	free(s);
 }
 
@@ -119,6 +143,7 @@ dispatch(struct sim *s, struct sim_event *ev)
 		}
 		break;
 	case SIM_SIGNATURE:
+	case SIM_GOSSIP:
 		if (s->nodes[ev->node].life == ev->life)
 			node_take(s, ev);
 		else
@@ -140,7 +165,6 @@ dispatch(struct sim *s, struct sim_event *ev)
 		net_dial(s, ev);
 		break;
 	case SIM_LINK_TOLD: /* goes to the node at once */
-	case SIM_GOSSIP:
 		break;
 	}
 }

@@ -36,9 +36,13 @@ enum {
 	SIM_DIAL_US = 100 * SIM_MS,
 	SIM_DIAL_SPREAD_US = 900 * SIM_MS,
 	SIM_SIGN_US = 200, /* consensusd signs */
+	SIM_RELAY_US = 50, /* transportd passes a frame on */
 
 	/* With the network as it should be, and no fault for so long, all must be well: see check.h. */
 	SIM_SETTLE_US = 10 * SIM_SECOND,
+	/* A suspicion from worse times has ended after this: a push/pull each 30 s at the latest, and some.
+	 */
+	SIM_REFUTE_US = 45 * SIM_SECOND,
 	SIM_CHECK_EVERY = 200 * 1000, /* events between checks of everything, when it is quiet */
 };
 
@@ -54,6 +58,14 @@ enum sim_fault {
 	FAULT_SLOW = 1u << 7,      /* routerd takes its time for each frame, or hangs */
 	FAULT_SKEW = 1u << 8,      /* clocks run fast or slow by up to 2 % */
 	FAULT_ALL = (1u << 9) - 1,
+};
+
+struct swim;
+
+/* With fewest hops, and how long that takes. */
+struct sim_way {
+	uint16_t us_100; /* in 100 us */
+	uint16_t hops;
 };
 
 /* One link, between nodes a < b. */
@@ -73,9 +85,13 @@ struct sim_node {
 	struct sim *sim;
 	uint32_t index;
 	uint32_t first_link, link_count; /* in sim->node_links */
-	struct router *router;           /* NULL: routerd is down */
-	bool up;                         /* the machine is */
-	uint32_t life;                   /* raised when routerd goes */
+	bool running;                    /* routerd is */
+	struct router *router;           /* NULL: it does not, or sim->gossip_only */
+	struct swim *swim;
+	bool met, touched;        /* it has joined a neighbour; something came for it */
+	uint64_t expired, deaths; /* counters of the cores when they were last looked at */
+	bool up;                  /* the machine is */
+	uint32_t life;            /* raised when routerd goes */
 	uint64_t incarnation;
 	int64_t clock_offset_us, clock_ppm;
 	int64_t wake_at;             /* the SIM_WAKE that counts */
@@ -94,6 +110,9 @@ struct sim_counters {
 	uint64_t data_sent, data_delivered, data_lost, data_no_route, data_ttl, data_repaired, data_again;
 	uint64_t data_hops;
 	uint64_t down_true, down_false; /* ROUTER_NODE_DOWN of nodes that were, were not, out of reach */
+	uint64_t gossip_frames, gossip_bytes, gossip_lost; /* as they are sent */
+	uint64_t gossip_hop_bytes;                         /* on all links together */
+	uint64_t suspect_false, dead_false;                /* of nodes that could be reached */
 	uint64_t faults, checks;
 };
 
@@ -108,6 +127,9 @@ struct sim {
 	uint64_t seed, hash;
 	unsigned faults;
 	bool verbose;
+	bool gossip_only;     /* membership without routers: see member.h */
+	uint32_t *by_id;      /* gossip_only: nodes in the order of their ids */
+	struct sim_way *ways; /* gossip_only: between all nodes */
 	int64_t now;
 	struct queue queue;
 	struct rng rng;       /* of the network */
@@ -134,12 +156,15 @@ struct sim {
 	/* Set likewise: when each node tells that this one is down. */
 	uint32_t watched_node;
 	bool watching_node;
-	struct samples *noticed;
+	int64_t refuted_at;                              /* when one that suspected it last learned better */
+	struct samples *noticed, *suspected, *confirmed; /* by link state, by membership */
 	struct sim_counters n;
 	uint64_t check_at; /* number of the event after which all is checked */
 };
 
 struct sim *sim_new(uint32_t nodes, uint64_t seed, unsigned faults, bool verbose);
+/* Membership alone. */
+struct sim *sim_new_gossip(uint32_t nodes, uint64_t seed, bool verbose);
 void sim_free(struct sim *s);
 /* Lets time pass. */
 void sim_run(struct sim *s, int64_t us);
