@@ -223,11 +223,12 @@ member_step(struct sim_node *n)
 			each(n, forget);
 		n->expired = expired;
 	}
-	for (int steps = 0; n->touched || !mono_before(node_now(n), swim_next(n->swim)); steps++) {
+	for (int steps = 0; n->touched || !mono_before(node_now(n), n->member_due); steps++) {
 		if (steps == STEPS_MAX)
 			sim_fail(n->sim, "node %u: its membership wants to be stepped for ever", n->index);
 		n->touched = false;
 		swim_step(n->swim, node_now(n));
+		n->member_due = swim_next(n->swim);
 	}
 	if (n->router != NULL && c->confirmed + c->refuted != n->deaths)
 		each(n, tell_death);
@@ -237,7 +238,7 @@ member_step(struct sim_node *n)
 struct mono
 member_next(struct sim_node *n)
 {
-	return swim_next(n->swim);
+	return n->touched ? MONO_ZERO : n->member_due;
 }
 
 /* --- what must hold --- */

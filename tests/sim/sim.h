@@ -89,6 +89,7 @@ struct sim_node {
 	struct router *router;           /* NULL: it does not, or sim->gossip_only */
 	struct swim *swim;
 	bool met, touched;        /* it has joined a neighbour; something came for it */
+	struct mono member_due;   /* swim_next(), as it was after the last step */
 	uint64_t expired, deaths; /* counters of the cores when they were last looked at */
 	bool up;                  /* the machine is */
 	uint32_t life;            /* raised when routerd goes */
