@@ -89,7 +89,7 @@ static const struct size {
 	bool gossip_only;
 	unsigned rounds;
 } sizes[] = {
-    {10, false, 100}, {100, false, 40}, {1000, false, 3}, {50, true, 20}, {1000, true, 5}, {4000, true, 2}};
+    {10, false, 100}, {100, false, 40}, {1000, false, 1}, {50, true, 20}, {1000, true, 5}, {4000, true, 2}};
 
 enum { SIZES = sizeof(sizes) / sizeof(sizes[0]), LARGE = 1000 };
 

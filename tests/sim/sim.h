@@ -1,15 +1,15 @@
 /*
  * sim: a network of thousands of nodes in one process, in virtual time.
  *
- * A node is the shipped core of routerd with models of what surrounds it: consensusd (signs, with a
- * hash that stands for a signature), transportd (which links it has, the FIB it was given, how it
- * forwards), its clock, and its processor.  Everything follows from the seed; the hash over all that
- * happened tells whether two runs were the same.  A broken invariant ends the program with the command
- * that shows it again.
+ * A node is the shipped cores of routerd (router and membership) with models of what surrounds them:
+ * consensusd (signs, with a hash that stands for a signature), transportd (which links it has, the FIB
+ * it was given, how it forwards), its clock, and its processor.  Everything follows from the seed; the hash
+ * over all that happened tells whether two runs were the same.  A broken invariant ends the program with the
+ * command that shows it again.
  *
  * Files: queue (events), topo (who has links), net (links and frames), node (the models around the
- * core), route (the FIB in transportd), data (forwarding), fault (what goes wrong), check (invariants),
- * measure (figures), report (how they are shown), main.
+ * cores), member (membership), route (the FIB in transportd), data (forwarding), fault (what goes wrong),
+ * check (invariants), measure (figures), report (how they are shown), main.
  */
 #ifndef TESTS_SIM_SIM_H
 #define TESTS_SIM_SIM_H
