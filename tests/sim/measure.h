@@ -39,7 +39,8 @@ struct figures {
 	uint32_t nodes, links;
 	uint64_t seed, hash;
 	bool gossip_only;
-	int64_t first_us; /* from the start of all until it had converged */
+	int64_t first_us;   /* from the start of all until it had converged */
+	int64_t silence_us; /* after that, until no member had anything left to gossip */
 	/* That a node sends in a second, when nothing happens: link state; gossip of its own; gossip that
 	 * it sends or passes on. */
 	double idle_bytes, idle_frames, idle_gossip, idle_gossip_hops;

@@ -241,6 +241,21 @@ member_next(struct sim_node *n)
 	return n->touched ? MONO_ZERO : n->member_due;
 }
 
+size_t
+member_waiting(struct sim *s)
+{
+	struct swim_summary sum;
+	size_t waiting = 0;
+
+	for (uint32_t i = 0; i < s->node_count; i++) {
+		if (!s->nodes[i].running)
+			continue;
+		swim_show(s->nodes[i].swim, &sum);
+		waiting += sum.broadcasts;
+	}
+	return waiting;
+}
+
 /* --- what must hold --- */
 
 static void

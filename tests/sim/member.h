@@ -22,6 +22,8 @@ void member_feed(struct sim_node *n, const struct sim_event *ev);
 void member_step(struct sim_node *n);
 struct mono member_next(struct sim_node *n);
 
+/* Statements that members have still to gossip, all together. */
+size_t member_waiting(struct sim *s);
 /* In a quiet network: every node that can be reached is held for alive, and no other one is. */
 void member_check(struct sim *s, struct sim_node *n);
 

@@ -29,6 +29,7 @@ enum value {
 	IDLE_GOSSIP,
 	IDLE_GOSSIP_HOPS,
 	FIRST_MS,
+	SILENCE_S,
 	NOT_NOTICED,
 	NOT_CONFIRMED,
 	DOWN_FALSE,
@@ -63,6 +64,8 @@ value_of(struct figures *f, unsigned value)
 		return f->idle_gossip_hops;
 	case FIRST_MS:
 		return f->gossip_only ? -1 : (double)f->first_us / SIM_MS;
+	case SILENCE_S:
+		return (double)f->silence_us / SIM_SECOND;
 	case NOT_NOTICED:
 		return f->gossip_only ? -1 : missing(f, MEASURE_NOTICED);
 	case NOT_CONFIRMED:
@@ -155,6 +158,7 @@ report_table(struct figures *f, size_t count)
 	putchar('\n');
 	row("nodes", f, count, value_of, NODES, 0);
 	row("links", f, count, value_of, LINKS, 0);
+	row("after the start, until gossip is done, s", f, count, value_of, SILENCE_S, 0);
 	puts("idle, in a second, a node sends:");
 	row("link state, frames", f, count, value_of, IDLE_FRAMES, 2);
 	row("link state, bytes", f, count, value_of, IDLE_BYTES, 1);
@@ -181,8 +185,9 @@ json_one(struct figures *f)
 	    f->nodes, f->links, f->gossip_only ? "true" : "false", (unsigned long long)f->seed,
 	    (unsigned long long)f->hash);
 	printf(", \"idle_bytes\": %.1f, \"idle_frames\": %.2f, \"idle_gossip_bytes\": %.1f, "
-	       "\"idle_gossip_hop_bytes\": %.1f, \"start_ms\": %.3f",
-	    f->idle_bytes, f->idle_frames, f->idle_gossip, f->idle_gossip_hops, (double)f->first_us / SIM_MS);
+	       "\"idle_gossip_hop_bytes\": %.1f, \"start_ms\": %.3f, \"gossip_done_s\": %.0f",
+	    f->idle_bytes, f->idle_frames, f->idle_gossip, f->idle_gossip_hops, (double)f->first_us / SIM_MS,
+	    (double)f->silence_us / SIM_SECOND);
 	for (unsigned k = 0; k < MEASURE_COUNT; k++)
 		printf(", \"%s_ms\": {\"count\": %zu, \"median\": %.3f, \"p99\": %.3f, \"worst\": %.3f}",
 		    measure_name(k), f->times[k].count, (double)samples_at(&f->times[k], 500) / SIM_MS,
