@@ -43,7 +43,9 @@ enum {
 	/* A suspicion from worse times has ended after this: a push/pull each 30 s at the latest, and some.
 	 */
 	SIM_REFUTE_US = 45 * SIM_SECOND,
-	SIM_CHECK_EVERY = 200 * 1000, /* events between checks of everything, when it is quiet */
+	/* Events between checks of everything: so many, and so many for each pair of nodes. */
+	SIM_CHECK_EVERY = 200 * 1000,
+	SIM_CHECK_PAIR = 20,
 };
 
 /* What can go wrong: letters of -f. */
@@ -160,6 +162,7 @@ struct sim {
 	int64_t refuted_at;                              /* when one that suspected it last learned better */
 	struct samples *noticed, *suspected, *confirmed; /* by link state, by membership */
 	struct sim_counters n;
+	uint64_t check_every;
 	uint64_t check_at; /* number of the event after which all is checked */
 };
 
