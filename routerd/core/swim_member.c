@@ -232,7 +232,9 @@ swim_members_sum(const struct swim_members *t)
 	for (size_t i = 0; i < t->count; i++) {
 		const struct swim_member *m = t->sorted[i];
 
-		sum += mix(mix(mix(m->node) + m->incarnation + swim_member_told_state(m)) + m->meta_version);
+		/* Mixed in one by one: alive at the next incarnation must not look like suspect at this. */
+		sum += mix(
+		    mix(mix(mix(m->node) + m->incarnation) + swim_member_told_state(m)) + m->meta_version);
 	}
 	return sum;
 }

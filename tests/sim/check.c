@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "tests/sim/member.h"
 #include "tests/sim/net.h"
 #include "tests/sim/node.h"
 
@@ -75,7 +76,7 @@ check_lsdb(struct sim *s, struct sim_node *n)
 void
 check_all(struct sim *s)
 {
-	bool quiet = check_quiet(s);
+	bool quiet = check_quiet(s) && !s->gossip_only;
 	uint32_t few = s->node_count < SAMPLE ? s->node_count : SAMPLE;
 
 	s->n.checks++;
@@ -87,13 +88,16 @@ check_all(struct sim *s)
 	}
 	if (!quiet)
 		return;
-	if (!sim_converged(s))
+	if (!sim_converged(s) || s->stale != 0)
 		sim_fail(s,
 		    "not settled %lld us after the last fault: %llu routes of %llu, %llu times over dead "
 		    "links",
 		    (long long)(s->now - s->disturbed), (unsigned long long)s->routes,
 		    (unsigned long long)s->pairs, (unsigned long long)s->stale);
-	for (uint32_t i = 0; i < s->node_count; i++)
-		if (s->nodes[i].up)
+	for (uint32_t i = 0; i < s->node_count; i++) {
+		if (s->nodes[i].up) {
 			check_lsdb(s, &s->nodes[i]);
+			member_check(s, &s->nodes[i]);
+		}
+	}
 }

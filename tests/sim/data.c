@@ -111,6 +111,53 @@ data_inject(struct sim *s)
 		take_path(s, d, src, p);
 }
 
+/* Without FIBs: the way with the fewest hops, as it was before anything happened. */
+static struct data_way
+gossip_way(struct sim *s, uint32_t from, uint32_t to)
+{
+	const struct sim_way *w = &s->ways[(size_t)from * s->node_count + to];
+
+	if (!s->nodes[to].up)
+		return (struct data_way){.us = -1, .hops = w->hops};
+	return (struct data_way){
+	    .us = w->us_100 * 100 + w->hops * SIM_RELAY_US,
+	    .hops = w->hops,
+	    .header_bytes = w->hops * FRAME_HDR_BYTES + 8u * w->hops * (w->hops - 1u) / 2,
+	};
+}
+
+struct data_way
+data_way(struct sim *s, uint32_t from, uint32_t to)
+{
+	const struct sim_path *p = s->gossip_only ? NULL : choose(s, from, NOWHERE, to, PATH_HOPS_MAX);
+	struct data_way way = {.us = -1};
+	uint32_t at = from, before = NOWHERE, i = 0;
+	int64_t us = 0, delay;
+
+	if (s->gossip_only)
+		return gossip_way(s, from, to);
+	for (unsigned ttl = FRAME_TTL_DEFAULT; p != NULL && at != to && ttl > 1; ttl--) {
+		uint32_t next = p->hop[i];
+
+		if (!net_has(s, at, next)) { /* repair */
+			p = choose(s, at, before, to, ttl - 1);
+			i = 0;
+			continue;
+		}
+		way.hops++;
+		way.header_bytes += FRAME_HDR_BYTES + 8 * (p->hop_count - 1 - i);
+		if ((delay = net_delay(s, net_link(s, at, next), at)) < 0)
+			return way;
+		us += delay + SIM_RELAY_US;
+		before = at;
+		at = next;
+		i++;
+	}
+	if (at == to)
+		way.us = us;
+	return way;
+}
+
 static void
 arrived(struct sim *s, struct data *d, uint32_t at)
 {

@@ -7,6 +7,13 @@
 
 #include "tests/sim/sim.h"
 
+/* The way that a frame which is sent now takes, by the FIBs as they are: us, negative if it is lost. */
+struct data_way {
+	int64_t us;
+	uint32_t hops, header_bytes; /* hop headers, over all hops */
+};
+struct data_way data_way(struct sim *s, uint32_t from, uint32_t to);
+
 /* Sends data frames from now on: one each us, from random nodes to random nodes. */
 void data_start(struct sim *s, int64_t us);
 /* Events. */

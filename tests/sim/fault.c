@@ -234,13 +234,13 @@ calm(struct sim *s)
 
 /* Nothing is wrong any more, or stays as it is: after the time to settle all must be well. */
 static void
-settle(struct sim *s)
+settle(struct sim *s, int64_t us)
 {
-	int64_t until = s->disturbed + SIM_SETTLE_US;
+	int64_t until = s->disturbed + us;
 
 	while (s->now < until) { /* connections that come up move it on */
 		sim_run(s, until - s->now);
-		until = s->disturbed + SIM_SETTLE_US;
+		until = s->disturbed + us;
 	}
 	check_all(s);
 	sim_run(s, SIM_SECOND);
@@ -252,7 +252,7 @@ fault_rounds(struct sim *s, int64_t us)
 	int64_t end = s->now + us;
 
 	data_start(s, 5 * SIM_MS);
-	settle(s);
+	settle(s, SIM_SETTLE_US);
 	while (s->now < end) {
 		for (uint64_t i = 1 + chance(s, 12); i != 0; i--) {
 			disturb(s);
@@ -264,9 +264,9 @@ fault_rounds(struct sim *s, int64_t us)
 			for (uint32_t i = 0; i < s->node_count; i++)
 				s->nodes[i].slow_us = 0;
 			s->disturbed = s->disturbed > s->now ? s->disturbed : s->now;
-			settle(s);
+			settle(s, SIM_SETTLE_US);
 		}
 		calm(s);
-		settle(s);
+		settle(s, chance(s, 2) != 0 ? SIM_REFUTE_US : SIM_SETTLE_US);
 	}
 }

@@ -11,7 +11,7 @@
 
 static const char usage[] =
     "usage: sim [-n NODES] [-s SEED] [-c SEEDS] [-t SECONDS] [-f FAULTS] [-v]\n"
-    "       sim -m [-n NODES] [-s SEED] [-c ROUNDS] [-j] [-v]\n"
+    "       sim -m [-g] [-n NODES] [-s SEED] [-c ROUNDS] [-j] [-v]\n"
     "       sim -q\n"
     "\n"
     "Simulates networks of the shipped routing core in virtual time, and checks that what must hold does.\n"
@@ -22,7 +22,8 @@ static const char usage[] =
     "  -f  what goes wrong: all, none, or letters: l frames lost or doubled, d delayed, o links that pass\n"
     "      frames one way only, x links cut or reset, p partitions, c crashes, r restarts of routerd with\n"
     "      lost state, s slow or hanging routerds, k clocks that run fast or slow\n"
-    "  -m  figures only, of networks of 10, 100 and 1000 nodes, or of -n; with -j as JSON\n"
+    "  -m  figures only, of networks of several sizes, or of -n nodes; with -j as JSON\n"
+    "  -g  of membership alone, without link state to help it\n"
     "  -q  a few short runs, as make check has them\n"
     "  -v  tells what happens\n";
 
@@ -32,7 +33,7 @@ struct options {
 	unsigned count; /* of seeds, of rounds */
 	int64_t seconds;
 	unsigned faults;
-	bool measure, json, quick, verbose;
+	bool measure, gossip_only, json, quick, verbose;
 };
 
 struct outcome {
@@ -82,27 +83,50 @@ run_faults(const struct options *o, uint32_t nodes, unsigned seeds)
 	}
 }
 
+/* What is measured without -n. */
+static const struct size {
+	uint32_t nodes;
+	bool gossip_only;
+	unsigned rounds;
+} sizes[] = {
+    {10, false, 100}, {100, false, 40}, {1000, false, 1}, {50, true, 20}, {1000, true, 5}, {4000, true, 2}};
+
+enum { SIZES = sizeof(sizes) / sizeof(sizes[0]), LARGE = 1000 };
+
+static void
+say_limits(struct figures *f, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (f[i].nodes < LARGE)
+			continue;
+		printf(
+		    "%s at %u nodes: %.0f bytes for each pair of nodes; 10000 nodes would take %.0f GiB.\n",
+		    f[i].gossip_only ? "Membership alone" : "Link state, routes and membership", f[i].nodes,
+		    report_memory(&f[i], 1), report_memory(&f[i], 10000) / (1 << 30));
+	}
+}
+
 static void
 run_figures(const struct options *o)
 {
-	static const struct {
-		uint32_t nodes;
-		unsigned rounds;
-	} sizes[] = {{10, 100}, {100, 40}, {1000, 4}};
-	struct figures f[3];
-	size_t count = o->nodes != 0 ? 1 : sizeof(sizes) / sizeof(sizes[0]);
+	struct size one = {o->nodes, o->gossip_only, 10};
+	const struct size *list = o->nodes != 0 ? &one : sizes;
+	size_t count = o->nodes != 0 ? 1 : SIZES;
+	struct figures f[SIZES];
 
-	for (size_t i = 0; i < count; i++)
-		measure(&f[i], o->nodes != 0 ? o->nodes : sizes[i].nodes, o->seed,
-		    o->count != 0 ? o->count : sizes[i].rounds, o->verbose);
+	for (size_t i = 0; i < count; i++) {
+		unsigned rounds = o->count != 0 ? o->count : list[i].rounds;
+
+		if (list[i].gossip_only)
+			measure_gossip(&f[i], list[i].nodes, o->seed, rounds, o->verbose);
+		else
+			measure(&f[i], list[i].nodes, o->seed, rounds, o->verbose);
+	}
 	if (o->json) {
 		report_json(f, count);
 	} else {
 		report_table(f, count);
-		printf(
-		    "10000 nodes are not simulated: with %.0f bytes for each pair of nodes, link state and\n"
-		    "routes of all of them take %.0f GiB.\n",
-		    report_memory(&f[count - 1], 1), report_memory(&f[count - 1], 10000) / (1 << 30));
+		say_limits(f, count);
 	}
 	for (size_t i = 0; i < count; i++)
 		figures_fini(&f[i]);
@@ -113,7 +137,7 @@ parse(int argc, char **argv, struct options *o)
 {
 	int c;
 
-	while ((c = getopt(argc, argv, "n:s:c:t:f:mjqv")) != -1) {
+	while ((c = getopt(argc, argv, "n:s:c:t:f:mgjqv")) != -1) {
 		switch (c) {
 		case 'n':
 			o->nodes = (uint32_t)strtoul(optarg, NULL, 10);
@@ -133,6 +157,9 @@ parse(int argc, char **argv, struct options *o)
 			break;
 		case 'm':
 			o->measure = true;
+			break;
+		case 'g':
+			o->gossip_only = true;
 			break;
 		case 'j':
 			o->json = true;

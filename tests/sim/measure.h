@@ -7,7 +7,12 @@
 
 #include "tests/sim/sim.h"
 
-enum { MEASURE_CONVERGED_US = 60 * SIM_SECOND }; /* longer is a failure */
+enum {
+	MEASURE_CONVERGED_US = 60 * SIM_SECOND, /* longer is a failure */
+	MEASURE_DEAD_US = 300 * SIM_SECOND,     /* likewise, until all have a dead node for dead */
+	MEASURE_HANG_US = 10 * SIM_SECOND,      /* for so long a routerd does nothing; membership alone: */
+	MEASURE_HANG_GOSSIP_US = 5 * SIM_SECOND,
+};
 
 /* What happened to the network; us from then until it had converged. */
 enum measure_what {
@@ -17,6 +22,15 @@ enum measure_what {
 	MEASURE_START,       /* it starts again, knowing nothing */
 	MEASURE_DIVIDE,      /* a quarter of the nodes was cut off */
 	MEASURE_HEAL,        /* and can be reached again */
+	MEASURE_CONVERGED,   /* so many of them */
+	/* A machine lost its power: us until each other node told that it is down, by link state; that it
+	 * is dead, by membership; until all of them had told that. */
+	MEASURE_NOTICED = MEASURE_CONVERGED,
+	MEASURE_CONFIRMED,
+	MEASURE_CONFIRMED_ALL,
+	/* A routerd hangs: us until the first other one suspects it; from its end until none does. */
+	MEASURE_SUSPECTED,
+	MEASURE_REFUTED,
 	MEASURE_COUNT,
 };
 const char *measure_name(enum measure_what what);
@@ -24,12 +38,16 @@ const char *measure_name(enum measure_what what);
 struct figures {
 	uint32_t nodes, links;
 	uint64_t seed, hash;
-	int64_t first_us;               /* from the start of all until it had converged */
-	double idle_bytes, idle_frames; /* that a node sends in a second, when nothing happens */
-	struct samples converged[MEASURE_COUNT];
-	struct samples noticed; /* from the crash of a node until one other tells that it is down */
-	uint64_t notices_due;   /* how many others there were, in all crashes */
-	uint64_t down_false;    /* times that a node was said to be down and could be reached */
+	bool gossip_only;
+	int64_t first_us;   /* from the start of all until it had converged */
+	int64_t silence_us; /* after that, until no member had anything left to gossip */
+	/* That a node sends in a second, when nothing happens: link state; gossip of its own; gossip that
+	 * it sends or passes on. */
+	double idle_bytes, idle_frames, idle_gossip, idle_gossip_hops;
+	struct samples times[MEASURE_COUNT];
+	uint64_t notices_due; /* nodes that were to notice a crash, over all crashes */
+	/* Times that a node was said to be down, suspected, said to be dead, and could be reached. */
+	uint64_t down_false, suspect_false, dead_false;
 	uint64_t events;
 	double cpu_seconds;
 	size_t memory_bytes;
@@ -37,6 +55,8 @@ struct figures {
 
 /* rounds of each of the above. */
 void measure(struct figures *out, uint32_t nodes, uint64_t seed, unsigned rounds, bool verbose);
+/* Membership alone, without link state to help it: crashes and hangs. */
+void measure_gossip(struct figures *out, uint32_t nodes, uint64_t seed, unsigned rounds, bool verbose);
 void figures_fini(struct figures *f);
 
 #endif

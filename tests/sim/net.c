@@ -75,6 +75,7 @@ net_changed(struct sim *s, struct sim_link *l, bool reset)
 		return;
 	l->broken = broken;
 	s->stale += broken ? l->use : -l->use;
+	s->stale_best += broken ? l->use_best : -l->use_best;
 	s->parts_known = false;
 	s->disturbed = s->now;
 	if (!broken) {

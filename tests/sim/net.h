@@ -11,6 +11,8 @@
 
 /* Makes the nodes' links: connected, SIM_DEGREE links for a node on average, latencies by distance. */
 void topo_make(struct sim *s);
+/* Finds ways between all nodes, and by_id. */
+void topo_ways(struct sim *s);
 
 /* The link between two nodes, or NULL. */
 struct sim_link *net_link(struct sim *s, uint32_t a, uint32_t b);

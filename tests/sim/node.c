@@ -6,6 +6,7 @@
 
 #include "common/base/be.h"
 #include "common/base/err.h"
+#include "tests/sim/member.h"
 #include "tests/sim/net.h"
 
 enum { STEPS_MAX = 4, START_US = 200 * SIM_MS };
@@ -58,13 +59,21 @@ arm_at(struct sim_node *n, int64_t at)
 	    (struct sim_event){.at = at, .what = SIM_WAKE, .node = n->index, .life = n->life});
 }
 
+static struct mono
+next_of(struct sim_node *n)
+{
+	struct mono next = member_next(n);
+
+	return n->router != NULL ? mono_min(next, router_next(n->router)) : next;
+}
+
 /* Sees to it that the core is stepped when it wants to be. */
 static void
 arm(struct sim_node *n)
 {
 	struct mono next;
 
-	if (n->router == NULL || mono_is_never(next = router_next(n->router)))
+	if (!n->running || mono_is_never(next = next_of(n)))
 		return;
 	arm_at(n, mono_before(node_now(n), next) ? global_us(n, next) : n->sim->now);
 }
@@ -130,12 +139,13 @@ op_fib_begin(void *arg, uint64_t version)
 }
 
 static int
-op_route_set(void *arg, const struct fib_route *r)
+op_route_set(void *arg, uint64_t destination, uint8_t class_mask, const struct fib_paths *p)
 {
 	struct sim_node *n = arg;
 
-	sim_trace(n->sim, n->index, TRACE_ROUTE_SET, r->destination, r->path_id);
-	route_set(n, r);
+	sim_trace(
+	    n->sim, n->index, TRACE_ROUTE_SET, destination, (uint64_t)class_mask << 32 | p->path[0].path_id);
+	route_set(n, destination, class_mask, p);
 	return 0;
 }
 
@@ -164,6 +174,7 @@ op_node(void *arg, const struct lsdb_entry *e)
 
 	sim_trace(n->sim, n->index, TRACE_STATE, e->id.node, e->state);
 	n->states[sim_index(e->id.node)] = e->state;
+	member_node(n, e);
 }
 
 static void
@@ -171,7 +182,7 @@ on_node_down(struct sim_node *n, uint32_t down)
 {
 	struct sim *s = n->sim;
 
-	if (s->watching_node && down == s->watched_node)
+	if (s->watching_node && down == s->watched_node && s->noticed != NULL)
 		samples_add(s->noticed, s->now);
 	if (net_connected(s, n->index, down)) {
 		s->n.down_false++;
@@ -229,6 +240,8 @@ node_init(struct sim *s, uint32_t index)
 	n->clock_ppm = (int64_t)rng_below(&s->rng, 401) - 200;
 	if ((s->faults & FAULT_SKEW) != 0)
 		n->clock_ppm *= 100;
+	if (s->gossip_only)
+		return;
 	n->fib = sim_alloc(s->node_count, sizeof(n->fib[0]));
 	n->states = sim_alloc(s->node_count, 1);
 }
@@ -246,7 +259,9 @@ node_fini(struct sim *s, uint32_t index)
 {
 	struct sim_node *n = &s->nodes[index];
 
-	route_clear(n);
+	if (n->fib != NULL)
+		route_clear(n);
+	member_stop(n);
 	router_free(n->router);
 	inbox_clear(n);
 	free(n->inbox);
@@ -268,6 +283,12 @@ routerd_start(struct sim *s, struct sim_node *n)
 {
 	struct router_identity id = {.node = sim_id(n->index), .incarnation = ++n->incarnation};
 
+	n->running = true;
+	member_start(n);
+	if (s->gossip_only) {
+		arm(n);
+		return;
+	}
 	if ((n->router = router_new(&s->conf, &ops, n, rng_u64(&s->rng))) == NULL)
 		sim_fail(s, "out of memory");
 	be_store64(id.pubkey, id.node);
@@ -282,13 +303,16 @@ routerd_start(struct sim *s, struct sim_node *n)
 static void
 routerd_stop(struct sim_node *n)
 {
+	member_stop(n);
 	router_free(n->router);
 	n->router = NULL;
+	n->running = false;
 	n->life++;
 	n->wake_at = INT64_MAX;
 	n->busy_until = n->slow_us = 0;
 	inbox_clear(n);
-	memset(n->states, 0, n->sim->node_count);
+	if (n->states != NULL)
+		memset(n->states, 0, n->sim->node_count);
 }
 
 void
@@ -326,6 +350,12 @@ node_start(struct sim *s, uint32_t index)
 	s->parts_known = false;
 	s->disturbed = s->now;
 	routerd_start(s, n);
+	for (uint32_t i = 0; s->gossip_only && i < s->node_count; i++) {
+		if (!s->nodes[i].running)
+			continue;
+		member_listed(&s->nodes[i], n);
+		arm(&s->nodes[i]);
+	}
 	links_changed(s, n, false);
 }
 
@@ -346,7 +376,8 @@ node_crash(struct sim *s, uint32_t index, bool reset)
 	}
 	routerd_stop(n);
 	links_changed(s, n, reset);
-	route_clear(n);
+	if (n->fib != NULL)
+		route_clear(n);
 }
 
 void
@@ -380,6 +411,8 @@ node_link_up(struct sim *s, uint32_t node, uint32_t peer, uint64_t session, uint
 	struct sim_event ev = {
 	    .what = SIM_LINK_TOLD, .node = node, .link = peer, .a = session, .len = rtt_us};
 
+	if (s->gossip_only)
+		return;
 	node_take(s, &ev);
 }
 
@@ -388,6 +421,8 @@ node_link_down(struct sim *s, uint32_t node, uint32_t peer)
 {
 	struct sim_event ev = {.what = SIM_LINK_TOLD, .node = node, .link = peer};
 
+	if (s->gossip_only)
+		return;
 	node_take(s, &ev);
 }
 
@@ -429,6 +464,8 @@ handle(struct sim_node *n, const struct sim_event *ev)
 		on_frame(n, ev);
 	else if (ev->what == SIM_SIGNATURE)
 		router_signature(n->router, (uint32_t)ev->a, ev->data, node_now(n));
+	else if (ev->what == SIM_GOSSIP)
+		member_feed(n, ev);
 	else
 		on_link(n, ev);
 	free(ev->data);
@@ -440,7 +477,7 @@ node_take(struct sim *s, struct sim_event *ev)
 {
 	struct sim_node *n = &s->nodes[ev->node];
 
-	if (n->router == NULL) {
+	if (!n->running) {
 		free(ev->data);
 		return;
 	}
@@ -452,27 +489,36 @@ node_take(struct sim *s, struct sim_event *ev)
 	arm_at(n, s->now);
 }
 
-/* A turn of routerd's loop: all that waits, then what is due. */
+/* All that waits, then what is due. */
+static void
+turn(struct sim_node *n)
+{
+	struct sim *s = n->sim;
+	uint64_t spf_runs = n->router != NULL ? router_counters(n->router)->spf_runs : 0;
+
+	n->cost_us = COST_TURN_US;
+	for (size_t i = 0; i < n->inbox_count; i++)
+		handle(n, &n->inbox[i]);
+	n->inbox_count = 0;
+	if (n->router != NULL) {
+		step(n);
+		spf_runs = router_counters(n->router)->spf_runs - spf_runs;
+		n->cost_us += (int64_t)spf_runs * s->node_count * COST_SPF_NS / 1000;
+	}
+	member_step(n);
+	n->busy_until = s->now + n->cost_us;
+}
+
 void
 node_wake(struct sim *s, const struct sim_event *ev)
 {
 	struct sim_node *n = &s->nodes[ev->node];
-	uint64_t spf_runs;
 
-	if (n->router == NULL || n->life != ev->life || ev->at != n->wake_at)
+	if (!n->running || n->life != ev->life || ev->at != n->wake_at)
 		return;
 	n->wake_at = INT64_MAX;
-	if (n->busy_until <= s->now) {
-		spf_runs = router_counters(n->router)->spf_runs;
-		n->cost_us = COST_TURN_US;
-		for (size_t i = 0; i < n->inbox_count; i++)
-			handle(n, &n->inbox[i]);
-		n->inbox_count = 0;
-		step(n);
-		n->cost_us += (int64_t)(router_counters(n->router)->spf_runs - spf_runs) * s->node_count *
-			      COST_SPF_NS / 1000;
-		n->busy_until = s->now + n->cost_us;
-	}
+	if (n->busy_until <= s->now)
+		turn(n);
 	if (n->inbox_count != 0)
 		arm_at(n, s->now);
 	arm(n);

@@ -6,13 +6,8 @@
 #include "routerd/core/router_impl.h"
 #include "tests/sim/net.h"
 
-/* The paths of a route of routerd, best first: the only place that knows what struct fib_route is like. */
-static size_t
-route_paths(const struct fib_route *r, const struct spf_path *out[SIM_PATHS_MAX])
-{
-	out[0] = &r->path;
-	return 1;
-}
+/* The traffic class whose paths frames take here. */
+enum { CLASS = FRAME_CLASS_CLIENT };
 
 /* --- what routerd says --- */
 
@@ -33,7 +28,7 @@ static void
 path_check(struct sim_node *n, uint64_t destination, const struct spf_path *p)
 {
 	struct sim *s = n->sim;
-	const struct graph *g = &n->router->graph;
+	const struct graph *g = &n->router->routes.graphs[n->router->routes.used];
 	uint64_t at = sim_id(n->index);
 
 	if (p->hop_count == 0 || p->hop_count > PATH_HOPS_MAX || p->hops[p->hop_count - 1] != destination)
@@ -56,39 +51,47 @@ path_check(struct sim_node *n, uint64_t destination, const struct spf_path *p)
 	}
 }
 
+static void
+paths_check(struct sim_node *n, uint64_t destination, const struct fib_paths *paths)
+{
+	if (paths->count == 0 || paths->count > SIM_PATHS_MAX)
+		sim_fail(
+		    n->sim, "node %u: %u paths to node %u", n->index, paths->count, sim_index(destination));
+	for (uint32_t i = 0; i < paths->count; i++)
+		path_check(n, destination, &paths->path[i].path);
+}
+
 void
 route_check(struct sim_node *n, const struct fib_route *r)
 {
-	const struct spf_path *paths[SIM_PATHS_MAX];
-	size_t count = route_paths(r, paths);
-
-	if (count == 0)
-		sim_fail(
-		    n->sim, "node %u: a route to node %u without paths", n->index, sim_index(r->destination));
-	for (size_t i = 0; i < count; i++)
-		path_check(n, r->destination, paths[i]);
+	for (size_t p = 0; p < n->router->profiles.count; p++) {
+		if (r->paths[p] == NULL)
+			sim_fail(n->sim, "node %u: no paths to node %u of profile %zu", n->index,
+			    sim_index(r->destination), p);
+		paths_check(n, r->destination, r->paths[p]);
+	}
 }
 
 /* --- what transportd has --- */
 
 static struct sim_route *
-route_copy(const struct fib_route *r)
+route_copy(const struct fib_paths *paths)
 {
-	const struct spf_path *paths[SIM_PATHS_MAX];
-	size_t count = route_paths(r, paths);
-	struct sim_route *out = sim_alloc(1, sizeof(*out) + count * sizeof(out->path[0]));
+	struct sim_route *out = sim_alloc(1, sizeof(*out) + paths->count * sizeof(out->path[0]));
 
-	out->path_count = (uint32_t)count;
-	for (size_t i = 0; i < count; i++) {
-		out->path[i].hop_count = (uint16_t)paths[i]->hop_count;
-		for (uint32_t k = 0; k < paths[i]->hop_count; k++)
-			out->path[i].hop[k] = (uint16_t)sim_index(paths[i]->hops[k]);
+	out->path_count = paths->count;
+	for (size_t i = 0; i < paths->count; i++) {
+		const struct spf_path *p = &paths->path[i].path;
+
+		out->path[i].hop_count = (uint16_t)p->hop_count;
+		for (uint32_t k = 0; k < p->hop_count; k++)
+			out->path[i].hop[k] = (uint16_t)sim_index(p->hops[k]);
 	}
 	return out;
 }
 
 static void
-path_count(struct sim_node *n, const struct sim_path *p, int step)
+path_count(struct sim_node *n, const struct sim_path *p, bool best, int step)
 {
 	struct sim *s = n->sim;
 	uint32_t at = n->index;
@@ -100,8 +103,11 @@ path_count(struct sim_node *n, const struct sim_path *p, int step)
 			sim_fail(
 			    s, "node %u: a path over a link %u-%u that never was", n->index, at, p->hop[i]);
 		l->use += (uint64_t)(int64_t)step;
-		if (l->broken)
+		l->use_best += best ? (uint64_t)(int64_t)step : 0;
+		if (l->broken) {
 			s->stale += (uint64_t)(int64_t)step;
+			s->stale_best += best ? (uint64_t)(int64_t)step : 0;
+		}
 		at = p->hop[i];
 	}
 }
@@ -113,9 +119,9 @@ route_use(struct sim_node *n, uint32_t destination, struct sim_route *fresh)
 	struct sim_route *old = n->fib[destination];
 
 	for (uint32_t i = 0; fresh != NULL && i < fresh->path_count; i++)
-		path_count(n, &fresh->path[i], 1);
+		path_count(n, &fresh->path[i], i == 0, 1);
 	for (uint32_t i = 0; old != NULL && i < old->path_count; i++)
-		path_count(n, &old->path[i], -1);
+		path_count(n, &old->path[i], i == 0, -1);
 	n->route_count += (fresh != NULL) - (uint32_t)(old != NULL);
 	n->sim->routes += (fresh != NULL) - (uint64_t)(old != NULL);
 	n->fib[destination] = fresh;
@@ -151,17 +157,19 @@ route_end(struct sim_node *n)
 }
 
 void
-route_set(struct sim_node *n, const struct fib_route *r)
+route_set(struct sim_node *n, uint64_t destination, uint8_t class_mask, const struct fib_paths *paths)
 {
-	uint32_t to = sim_index(r->destination);
+	uint32_t to = sim_index(destination);
 
-	route_check(n, r);
+	paths_check(n, destination, paths);
+	if ((class_mask & 1u << CLASS) == 0)
+		return;
 	if (!n->fib_opening) {
-		route_use(n, to, route_copy(r));
+		route_use(n, to, route_copy(paths));
 		return;
 	}
 	free(n->fib_next[to]);
-	n->fib_next[to] = route_copy(r);
+	n->fib_next[to] = route_copy(paths);
 }
 
 void

@@ -2,7 +2,7 @@
  * route: the FIB that a node's transportd was given.
  *
  * Keeps count of the paths that lead over each link, so that it costs nothing to know whether any node
- * still uses one that does not work.  How routerd's routes look is known here only (route_paths()).
+ * still uses one that does not work.  How routerd's routes look is known here only.
  */
 #ifndef TESTS_SIM_ROUTE_H
 #define TESTS_SIM_ROUTE_H
@@ -11,6 +11,7 @@
 
 #include "routerd/core/limits.h"
 
+struct fib_paths;
 struct fib_route;
 struct sim;
 struct sim_link;
@@ -30,7 +31,7 @@ struct sim_route {
 
 void route_begin(struct sim_node *n);
 void route_end(struct sim_node *n);
-void route_set(struct sim_node *n, const struct fib_route *r);
+void route_set(struct sim_node *n, uint64_t destination, uint8_t class_mask, const struct fib_paths *paths);
 void route_del(struct sim_node *n, uint32_t destination);
 /* Forgets all: transportd is gone. */
 void route_clear(struct sim_node *n);

@@ -39,8 +39,11 @@ sim_fail(const struct sim *s, const char *fmt, ...)
 	va_start(ap, fmt);
 	vprintf(fmt, ap);
 	va_end(ap);
-	printf("\nsim: to see it again: sim -v -n %u -s %llu -f %s\n", s->node_count,
-	    (unsigned long long)s->seed, letters);
+	printf("\nsim: to see it again: sim -v %s-n %u -s %llu%s%s\n",
+	    s->gossip_only   ? "-m -g "
+	    : s->faults == 0 ? "-m "
+			     : "",
+	    s->node_count, (unsigned long long)s->seed, s->faults != 0 ? " -f " : "", letters);
 	exit(1);
 }
 
@@ -58,14 +61,16 @@ sim_say(const struct sim *s, const char *fmt, ...)
 	putchar('\n');
 }
 
-struct sim *
-sim_new(uint32_t nodes, uint64_t seed, unsigned faults, bool verbose)
+static struct sim *
+new_sim(uint32_t nodes, uint64_t seed, unsigned faults, bool gossip_only)
 {
 	struct sim *s = sim_alloc(1, sizeof(*s));
 
-	*s = (struct sim){.node_count = nodes, .seed = seed, .faults = faults, .verbose = verbose};
+	*s = (struct sim){.node_count = nodes, .seed = seed, .faults = faults, .gossip_only = gossip_only};
 	s->now = SIM_SECOND;
-	s->check_at = SIM_CHECK_EVERY;
+	/* A check of everything looks at each node's copy of each LSA. */
+	s->check_every = SIM_CHECK_EVERY + (uint64_t)SIM_CHECK_PAIR * nodes * nodes;
+	s->check_at = s->check_every;
 	/* The values of mesh.conf. */
 	s->conf = (struct router_conf){
 	    .lsa_refresh_us = 60 * (int64_t)SIM_SECOND,
@@ -73,7 +78,10 @@ sim_new(uint32_t nodes, uint64_t seed, unsigned faults, bool verbose)
 	    .spf_delay_us = 10 * SIM_MS,
 	    .nodes_max = 16384,
 	    .software = MESH_VERSION,
+	    .paths_max = 3,
+	    .hysteresis_percent = 15,
 	};
+	memcpy(s->conf.cost, cost_defaults, sizeof(cost_defaults));
 	rng_seed(&s->rng, seed);
 	rng_seed(&s->fault_rng, ~seed);
 	s->nodes = sim_alloc(nodes, sizeof(s->nodes[0]));
@@ -82,6 +90,25 @@ sim_new(uint32_t nodes, uint64_t seed, unsigned faults, bool verbose)
 	topo_make(s);
 	for (uint32_t i = 0; i < nodes; i++)
 		node_init(s, i);
+	return s;
+}
+
+struct sim *
+sim_new(uint32_t nodes, uint64_t seed, unsigned faults, bool verbose)
+{
+	struct sim *s = new_sim(nodes, seed, faults, false);
+
+	s->verbose = verbose;
+	return s;
+}
+
+struct sim *
+sim_new_gossip(uint32_t nodes, uint64_t seed, bool verbose)
+{
+	struct sim *s = new_sim(nodes, seed, 0, true);
+
+	s->verbose = verbose;
+	topo_ways(s);
 	return s;
 }
 
@@ -96,6 +123,8 @@ sim_free(struct sim *s)
 	free(s->node_links);
 	free(s->part);
 	free(s->part_size);
+	free(s->by_id);
+	free(s->ways);
 	free(s);
 }
 
@@ -103,7 +132,7 @@ bool
 sim_converged(struct sim *s)
 {
 	net_parts(s);
-	return s->stale == 0 && s->routes == s->pairs;
+	return s->stale_best == 0 && s->routes == s->pairs;
 }
 
 static void
@@ -119,6 +148,7 @@ dispatch(struct sim *s, struct sim_event *ev)
 		}
 		break;
 	case SIM_SIGNATURE:
+	case SIM_GOSSIP:
 		if (s->nodes[ev->node].life == ev->life)
 			node_take(s, ev);
 		else
@@ -140,7 +170,6 @@ dispatch(struct sim *s, struct sim_event *ev)
 		net_dial(s, ev);
 		break;
 	case SIM_LINK_TOLD: /* goes to the node at once */
-	case SIM_GOSSIP:
 		break;
 	}
 }
@@ -162,7 +191,7 @@ run(struct sim *s, int64_t end)
 		}
 		if (s->n.events >= s->check_at) {
 			check_all(s);
-			s->check_at = s->n.events + SIM_CHECK_EVERY;
+			s->check_at = s->n.events + s->check_every;
 		}
 	}
 	s->now = end;

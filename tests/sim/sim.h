@@ -1,15 +1,15 @@
 /*
  * sim: a network of thousands of nodes in one process, in virtual time.
  *
- * A node is the shipped core of routerd with models of what surrounds it: consensusd (signs, with a
- * hash that stands for a signature), transportd (which links it has, the FIB it was given, how it
- * forwards), its clock, and its processor.  Everything follows from the seed; the hash over all that
- * happened tells whether two runs were the same.  A broken invariant ends the program with the command
- * that shows it again.
+ * A node is the shipped cores of routerd (router and membership) with models of what surrounds them:
+ * consensusd (signs, with a hash that stands for a signature), transportd (which links it has, the FIB
+ * it was given, how it forwards), its clock, and its processor.  Everything follows from the seed; the hash
+ * over all that happened tells whether two runs were the same.  A broken invariant ends the program with the
+ * command that shows it again.
  *
  * Files: queue (events), topo (who has links), net (links and frames), node (the models around the
- * core), route (the FIB in transportd), data (forwarding), fault (what goes wrong), check (invariants),
- * measure (figures), report (how they are shown), main.
+ * cores), member (membership), route (the FIB in transportd), data (forwarding), fault (what goes wrong),
+ * check (invariants), measure (figures), report (how they are shown), main.
  */
 #ifndef TESTS_SIM_SIM_H
 #define TESTS_SIM_SIM_H
@@ -36,10 +36,16 @@ enum {
 	SIM_DIAL_US = 100 * SIM_MS,
 	SIM_DIAL_SPREAD_US = 900 * SIM_MS,
 	SIM_SIGN_US = 200, /* consensusd signs */
+	SIM_RELAY_US = 50, /* transportd passes a frame on */
 
 	/* With the network as it should be, and no fault for so long, all must be well: see check.h. */
 	SIM_SETTLE_US = 10 * SIM_SECOND,
-	SIM_CHECK_EVERY = 200 * 1000, /* events between checks of everything, when it is quiet */
+	/* A suspicion from worse times has ended after this: a push/pull each 30 s at the latest, and some.
+	 */
+	SIM_REFUTE_US = 45 * SIM_SECOND,
+	/* Events between checks of everything: so many, and so many for each pair of nodes. */
+	SIM_CHECK_EVERY = 200 * 1000,
+	SIM_CHECK_PAIR = 20,
 };
 
 /* What can go wrong: letters of -f. */
@@ -56,6 +62,14 @@ enum sim_fault {
 	FAULT_ALL = (1u << 9) - 1,
 };
 
+struct swim;
+
+/* With fewest hops, and how long that takes. */
+struct sim_way {
+	uint16_t us_100; /* in 100 us */
+	uint16_t hops;
+};
+
 /* One link, between nodes a < b. */
 struct sim_link {
 	uint32_t a, b;
@@ -65,6 +79,7 @@ struct sim_link {
 	bool dialling;
 	uint64_t session;   /* of the connection that is or was last up: changes with each */
 	int64_t last_at[2]; /* frames arrive in the order in which they were sent */
+	uint64_t use_best;  /* likewise, of the paths that each node prefers */
 	uint64_t use;       /* paths that lead over it, in all nodes' FIBs */
 	bool broken;        /* as net_broken() last found it */
 };
@@ -73,9 +88,14 @@ struct sim_node {
 	struct sim *sim;
 	uint32_t index;
 	uint32_t first_link, link_count; /* in sim->node_links */
-	struct router *router;           /* NULL: routerd is down */
-	bool up;                         /* the machine is */
-	uint32_t life;                   /* raised when routerd goes */
+	bool running;                    /* routerd is */
+	struct router *router;           /* NULL: it does not, or sim->gossip_only */
+	struct swim *swim;
+	bool met, touched;        /* it has joined a neighbour; something came for it */
+	struct mono member_due;   /* swim_next(), as it was after the last step */
+	uint64_t expired, deaths; /* counters of the cores when they were last looked at */
+	bool up;                  /* the machine is */
+	uint32_t life;            /* raised when routerd goes */
 	uint64_t incarnation;
 	int64_t clock_offset_us, clock_ppm;
 	int64_t wake_at;             /* the SIM_WAKE that counts */
@@ -94,6 +114,9 @@ struct sim_counters {
 	uint64_t data_sent, data_delivered, data_lost, data_no_route, data_ttl, data_repaired, data_again;
 	uint64_t data_hops;
 	uint64_t down_true, down_false; /* ROUTER_NODE_DOWN of nodes that were, were not, out of reach */
+	uint64_t gossip_frames, gossip_bytes, gossip_lost; /* as they are sent */
+	uint64_t gossip_hop_bytes;                         /* on all links together */
+	uint64_t suspect_false, dead_false;                /* of nodes that could be reached */
 	uint64_t faults, checks;
 };
 
@@ -108,6 +131,9 @@ struct sim {
 	uint64_t seed, hash;
 	unsigned faults;
 	bool verbose;
+	bool gossip_only;     /* membership without routers: see member.h */
+	uint32_t *by_id;      /* gossip_only: nodes in the order of their ids */
+	struct sim_way *ways; /* gossip_only: between all nodes */
 	int64_t now;
 	struct queue queue;
 	struct rng rng;       /* of the network */
@@ -126,7 +152,8 @@ struct sim {
 	uint64_t pairs;      /* ordered pairs of live nodes that can reach each other */
 	int64_t disturbed;   /* when the network last changed, or something was last wrong with it */
 	uint64_t routes;     /* destinations in all live nodes' FIBs */
-	uint64_t stale;      /* paths over links that don't work, summed over the links */
+	uint64_t stale_best;
+	uint64_t stale; /* paths over links that don't work, summed over the links */
 
 	/* Set when a measurement wants to know: when sim_converged() first holds. */
 	bool watching;
@@ -134,12 +161,16 @@ struct sim {
 	/* Set likewise: when each node tells that this one is down. */
 	uint32_t watched_node;
 	bool watching_node;
-	struct samples *noticed;
+	int64_t refuted_at;                              /* when one that suspected it last learned better */
+	struct samples *noticed, *suspected, *confirmed; /* by link state, by membership */
 	struct sim_counters n;
+	uint64_t check_every;
 	uint64_t check_at; /* number of the event after which all is checked */
 };
 
 struct sim *sim_new(uint32_t nodes, uint64_t seed, unsigned faults, bool verbose);
+/* Membership alone. */
+struct sim *sim_new_gossip(uint32_t nodes, uint64_t seed, bool verbose);
 void sim_free(struct sim *s);
 /* Lets time pass. */
 void sim_run(struct sim *s, int64_t us);
