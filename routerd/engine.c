@@ -82,6 +82,8 @@ static const struct {
     [ROUTER_NODE_LEFT] = {LOG_NOTICE, "node left the mesh"},
     [ROUTER_LINK_UP] = {LOG_INFO, "link is up"},
     [ROUTER_LINK_DOWN] = {LOG_INFO, "link is down"},
+    [ROUTER_LINK_DEGRADED] = {LOG_NOTICE, "link loses frames, or is full"},
+    [ROUTER_LINK_WELL] = {LOG_NOTICE, "link is well again"},
     [ROUTER_PATH_CHANGED] = {LOG_DEBUG, "path changed"},
     [ROUTER_SYNCED] = {LOG_INFO, "link-state database of the neighbour is here; advertising the link"},
     [ROUTER_LSA_FORGED] = {LOG_WARNING,

@@ -49,6 +49,22 @@ add_path(struct routerd *d, mesh_v1_MeshEvent *out, uint64_t destination)
 	add_text(out, "cost", text);
 }
 
+/* What is measured at a of its link with b. */
+static void
+add_quality(struct routerd *d, mesh_v1_MeshEvent *out, uint64_t a, uint64_t b)
+{
+	const struct lsdb_entry *e = lsdb_get(router_lsdb(d->router), a);
+	const struct lsa_adj *adj = e != NULL ? lsdb_adj(e, b) : NULL;
+	char text[16];
+
+	if (adj == NULL)
+		return;
+	snprintf(text, sizeof(text), "%u", (unsigned)adj->loss_ppm);
+	add_text(out, "loss_ppm", text);
+	snprintf(text, sizeof(text), "%u", (unsigned)adj->utilisation_permille);
+	add_text(out, "utilization_permille", text);
+}
+
 static bool
 is_self(struct routerd *d, uint64_t node)
 {
@@ -83,6 +99,12 @@ report_event(struct routerd *d, enum router_event ev, uint64_t a, uint64_t b, me
 			return false;
 		add_node(d, out, "source", a);
 		add_node(d, out, "target", b);
+		break;
+	case ROUTER_LINK_DEGRADED:
+	case ROUTER_LINK_WELL:
+		add_node(d, out, "source", a);
+		add_node(d, out, "target", b);
+		add_quality(d, out, a, b);
 		break;
 	case ROUTER_PATH_CHANGED:
 		add_node(d, out, "destination", a);

@@ -55,7 +55,7 @@ store(struct router *r, struct neighbour *from, const struct linkstate_msg *m, s
 	struct lsdb_entry *e;
 	bool topology;
 	uint64_t wish;
-	int err = lsdb_put(&r->db, &r->lsa, m->data, m->len, born, now, &e, &topology);
+	int err = router_put(r, m->data, m->len, born, now, &e, &topology);
 
 	if (err != 0)
 		return err;

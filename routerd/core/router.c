@@ -4,6 +4,7 @@
 
 #include "common/base/err.h"
 #include "common/base/mem.h"
+#include "routerd/core/quality.h"
 #include "routerd/core/router_impl.h"
 
 static const char *const event_names[] = {
@@ -12,6 +13,8 @@ static const char *const event_names[] = {
     [ROUTER_NODE_LEFT] = "node_left",
     [ROUTER_LINK_UP] = "link_up",
     [ROUTER_LINK_DOWN] = "link_down",
+    [ROUTER_LINK_DEGRADED] = "link_degraded",
+    [ROUTER_LINK_WELL] = "link_recovered",
     [ROUTER_PATH_CHANGED] = "path_changed",
     [ROUTER_SYNCED] = "synced",
     [ROUTER_LSA_FORGED] = "lsa_forged",
@@ -142,6 +145,29 @@ router_signer_down(struct router *r)
 		origin_failed(&r->origin, MONO_ZERO);
 }
 
+static void
+quality_told(void *arg, uint64_t neighbour, bool degraded)
+{
+	struct router *r = arg;
+
+	r->ops->event(r->arg, degraded ? ROUTER_LINK_DEGRADED : ROUTER_LINK_WELL, r->lsa.id.node, neighbour);
+}
+
+int
+router_put(struct router *r, const uint8_t *raw, size_t len, struct mono born, struct mono now,
+    struct lsdb_entry **out, bool *topology)
+{
+	const struct lsdb_entry *old = lsdb_get(&r->db, r->lsa.id.node);
+	size_t before = old != NULL ? old->adj_count : 0;
+	int err;
+
+	if (before != 0)
+		memcpy(r->adj_before, old->adj, before * sizeof(old->adj[0]));
+	if ((err = lsdb_put(&r->db, &r->lsa, raw, len, born, now, out, topology)) == 0)
+		quality_diff(r->adj_before, before, r->lsa.adj, r->lsa.adj_count, quality_told, r);
+	return err;
+}
+
 /* The own LSA, signed, as any other would be taken. */
 static int
 own_put(struct router *r, struct mono now)
@@ -154,7 +180,7 @@ own_put(struct router *r, struct mono now)
 
 	if ((err = lsa_decode(raw, len, &r->lsa)) != 0 ||
 	    (err = r->ops->verify(r->arg, &r->lsa, raw, len)) != 0 ||
-	    (err = lsdb_put(&r->db, &r->lsa, raw, len, r->origin.made, now, &e, &topology)) != 0)
+	    (err = router_put(r, raw, len, r->origin.made, now, &e, &topology)) != 0)
 		return err;
 	r->counters.lsa_originated++;
 	exchange_flood(r, r->self.node, 0, now);

@@ -59,6 +59,8 @@ enum router_event {
 	ROUTER_NODE_LEFT,     /* a: node */
 	ROUTER_LINK_UP,       /* a, b: its ends, a < b; both list it */
 	ROUTER_LINK_DOWN,     /* a, b */
+	ROUTER_LINK_DEGRADED, /* a: who measures it, b: the other end; see quality.h */
+	ROUTER_LINK_WELL,     /* a, b; again */
 	ROUTER_PATH_CHANGED,  /* a: destination */
 	ROUTER_SYNCED,        /* a: neighbour; its database is here */
 	ROUTER_LSA_FORGED,    /* a: neighbour it came from, b: node it claims to be of */

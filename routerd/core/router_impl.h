@@ -68,7 +68,8 @@ struct router {
 
 	uint64_t writing_to; /* the neighbour that writer's payloads go to */
 	struct linkstate_writer writer;
-	struct lsa lsa; /* being decoded or made */
+	struct lsa lsa;                         /* being decoded or made */
+	struct lsa_adj adj_before[LSA_ADJ_MAX]; /* of its node, in the LSA that it replaces */
 };
 
 /* --- routes.c: from the database to the FIB --- */
@@ -89,6 +90,12 @@ int routes_slice(struct router *r, struct mono now) MUST_USE;
 struct mono routes_next(const struct router *r);
 /* Sends all paths of a route: router_ops.route_set()'s errors. */
 int routes_send(struct router *r, const struct fib_route *route) MUST_USE;
+
+/* --- router.c --- */
+
+/* Stores r->lsa as lsdb_put() does, and tells which of its links have become bad, or well again. */
+int router_put(struct router *r, const uint8_t *raw, size_t len, struct mono born, struct mono now,
+    struct lsdb_entry **out, bool *topology) MUST_USE;
 
 /* --- paths.c: when paths are computed, states of nodes, the whole FIB --- */
 
