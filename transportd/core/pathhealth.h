@@ -76,7 +76,7 @@ struct pathhealth_sample {
 	uint32_t rtt_us;              /* of this answer */
 	uint32_t srtt_us, rtt_min_us; /* smoothed; least since the path has been used */
 	uint32_t other_us;            /* smoothed, of the quickest other path that is up; 0: none known */
-	bool busy; /* the round trip is that of queues of our own data: no verdict */
+	bool busy;                    /* the round trip is that of queues of our own data: no verdict */
 };
 
 void pathhealth_init(struct pathhealth *h, struct mono now);
