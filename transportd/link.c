@@ -449,7 +449,6 @@ link_send(struct link *l, struct frame *f)
 		return ERR_RANGE;
 	lane = lane_for(l, f, &k, size);
 	f->lane_id = lane < LANES_MAX ? (uint16_t)lane : 0;
-	l->was_high |= sched_high(l->q);
 	if (f->class == FRAME_CLASS_CLIENT && (sched_high(l->q) || sched_key_high(l->q, &k))) {
 		f->flags |= FRAME_FLAG_MARKED;
 		stat_inc(STAT_MARKED);
@@ -460,6 +459,7 @@ link_send(struct link *l, struct frame *f)
 	if ((err = frame_encode(f, &out)) != 0)
 		return err;
 	sched_commit(l->q, size);
+	l->was_high |= sched_high(l->q);
 	stat_inc(STAT_TX_FRAMES);
 	stat_add(STAT_QUEUED, (int64_t)size);
 	if (lane < LANES_MAX && l->lane[lane] != NULL)

@@ -563,6 +563,75 @@ no_memory(void **state)
 	mem_fail_at(0);
 }
 
+/* --- probes --- */
+
+static void
+probe(struct path *t, struct path_feedback *f)
+{
+	pathwin_probe(&t->p, now(t), f);
+	assert_int_equal(f->path_id, ID);
+	assert_int_equal(f->sent_bytes, t->p.sent_bytes);
+}
+
+static void
+probes_tell_of_an_unused_path(void **state)
+{
+	struct path_feedback f, a;
+	struct path t;
+
+	(void)state;
+	start(&t);
+	for (int i = 0; i < 5; i++) {
+		probe(&t, &f);
+		a = answer_to(&t, f);
+		t.now_ms += RTT_MS;
+		assert_true(pathwin_answer(&t.p, &a, now(&t)));
+		t.now_ms += 2000;
+	}
+	assert_int_equal(t.p.srtt_us, RTT_MS * 1000);
+	assert_int_equal(t.p.rtt_us, RTT_MS * 1000);
+	assert_int_equal(t.p.window, PATHWIN_INITIAL_BYTES);
+	assert_int_equal(t.p.lost_bytes, 0);
+	assert_int_equal(pathwin_rate(&t.p), 0);
+	assert_true(mono_is_never(pathwin_next(&t.p)));
+	/* Many are lost: nothing is on its way, so it is not silent; and data sent then gets its time and its
+	 * asks. */
+	for (int i = 0; i < 100; i++) {
+		probe(&t, &f);
+		t.now_ms += 2000;
+	}
+	assert_false(pathwin_silent(&t.p, now(&t)));
+	put(&t, 1);
+	assert_false(pathwin_silent(&t.p, now(&t)));
+	t.now_ms += PATHWIN_SILENT_MIN_MS - 1;
+	assert_true(pathwin_ask(&t.p, now(&t), &f));
+	assert_false(pathwin_silent(&t.p, now(&t)));
+	t.now_ms += 1;
+	assert_true(pathwin_silent(&t.p, now(&t)));
+}
+
+/* Before a path is silent its far end is asked to answer another way. */
+static void
+asks_become_pressing(void **state)
+{
+	struct path_feedback f;
+	struct path t;
+	int64_t again_ms = 0;
+
+	(void)state;
+	start(&t);
+	for (int i = 0; i < 20; i++)
+		round_trip(&t, 4, 4, 0);
+	for (int64_t ms = 0; !pathwin_silent(&t.p, now(&t)); ms++, t.now_ms++) {
+		put(&t, 1);
+		while (pathwin_ask(&t.p, now(&t), &f))
+			if (f.kind == PATH_ASK_AGAIN && again_ms == 0)
+				again_ms = ms;
+		assert_in_range(ms, 0, PATHWIN_SILENT_MIN_MS + PATHWIN_ASK_MS + RTT_MS);
+	}
+	assert_in_range(again_ms, PATHWIN_SILENT_MIN_MS * 2 / 3 - PATHWIN_ASK_MS, PATHWIN_SILENT_MIN_MS - 20);
+}
+
 int
 main(void)
 {
@@ -585,6 +654,8 @@ main(void)
 	    cmocka_unit_test(receiver_counts),
 	    cmocka_unit_test(receiver_is_bounded),
 	    cmocka_unit_test(no_memory),
+	    cmocka_unit_test(probes_tell_of_an_unused_path),
+	    cmocka_unit_test(asks_become_pressing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
