@@ -109,7 +109,7 @@ bool
 relay_own(struct transport *t, struct frame *f)
 {
 	/* A neighbour needs no path. */
-	struct forward_way way, straight = {.next = frame_dst(f)};
+	struct forward_way way, straight = {.next = frame_dst(f), .visit = f->visit};
 
 	if (relay_way(t, frame_dst(f), f->class, &way) != FORWARD_SEND)
 		return send_own(t, f, &straight);

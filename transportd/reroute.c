@@ -374,8 +374,8 @@ leads_over(const struct fib_path *way, uint64_t node)
 static const struct fib_path *
 path_of(const struct transport *t, uint64_t dst, uint32_t path_id)
 {
-	for (uint8_t class = 0; class < FRAME_CLASS_COUNT; class ++) {
-		const struct fib_paths *paths = fib_get(t->fib, dst, class);
+	for (unsigned c = 0; c < FRAME_CLASS_COUNT; c++) {
+		const struct fib_paths *paths = fib_get(t->fib, dst, (uint8_t)c);
 		const struct fib_path *way = paths != NULL ? fib_paths_find(paths, path_id) : NULL;
 
 		if (way != NULL)
