@@ -65,7 +65,9 @@ sim_new(uint32_t nodes, uint64_t seed, unsigned faults, bool verbose)
 
 	*s = (struct sim){.node_count = nodes, .seed = seed, .faults = faults, .verbose = verbose};
 	s->now = SIM_SECOND;
-	s->check_at = SIM_CHECK_EVERY;
+	/* A check of everything looks at each node's copy of each LSA. */
+	s->check_every = SIM_CHECK_EVERY + (uint64_t)SIM_CHECK_PAIR * nodes * nodes;
+	s->check_at = s->check_every;
 	/* The values of mesh.conf. */
 	s->conf = (struct router_conf){
 	    .lsa_refresh_us = 60 * (int64_t)SIM_SECOND,
@@ -162,7 +164,7 @@ run(struct sim *s, int64_t end)
 		}
 		if (s->n.events >= s->check_at) {
 			check_all(s);
-			s->check_at = s->n.events + SIM_CHECK_EVERY;
+			s->check_at = s->n.events + s->check_every;
 		}
 	}
 	s->now = end;

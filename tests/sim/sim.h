@@ -39,7 +39,9 @@ enum {
 
 	/* With the network as it should be, and no fault for so long, all must be well: see check.h. */
 	SIM_SETTLE_US = 10 * SIM_SECOND,
-	SIM_CHECK_EVERY = 200 * 1000, /* events between checks of everything, when it is quiet */
+	/* Events between checks of everything: so many, and so many for each pair of nodes. */
+	SIM_CHECK_EVERY = 200 * 1000,
+	SIM_CHECK_PAIR = 20,
 };
 
 /* What can go wrong: letters of -f. */
@@ -136,6 +138,7 @@ struct sim {
 	bool watching_node;
 	struct samples *noticed;
 	struct sim_counters n;
+	uint64_t check_every;
 	uint64_t check_at; /* number of the event after which all is checked */
 };
 
