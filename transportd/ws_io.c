@@ -431,7 +431,8 @@ read_some(struct ws_conn *c)
 		ws_doom(c);
 		return false;
 	}
-	return !c->plain && tls_pending(ws_session(c));
+	/* Nothing came: the rest of a record that is there in part the socket will announce. */
+	return n > 0 && !c->plain && tls_pending(ws_session(c));
 }
 
 static void
