@@ -69,6 +69,10 @@ static const struct method methods[] = {
 	.auth = METHOD_CLIENT,
 	.ops = &topology_full_ops,
 	REQUEST(mesh_v1_EstablishFullLinksReq)},
+    {.path = MESH "LeaveMesh",
+	.auth = METHOD_CLIENT,
+	.ops = &topology_leave_ops,
+	REQUEST(mesh_v1_LeaveMeshReq)},
     {.path = MESH "WatchMeshEvents",
 	.server_stream = true,
 	.endless = true,
@@ -117,6 +121,7 @@ union scratch {
 	mesh_v1_AddLinkReq add_link;
 	mesh_v1_DropLinkReq drop_link;
 	mesh_v1_EstablishFullLinksReq full_links;
+	mesh_v1_LeaveMeshReq leave;
 	mesh_v1_DiscoverNodesReq discover;
 };
 

@@ -297,6 +297,21 @@ full_message(struct call *c, const uint8_t *data, size_t len)
 	gather_start(g);
 }
 
+static void
+leave_message(struct call *c, const uint8_t *data, size_t len)
+{
+	mesh_v1_LeaveMeshReq req = mesh_v1_LeaveMeshReq_init_zero;
+	struct gather *g;
+
+	MUST(pb_unpack(data, len, mesh_v1_LeaveMeshReq_fields, &req) == 0);
+	if (!topology_mesh_is_ours(c, req.mesh_id) || (g = gather_new(c, done_finish)) == NULL)
+		return;
+	gather_add(g, BACKEND_ROUTER, GR_LEAVE, NULL, 0);
+	gather_add(g, BACKEND_TRANSPORT, GT_LIST_LINKS, NULL, 0);
+	gather_start(g);
+}
+
+const struct call_ops topology_leave_ops = {.message = leave_message, .ended = gather_ended};
 const struct call_ops topology_add_ops = {.message = add_message, .ended = gather_ended};
 const struct call_ops topology_drop_ops = {.message = drop_message, .ended = gather_ended};
 const struct call_ops topology_full_ops = {.message = full_message, .ended = gather_ended};

@@ -1,4 +1,4 @@
-/* cmd_link: `meshctl link add`, `link drop` and `link full`: which links the node shall hold. */
+/* cmd_link: `meshctl link add`, `link drop`, `link full` and `leave`: which links the node shall hold. */
 #include <stdio.h>
 #include <string.h>
 
@@ -106,4 +106,14 @@ cmd_link_full(struct ctl *ctl, const struct args *a)
 	(void)a;
 	return wish(ctl, "/mesh.v1.MeshService/EstablishFullLinks", mesh_v1_EstablishFullLinksReq_fields,
 	    &req, "all nodes try to link with all others; meshctl links shows what comes of it");
+}
+
+int
+cmd_leave(struct ctl *ctl, const struct args *a)
+{
+	mesh_v1_LeaveMeshReq req = mesh_v1_LeaveMeshReq_init_zero;
+
+	(void)a;
+	return wish(ctl, "/mesh.v1.MeshService/LeaveMesh", mesh_v1_LeaveMeshReq_fields, &req,
+	    "this node says goodbye: the others send nothing over it or to it any more");
 }

@@ -35,6 +35,10 @@ const struct command command_table[] = {
     {"link full", "", "have all nodes of the mesh link with all others",
 	"Each node dials those that it has no link with and that have made known an address.", NULL, 0, 0,
 	cmd_link_full},
+    {"leave", "", "have the node say goodbye to the mesh",
+	"The other nodes route around it and send it nothing more.  Stop its daemons then; when routerd is\n"
+	"started again, the node is back.",
+	NULL, 0, 0, cmd_leave},
     {"topology", "", "show which nodes are linked, as a table or as a picture",
 	"meshctl topology --format svg >mesh.svg draws it; --format dot is for Graphviz: | neato -Tpng.",
 	cmd_topology_options, 0, 0, cmd_topology},

@@ -5,10 +5,12 @@
 #include "common/base/err.h"
 #include "common/base/mem.h"
 #include "common/os/channel.h"
+#include "common/os/log.h"
 #include "common/os/metrics.h"
 #include "proto/ipc.pb.h"
 #include "proto/messages.h"
 #include "proto/pb.h"
+#include "routerd/members.h"
 #include "routerd/message.h"
 #include "routerd/report.h"
 #include "routerd/routerd.h"
@@ -236,6 +238,23 @@ on_full_links(void *ctx, struct channel *ch, struct imsg *m)
 	if (err != 0)
 		return call_done(ch, m->peerid, GRPC_UNAVAILABLE,
 		    "the other nodes are told, but transportd of this one can't be; try again");
+	return call_done(ch, m->peerid, GRPC_OK, "");
+}
+
+/* Goodbye: others route around this node and send it nothing more, until routerd is started again. */
+static int
+on_leave(void *ctx, struct channel *ch, struct imsg *m)
+{
+	struct routerd *d = ctx;
+
+	if (router_self(d->router) == NULL)
+		return call_done(ch, m->peerid, GRPC_UNAVAILABLE,
+		    "this node does not know who it is yet: consensusd has not told it; try again");
+	log_notice("this node leaves the mesh: nothing is sent over it any more until routerd is restarted");
+	d->left = true;
+	router_leave(d->router);
+	members_leave(d);
+	engine_touch(d);
 	return call_done(ch, m->peerid, GRPC_OK, "");
 }
 

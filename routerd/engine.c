@@ -216,6 +216,7 @@ start_anew(struct routerd *d)
 		return ERR_NOMEM;
 	}
 	log_notice("the node's key was replaced: starting with an empty link-state database");
+	d->left = false; /* it is another node now */
 	router_free(d->router);
 	d->router = fresh;
 	/* It tells its links anew when it is connected anew. */

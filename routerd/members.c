@@ -224,6 +224,13 @@ members_feed(struct routerd *d, uint64_t from, const uint8_t *payload, size_t le
 	touch(d);
 }
 
+void
+members_leave(struct routerd *d)
+{
+	swim_leave(d->members->swim, clock_mono());
+	touch(d);
+}
+
 int
 members_identity(struct routerd *d, const struct router_identity *id)
 {

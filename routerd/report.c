@@ -194,6 +194,8 @@ trouble(const struct routerd *d, const struct router_summary *sum)
 {
 	if (router_self(d->router) == NULL)
 		return "waiting for consensusd to say who this node is";
+	if (d->left)
+		return "this node has left the mesh; it joins again when routerd is restarted";
 	if (!sum->transport)
 		return "transportd is away";
 	if (!sum->signer)

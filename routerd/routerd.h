@@ -87,6 +87,7 @@ struct routerd {
 	struct known *known;
 	struct loop_timer *known_timer;
 	unsigned alone; /* times in a row that there was no link */
+	bool left;      /* it was told to leave the mesh */
 	LIST_HEAD(, gateway_conn) gateways;
 };
 

@@ -234,6 +234,7 @@ originate(struct router *r, struct mono now)
 	memcpy(l->name, r->self.name, sizeof(l->name));
 	memcpy(l->region, r->self.region, sizeof(l->region));
 	memcpy(l->software, r->conf.software, sizeof(l->software));
+	l->flags = r->leaving ? LSA_FLAG_LEFT : 0;
 	l->adj_count = (uint16_t)neighbour_table_adj(&r->neighbours, l->adj, &left_out);
 	r->counters.adjacencies_left_out += left_out;
 	put_extensions(r, l);
@@ -398,6 +399,13 @@ router_node_dead(struct router *r, uint64_t node, bool dead, struct mono now)
 		return;
 	e->dead = dead;
 	paths_want(r, now, true);
+}
+
+void
+router_leave(struct router *r)
+{
+	r->leaving = true;
+	r->origin.changed = true;
 }
 
 bool

@@ -154,6 +154,9 @@ void router_wish(struct router *r, uint64_t unix_ms);
 /* Membership found a node dead although others list it: no path leads to or through it until it gives a
  * newer LSA, or membership takes that back (dead false). */
 void router_node_dead(struct router *r, uint64_t node, bool dead, struct mono now);
+/* This node says goodbye: its LSA says so, and nobody sends anything over it or to it any more.  For as long
+ * as this router lives. */
+void router_leave(struct router *r);
 /* Is there a link with this node? */
 bool router_linked(struct router *r, uint64_t node);
 

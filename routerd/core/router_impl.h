@@ -45,7 +45,7 @@ struct router {
 	struct rng rng;
 	struct router_counters counters;
 
-	bool identified, signer;
+	bool identified, signer, leaving;
 	struct mono settle_by; /* what changes before the links are all here is advertised then */
 	struct router_identity self;
 	struct origin origin;

@@ -12,6 +12,7 @@ SERVICES = {
         "AddLink": ("unary_unary", pb.AddLinkReq, pb.TopologyStatus),
         "DropLink": ("unary_unary", pb.DropLinkReq, pb.TopologyStatus),
         "EstablishFullLinks": ("unary_unary", pb.EstablishFullLinksReq, pb.TopologyStatus),
+        "LeaveMesh": ("unary_unary", pb.LeaveMeshReq, pb.TopologyStatus),
         "GetMeshStatus": ("unary_unary", pb.Empty, pb.MeshStatus),
         "WatchMeshEvents": ("unary_stream", pb.Filter, pb.MeshEvent),
     },

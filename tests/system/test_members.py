@@ -7,7 +7,7 @@ import time
 import grpc
 import mesh_pb2 as pb
 
-from api import Api
+from api import Api, expect
 from harness import wait_until
 from lanes import metric
 
@@ -123,4 +123,21 @@ def test_hung_routerd(m):
     watch.close()
     assert took < 5, took
     assert metric(m, "d", "mesh_member_stalls_total") >= 1
+    calm(m)
+
+
+def test_leave(m):
+    """The end of the line says goodbye, and is back when its routerd is started again."""
+    calm(m)
+    with Api(m.node("d")) as client:
+        e = expect(grpc.StatusCode.NOT_FOUND, client.LeaveMesh, pb.LeaveMeshReq(mesh_id="x"), timeout=5)
+        assert "'x'" in e, e
+        assert client.LeaveMesh(pb.LeaveMeshReq(), timeout=10).success
+        wait_until("d says so itself", lambda: "has left" in next(
+            x.detail for x in client.GetNodeStatus(pb.Empty(), timeout=10).daemons if x.name == "routerd"))
+    wait_until("d has left, for a", lambda: states(m, "a").get("d") == "left", 20)
+    with Api(m.node("a")) as client:
+        assert "d" not in {r.destination_name for r in client.ListRoutes(pb.Empty(), timeout=10).routes}
+    m.kill("d", "routerd")
+    m.start("d", "routerd")
     calm(m)

@@ -15,6 +15,7 @@ SERVICES = {
         "AddLink": ("uu", mesh.AddLinkReq, mesh.TopologyStatus),
         "DropLink": ("uu", mesh.DropLinkReq, mesh.TopologyStatus),
         "EstablishFullLinks": ("uu", mesh.EstablishFullLinksReq, mesh.TopologyStatus),
+        "LeaveMesh": ("uu", mesh.LeaveMeshReq, mesh.TopologyStatus),
         "WatchMeshEvents": ("us", mesh.Filter, mesh.MeshEvent),
     },
     "/mesh.v1.MeshDataService/": {

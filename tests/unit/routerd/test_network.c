@@ -80,6 +80,27 @@ test_line_converges_quickly(void **state)
 	net_check(&net);
 }
 
+/* A relay that says goodbye is routed around, though its links are up; who hangs behind it alone is cut off.
+ */
+static void
+test_leave(void **state)
+{
+	(void)state;
+	line(3, 100);
+	net_run(&net, 60 * 1000);
+	net_check(&net);
+	router_leave(net.nodes[1].router);
+	net_run(&net, NET_SECOND);
+	for (int i = 0; i < 3; i += 2) {
+		struct lsdb_entry *e = lsdb_get(router_lsdb(net.nodes[i].router), net_id(1));
+
+		assert_int_equal(e->state, NODE_STATE_LEFT);
+		assert_int_equal(e->flags & LSA_FLAG_LEFT, LSA_FLAG_LEFT);
+		assert_null(fib_get(router_fib(net.nodes[i].router), net_id(1)));
+		assert_null(fib_get(router_fib(net.nodes[i].router), net_id(2 - i)));
+	}
+}
+
 static void
 test_lone_node(void **state)
 {
@@ -717,6 +738,8 @@ main(void)
 	    cmocka_unit_test_teardown(test_line_of_three, teardown),
 	    cmocka_unit_test_teardown(test_addresses_and_wishes, teardown),
 	    cmocka_unit_test_teardown(test_line_converges_quickly, teardown),
+	    cmocka_unit_test_teardown(test_leave, teardown),
+	    cmocka_unit_test_teardown(test_leave, teardown),
 	    cmocka_unit_test_teardown(test_lone_node, teardown),
 	    cmocka_unit_test_teardown(test_longest_line, teardown),
 	    cmocka_unit_test_teardown(test_beyond_the_longest_path, teardown),
