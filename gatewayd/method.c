@@ -73,6 +73,10 @@ static const struct method methods[] = {
 	.auth = METHOD_CLIENT,
 	.ops = &topology_leave_ops,
 	REQUEST(mesh_v1_LeaveMeshReq)},
+    {.path = MESH "SendUserEvent",
+	.auth = METHOD_CLIENT,
+	.ops = &topology_event_ops,
+	REQUEST(mesh_v1_UserEventReq)},
     {.path = MESH "WatchMeshEvents",
 	.server_stream = true,
 	.endless = true,
@@ -122,6 +126,7 @@ union scratch {
 	mesh_v1_DropLinkReq drop_link;
 	mesh_v1_EstablishFullLinksReq full_links;
 	mesh_v1_LeaveMeshReq leave;
+	mesh_v1_UserEventReq user_event;
 	mesh_v1_DiscoverNodesReq discover;
 };
 

@@ -311,6 +311,38 @@ leave_message(struct call *c, const uint8_t *data, size_t len)
 	gather_start(g);
 }
 
+/* An Empty, or why not. */
+static void
+event_finish(struct gather *g)
+{
+	const struct gather_part *p = &g->parts[0];
+
+	if (p->status == GRPC_UNAVAILABLE)
+		call_fail(g->call, p->status, "%s: %s", p->backend->name, p->text);
+	else if (p->status != GRPC_OK)
+		call_fail(g->call, p->status, "%s", p->text);
+	else if (call_send(g->call, (const uint8_t *)"", 0))
+		call_finish(g->call, GRPC_OK, "");
+}
+
+static void
+event_message(struct call *c, const uint8_t *data, size_t len)
+{
+	mesh_v1_UserEventReq req = mesh_v1_UserEventReq_init_zero;
+	struct gather *g;
+
+	MUST(pb_unpack(data, len, mesh_v1_UserEventReq_fields, &req) == 0);
+	if (!topology_mesh_is_ours(c, req.mesh_id) || (g = gather_new(c, event_finish)) == NULL)
+		return;
+	if (len == 0 || len > edge_gateway_router.msgs[GR_USER_EVENT].max_bytes) {
+		call_fail(c, GRPC_INVALID_ARGUMENT, "an event has a name and at most 512 bytes");
+		return;
+	}
+	gather_add(g, BACKEND_ROUTER, GR_USER_EVENT, data, len);
+	gather_start(g);
+}
+
+const struct call_ops topology_event_ops = {.message = event_message, .ended = gather_ended};
 const struct call_ops topology_leave_ops = {.message = leave_message, .ended = gather_ended};
 const struct call_ops topology_add_ops = {.message = add_message, .ended = gather_ended};
 const struct call_ops topology_drop_ops = {.message = drop_message, .ended = gather_ended};

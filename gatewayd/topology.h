@@ -1,5 +1,5 @@
 /*
- * topology: AddLink, DropLink, EstablishFullLinks and LeaveMesh of the API.
+ * topology: AddLink, DropLink, EstablishFullLinks, LeaveMesh and SendUserEvent of the API.
  *
  * routerd knows the nodes: their names, and where they can be dialled.  transportd takes wishes about this
  * node's links, by node id; routerd those for full links, which travel through the mesh.
@@ -12,7 +12,8 @@
 struct call;
 struct call_ops;
 
-extern const struct call_ops topology_add_ops, topology_drop_ops, topology_full_ops, topology_leave_ops;
+extern const struct call_ops topology_add_ops, topology_drop_ops, topology_full_ops, topology_leave_ops,
+    topology_event_ops;
 
 /* Is the request for this mesh (empty: any)?  False: the call has ended. */
 bool topology_mesh_is_ours(struct call *c, const char *mesh_id);

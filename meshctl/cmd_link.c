@@ -1,4 +1,4 @@
-/* cmd_link: `meshctl link add`, `link drop`, `link full` and `leave`: which links the node shall hold. */
+/* cmd_link: `meshctl link add`, `link drop`, `link full`, `leave` and `event`: what is asked of the mesh. */
 #include <stdio.h>
 #include <string.h>
 
@@ -116,4 +116,41 @@ cmd_leave(struct ctl *ctl, const struct args *a)
 	(void)a;
 	return wish(ctl, "/mesh.v1.MeshService/LeaveMesh", mesh_v1_LeaveMeshReq_fields, &req,
 	    "this node says goodbye: the others send nothing over it or to it any more");
+}
+
+static json_t *
+nothing(const struct buf *reply)
+{
+	(void)reply;
+	return json_object();
+}
+
+int
+cmd_event(struct ctl *ctl, const struct args *a)
+{
+	mesh_v1_UserEventReq req = mesh_v1_UserEventReq_init_zero;
+	const char *payload = args_word(a, 1);
+	size_t len = payload != NULL ? strlen(payload) : 0;
+	int code = set_word(req.name, sizeof(req.name), "event", args_word(a, 0));
+	json_t *o = NULL;
+	struct buf b;
+
+	if (code != CODE_OK)
+		return code;
+	if (len > sizeof(req.payload.bytes)) {
+		out_error("the text of an event has at most %zu bytes", sizeof(req.payload.bytes));
+		return CODE_USAGE;
+	}
+	if (len != 0)
+		memcpy(req.payload.bytes, payload, len);
+	req.payload.size = (pb_size_t)len;
+	buf_init(&b, CLIENT_MESSAGE_MAX_BYTES);
+	code = pb_pack(&b, mesh_v1_UserEventReq_fields, &req) == 0
+		   ? fetch(ctl, "/mesh.v1.MeshService/SendUserEvent", &b, nothing, &o)
+		   : CODE_FAILED;
+	buf_fini(&b);
+	if (code == CODE_OK && ctl->json)
+		out_json_line(o);
+	json_decref(o);
+	return code;
 }

@@ -60,6 +60,8 @@ const struct command command_table[] = {
 	cmd_subscribe_options, 0, 64, cmd_subscribe},
     {"close", "STREAM", "close a stream once all of it is processed", NULL, NULL, 1, 1, cmd_close},
     {"watch", "", "print events of the mesh as they happen", NULL, cmd_watch_options, 0, 0, cmd_watch},
+    {"event", "NAME [TEXT]", "tell all nodes of the mesh something",
+	"Whoever watches gets it as user_event.  It is not kept.", NULL, 1, 2, cmd_event},
     {"metrics", "", "print the metrics of the node's daemons (Prometheus text)", NULL, NULL, 0, 0,
 	cmd_metrics},
     {"ca init", "CADIR", "make a certificate authority for a mesh",

@@ -39,7 +39,7 @@ command_fn cmd_links;
 extern const struct option_def cmd_links_options[];
 
 /* cmd_link.c */
-command_fn cmd_link_add, cmd_link_drop, cmd_link_full, cmd_leave;
+command_fn cmd_link_add, cmd_link_drop, cmd_link_full, cmd_leave, cmd_event;
 extern const struct option_def cmd_link_add_options[];
 
 /* cmd_streams.c */

@@ -19,7 +19,12 @@
 #define EDGE_HANDLERS gateway_handlers
 #include "proto/edge_server.h"
 
-enum { GRPC_OK = 0, GRPC_RESOURCE_EXHAUSTED = 8, GRPC_UNAVAILABLE = 14 }; /* status codes of the API */
+enum {
+	GRPC_OK = 0,
+	GRPC_INVALID_ARGUMENT = 3,
+	GRPC_RESOURCE_EXHAUSTED = 8,
+	GRPC_UNAVAILABLE = 14
+}; /* status codes of the API */
 
 /* A list that is being sent: where it goes on when the channel takes more. */
 struct dump {
@@ -238,6 +243,27 @@ on_full_links(void *ctx, struct channel *ch, struct imsg *m)
 	if (err != 0)
 		return call_done(ch, m->peerid, GRPC_UNAVAILABLE,
 		    "the other nodes are told, but transportd of this one can't be; try again");
+	return call_done(ch, m->peerid, GRPC_OK, "");
+}
+
+static int
+on_user_event(void *ctx, struct channel *ch, struct imsg *m)
+{
+	mesh_v1_UserEventReq req = mesh_v1_UserEventReq_init_zero;
+	struct routerd *d = ctx;
+	int err = pb_unpack(m->body, m->len, mesh_v1_UserEventReq_fields, &req);
+
+	if (err != 0)
+		return err;
+	err = members_event(d, req.name, req.payload.bytes, req.payload.size);
+	if (err == ERR_STATE)
+		return call_done(ch, m->peerid, GRPC_UNAVAILABLE,
+		    "this node does not know who it is yet: consensusd has not told it; try again");
+	if (err == ERR_RANGE || err == ERR_LIMIT || err == ERR_FORMAT)
+		return call_done(ch, m->peerid, GRPC_INVALID_ARGUMENT,
+		    "an event has a name of 1 to 63 characters and at most 512 bytes");
+	if (err != 0)
+		return call_done(ch, m->peerid, GRPC_RESOURCE_EXHAUSTED, "too many events wait; try again");
 	return call_done(ch, m->peerid, GRPC_OK, "");
 }
 

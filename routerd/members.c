@@ -224,6 +224,15 @@ members_feed(struct routerd *d, uint64_t from, const uint8_t *payload, size_t le
 	touch(d);
 }
 
+int
+members_event(struct routerd *d, const char *name, const uint8_t *payload, size_t len)
+{
+	int err = swim_user_event(d->members->swim, name, payload, len, clock_mono());
+
+	touch(d);
+	return err;
+}
+
 void
 members_leave(struct routerd *d)
 {

@@ -26,6 +26,8 @@ void members_fini(struct routerd *d);
 int members_identity(struct routerd *d, const struct router_identity *id) MUST_USE;
 /* A node of the database is new, or something about it has changed. */
 void members_node(struct routerd *d, const struct lsdb_entry *e);
+/* Tells all members.  ERR_RANGE (name or size), ERR_STATE (this node is not known yet), ERR_FULL. */
+int members_event(struct routerd *d, const char *name, const uint8_t *payload, size_t len) MUST_USE;
 /* This node says goodbye. */
 void members_leave(struct routerd *d);
 /* A gossip payload came from a node. */

@@ -13,6 +13,7 @@ SERVICES = {
         "DropLink": ("unary_unary", pb.DropLinkReq, pb.TopologyStatus),
         "EstablishFullLinks": ("unary_unary", pb.EstablishFullLinksReq, pb.TopologyStatus),
         "LeaveMesh": ("unary_unary", pb.LeaveMeshReq, pb.TopologyStatus),
+        "SendUserEvent": ("unary_unary", pb.UserEventReq, pb.Empty),
         "GetMeshStatus": ("unary_unary", pb.Empty, pb.MeshStatus),
         "WatchMeshEvents": ("unary_stream", pb.Filter, pb.MeshEvent),
     },

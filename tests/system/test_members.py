@@ -10,6 +10,7 @@ import mesh_pb2 as pb
 from api import Api, expect
 from harness import wait_until
 from lanes import metric
+from test_meshctl import run
 
 # A line a - b - c - d.
 MESH = {"count": 4}
@@ -124,6 +125,46 @@ def test_hung_routerd(m):
     assert took < 5, took
     assert metric(m, "d", "mesh_member_stalls_total") >= 1
     calm(m)
+
+
+def test_user_events(m):
+    """All who watch get each event once, those of one sender in order."""
+    calm(m)
+    watching = {}
+    for at in "abcd":
+        client = Api(m.node(at)).__enter__()
+        watching[at] = (client, client.WatchMeshEvents(pb.Filter(type="user_event"), timeout=60))
+    with Api(m.node("a")) as a:
+        ready = threading.Event()
+
+        def knock():
+            while not ready.wait(0.1):
+                a.SendUserEvent(pb.UserEventReq(name="knock"), timeout=10)
+
+        knocking = threading.Thread(target=knock)
+        knocking.start()
+        for _, call in watching.values():
+            next(call)
+        ready.set()
+        knocking.join()
+        for i in range(5):
+            a.SendUserEvent(pb.UserEventReq(name="deploy", payload=b"%d" % i), timeout=10)
+        text = expect(grpc.StatusCode.INVALID_ARGUMENT, a.SendUserEvent, pb.UserEventReq(payload=b"x"), timeout=10)
+        assert "name" in text, text
+    run(m, "d", "event", "deploy", "last")
+    for at, (client, call) in watching.items():
+        got = []
+        while len(got) < 6:
+            if (e := next(call)).metadata["name"] != "knock":
+                got.append(e)
+        assert {e.metadata["name"] for e in got} == {"deploy"}, got
+        of_a = [e for e in got if e.metadata["node_name"] == "a"]
+        assert [e.payload for e in of_a] == [b"0", b"1", b"2", b"3", b"4"], (at, got)
+        times = [int(e.metadata["ltime"]) for e in of_a]
+        assert times == sorted(times), times
+        assert [e.payload for e in got if e.metadata["node_name"] == "d"] == [b"last"], got
+        call.cancel()
+        client.__exit__(None, None, None)
 
 
 def test_leave(m):

@@ -16,6 +16,7 @@ SERVICES = {
         "DropLink": ("uu", mesh.DropLinkReq, mesh.TopologyStatus),
         "EstablishFullLinks": ("uu", mesh.EstablishFullLinksReq, mesh.TopologyStatus),
         "LeaveMesh": ("uu", mesh.LeaveMeshReq, mesh.TopologyStatus),
+        "SendUserEvent": ("uu", mesh.UserEventReq, mesh.Empty),
         "WatchMeshEvents": ("us", mesh.Filter, mesh.MeshEvent),
     },
     "/mesh.v1.MeshDataService/": {
