@@ -81,8 +81,9 @@ drop_stat(enum unreach_reason reason)
 static void
 set_visit(struct frame *f, const struct forward_way *way)
 {
-	/* way->visit may point into f itself. */
-	memmove(f->visit, way->visit, way->visit_count * sizeof(f->visit[0]));
+	/* way->visit may point into f itself; to a neighbour there is none. */
+	if (way->visit_count != 0)
+		memmove(f->visit, way->visit, way->visit_count * sizeof(f->visit[0]));
 	f->visit_count = way->visit_count;
 	f->path_id = way->path_id;
 }
