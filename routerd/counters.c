@@ -120,6 +120,8 @@ static struct metric paths =
     METRIC_GAUGE_INIT("mesh_router_paths", "paths in the forwarding table, alternatives included", NULL);
 static struct metric waiting = METRIC_GAUGE_INIT(
     "mesh_router_routes_waiting", "routes whose alternative paths are to be computed", NULL);
+static struct metric used = METRIC_GAUGE_INIT(
+    "mesh_router_routes_used", "destinations that client data is sent to: with all alternatives", NULL);
 static struct metric damped = METRIC_GAUGE_INIT(
     "mesh_router_links_damped", "links that are shunned because they went down again and again", NULL);
 static struct metric lsdb_bytes =
@@ -152,6 +154,7 @@ counters_init(void)
 	metrics_add(&routes);
 	metrics_add(&paths);
 	metrics_add(&waiting);
+	metrics_add(&used);
 	metrics_add(&damped);
 	metrics_add(&lsdb_bytes);
 	metrics_add(&fib_version);
@@ -190,6 +193,7 @@ counters_print(struct routerd *d, struct buf *out)
 	metric_set(&routes, (int64_t)sum.routes);
 	metric_set(&paths, (int64_t)sum.paths);
 	metric_set(&waiting, (int64_t)sum.waiting);
+	metric_set(&used, (int64_t)sum.used);
 	metric_set(&damped, (int64_t)sum.links_damped);
 	metric_set(&lsdb_bytes, (int64_t)sum.lsdb_bytes);
 	metric_set(&fib_version, (int64_t)sum.fib_version);

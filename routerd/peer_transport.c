@@ -185,6 +185,32 @@ on_path_state(void *ctx, struct channel *ch, struct imsg *m)
 	return 0;
 }
 
+static int
+set_used(struct routerd *d, const struct imsg *m, bool used)
+{
+	mesh_ipc_FibDestination in = mesh_ipc_FibDestination_init_zero;
+	int err = pb_unpack(m->body, m->len, mesh_ipc_FibDestination_fields, &in);
+
+	if (err != 0 || (err = router_used(d->router, in.destination, used)) != 0)
+		return err;
+	engine_touch(d);
+	return 0;
+}
+
+static int
+on_used(void *ctx, struct channel *ch, struct imsg *m)
+{
+	(void)ch;
+	return set_used(ctx, m, true);
+}
+
+static int
+on_unused(void *ctx, struct channel *ch, struct imsg *m)
+{
+	(void)ch;
+	return set_used(ctx, m, false);
+}
+
 /* --- what transportd is told --- */
 
 /* The frame, for the neighbour or destination that it names. */

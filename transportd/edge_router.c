@@ -266,6 +266,40 @@ router_link_down(struct transport *t, uint64_t node, const char *reason)
 
 /* --- paths --- */
 
+static int
+send_used(struct transport *t, uint64_t destination, bool used)
+{
+	mesh_ipc_FibDestination msg = {.destination = destination};
+	uint8_t mem[mesh_ipc_FibDestination_size];
+	struct buf out;
+	int err;
+
+	buf_init_fixed(&out, mem, sizeof(mem));
+	if ((err = pb_pack(&out, mesh_ipc_FibDestination_fields, &msg)) != 0)
+		return err;
+	return channel_send(t->router.ch, used ? RT_USED : RT_UNUSED, 0, mem, buf_left(&out));
+}
+
+void
+router_used(struct transport *t, uint64_t destination, bool used)
+{
+	if (t->router.ch != NULL)
+		check(t, send_used(t, destination, used));
+}
+
+static int
+send_all_used(struct transport *t)
+{
+	struct path_dst *d;
+	int err = 0;
+
+	for (unsigned i = 0; i < PATH_BUCKETS; i++)
+		LIST_FOREACH (d, &t->paths.buckets[i], entry)
+			if (err == 0)
+				err = send_used(t, d->dst, true);
+	return err;
+}
+
 static uint32_t
 ppm(uint64_t part, uint64_t whole)
 {
@@ -319,7 +353,7 @@ on_up(void *ctx, struct channel *ch)
 	TAILQ_FOREACH (l, &t->links.all, order)
 		if ((err = send_link(t, l)) != 0)
 			return err;
-	if ((err = channel_send(ch, RT_LINKS_END, 0, NULL, 0)) == 0)
+	if ((err = channel_send(ch, RT_LINKS_END, 0, NULL, 0)) == 0 && (err = send_all_used(t)) == 0)
 		reroute_router_up(t);
 	return err;
 }

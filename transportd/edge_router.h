@@ -27,6 +27,8 @@ void router_link(struct transport *t, struct link *l);
 /* Where this node can be dialled has changed. */
 void router_addresses(struct transport *t);
 void router_link_down(struct transport *t, uint64_t node, const char *reason);
+/* Client data is sent to a node, or was not for PATH_IDLE_MS. */
+void router_used(struct transport *t, uint64_t destination, bool used);
 /* The state of a path has changed.  False: it can't be told now. */
 bool router_path(struct transport *t, const struct path *p) MUST_USE;
 /* A link-state frame of a neighbour, as it came. */

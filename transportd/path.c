@@ -9,6 +9,7 @@
 #include "transportd/core/fib.h"
 #include "transportd/core/limits.h"
 #include "transportd/core/spread.h"
+#include "transportd/edge_router.h"
 #include "transportd/reroute.h"
 #include "transportd/stats.h"
 #include "transportd/transport.h"
@@ -68,6 +69,7 @@ path_free(struct path *p)
 	reroute_state_changed(p->health.state, -1);
 	loop_timer_free(p->timer);
 	if (LIST_EMPTY(&d->paths)) {
+		router_used(p->t, d->dst, false);
 		reroute_release(p->t, d);
 		LIST_REMOVE(d, entry);
 		mem_free(d);
@@ -203,8 +205,9 @@ on_timer(void *arg)
 /* --- making them --- */
 
 static struct path_dst *
-dst_make(struct paths *ps, uint64_t dst)
+dst_make(struct transport *t, uint64_t dst)
 {
+	struct paths *ps = &t->paths;
 	struct path_dst *d = path_dst_get(ps, dst);
 
 	if (d != NULL || (d = mem_calloc(1, sizeof(*d))) == NULL)
@@ -212,6 +215,7 @@ dst_make(struct paths *ps, uint64_t dst)
 	d->dst = dst;
 	LIST_INIT(&d->paths);
 	LIST_INSERT_HEAD(&ps->buckets[bucket(dst)], d, entry);
+	router_used(t, dst, true);
 	return d;
 }
 
@@ -266,7 +270,7 @@ path_new(struct transport *t, uint64_t dst, uint32_t path_id)
 		path_free(TAILQ_FIRST(&ps->all));
 	p = mem_calloc(1, sizeof(*p));
 	if (p == NULL || (p->timer = loop_timer_new(t->loop, on_timer, p)) == NULL ||
-	    (d = dst_make(ps, dst)) == NULL) {
+	    (d = dst_make(t, dst)) == NULL) {
 		if (p != NULL)
 			loop_timer_free(p->timer);
 		mem_free(p);

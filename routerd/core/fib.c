@@ -45,8 +45,8 @@ fib_fini(struct fib *f)
 		route_free(f, r);
 }
 
-static struct fib_route *
-find(struct fib *f, uint64_t destination)
+struct fib_route *
+fib_find(struct fib *f, uint64_t destination)
 {
 	struct fib_route key = {.destination = destination};
 
@@ -56,7 +56,7 @@ find(struct fib *f, uint64_t destination)
 const struct fib_route *
 fib_get(struct fib *f, uint64_t destination)
 {
-	return find(f, destination);
+	return fib_find(f, destination);
 }
 
 const struct fib_route *
@@ -120,7 +120,7 @@ raise_version(struct fib *f)
 struct fib_route *
 fib_add(struct fib *f, uint64_t destination)
 {
-	struct fib_route *r = find(f, destination);
+	struct fib_route *r = fib_find(f, destination);
 
 	if (r != NULL)
 		return r;
@@ -252,11 +252,17 @@ fib_end(struct fib *f, void (*fn)(void *arg, const struct fib_route *gone), void
 void
 fib_queue(struct fib *f, struct fib_route *r, enum fib_queue queue)
 {
+	struct fib_route_list *list;
+
 	MUST(queue == FIB_URGENT || queue == FIB_BACKGROUND);
 	if (r->queue == FIB_URGENT || r->queue == queue)
 		return;
+	list = queue == FIB_URGENT ? &f->urgent : &f->background;
 	fib_unqueue(f, r);
-	TAILQ_INSERT_TAIL(queue == FIB_URGENT ? &f->urgent : &f->background, r, queued);
+	if (r->used)
+		TAILQ_INSERT_HEAD(list, r, queued);
+	else
+		TAILQ_INSERT_TAIL(list, r, queued);
 	r->queue = (uint8_t)queue;
 	f->waiting++;
 }

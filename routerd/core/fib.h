@@ -51,6 +51,7 @@ struct fib_route {
 	uint64_t destination;
 	uint8_t queue;                              /* enum fib_queue */
 	bool fresh;                                 /* since fib_begin() */
+	bool used;                                  /* data is sent to it: it is first in queues */
 	struct fib_paths *paths[COST_PROFILES_MAX]; /* by profile; NULL: none yet */
 };
 
@@ -91,14 +92,16 @@ int fib_set(struct fib *f, struct fib_route *r, size_t profile, const struct spf
 void fib_end(struct fib *f, void (*fn)(void *arg, const struct fib_route *gone), void *arg);
 
 const struct fib_route *fib_get(struct fib *f, uint64_t destination);
+/* The same, to be changed. */
+struct fib_route *fib_find(struct fib *f, uint64_t destination);
 /* The first at or after this destination; NULL at the end. */
 const struct fib_route *fib_from(struct fib *f, uint64_t destination);
 const struct fib_route *fib_next(struct fib *f, const struct fib_route *r);
 
-/* Puts the route at the end of a queue.  One that waits in the background may become urgent; otherwise it
- * keeps its place. */
+/* Puts the route at the end of a queue, one that is used before all others.  One that waits in the background
+ * may become urgent; otherwise it keeps its place. */
 void fib_queue(struct fib *f, struct fib_route *r, enum fib_queue queue);
-/* All routes that are in no queue wait in the background. */
+/* All routes that are in no queue wait in the background, used ones before others. */
 void fib_queue_all(struct fib *f);
 void fib_unqueue(struct fib *f, struct fib_route *r);
 /* The first urgent one, else the first of the others, or NULL. */

@@ -56,6 +56,9 @@ enum {
 
 	PATH_HOPS_MAX = 17,  /* FRAME_VISIT_MAX and the first neighbour */
 	ROUTE_PATHS_MAX = 8, /* to one destination for one class: as many as transportd takes */
+	/* To destinations that no data is sent to: control traffic alone needs no more than a way out. */
+	ROUTE_PATHS_IDLE = 2,
+	DEMAND_MAX = 8192, /* destinations that data is sent to: as many as transportd keeps paths to */
 
 	/* Alternatives are computed in slices of so many destinations times vertices times profiles: some 2
 	 * ms (bench_routes), and one destination at least.  The next slice follows when the loop has taken

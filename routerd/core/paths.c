@@ -233,4 +233,6 @@ void
 paths_transport_down(struct router *r)
 {
 	r->fib_state = FIB_AWAY;
+	while (r->demand.count != 0)
+		MUST(router_used(r, r->demand.nodes[r->demand.count - 1], false) == 0);
 }

@@ -66,6 +66,7 @@ router_new(const struct router_conf *conf, const struct router_ops *ops, void *a
 	neighbour_table_init(&r->neighbours);
 	cost_profiles_make(&r->profiles, conf->cost);
 	damp_init(&r->damp);
+	demand_init(&r->demand);
 	routes_init(r);
 	fib_init(&r->fib);
 	linkstate_writer_init(&r->writer, emit, r);
@@ -79,6 +80,7 @@ router_free(struct router *r)
 		return;
 	fib_fini(&r->fib);
 	routes_fini(r);
+	demand_fini(&r->demand);
 	neighbour_table_fini(&r->neighbours);
 	lsdb_fini(&r->db);
 	origin_fini(&r->origin);
@@ -414,6 +416,20 @@ router_linked(struct router *r, uint64_t node)
 	return neighbour_get(&r->neighbours, node) != NULL;
 }
 
+int
+router_used(struct router *r, uint64_t node, bool used)
+{
+	int err = 0;
+
+	if (used)
+		err = demand_add(&r->demand, node);
+	else
+		demand_del(&r->demand, node);
+	if (err == 0)
+		routes_demand(r, node, used);
+	return err;
+}
+
 /* --- time --- */
 
 static void
@@ -523,6 +539,7 @@ router_show(struct router *r, struct router_summary *out)
 	    .paths = r->fib.paths,
 	    .waiting = r->routes.sweep ? r->fib.count : r->fib.waiting,
 	    .links_damped = r->damp.damped,
+	    .used = r->demand.count,
 	};
 	for (n = neighbour_first(&r->neighbours); n != NULL; n = neighbour_next(&r->neighbours, n))
 		out->links_synced += n->sync.synced;

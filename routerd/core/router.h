@@ -31,7 +31,7 @@ struct router_conf {
 	int64_t lsa_refresh_us, lsa_max_age_us, spf_delay_us;
 	size_t nodes_max;
 	char software[LSA_SOFTWARE_SIZE]; /* version of the suite, for the LSA */
-	size_t paths_max;                 /* to a destination, up to ROUTE_PATHS_MAX; 0 is 1 */
+	size_t paths_max;                 /* to a used destination, up to ROUTE_PATHS_MAX; 0 is 1 */
 	uint32_t hysteresis_percent;      /* below 100: see choice.h */
 	struct cost_coefficients cost[FRAME_CLASS_COUNT]; /* by traffic class */
 };
@@ -160,6 +160,10 @@ void router_leave(struct router *r);
 /* Is there a link with this node? */
 bool router_linked(struct router *r, uint64_t node);
 
+/* Data is sent to this node, or no longer: see demand.h.  Forgotten with the transportd that told it.
+ * ERR_FULL: of too many; ERR_NOMEM. */
+int router_used(struct router *r, uint64_t node, bool used) MUST_USE;
+
 /* A LINK_STATE payload came from a neighbour. */
 void router_feed(struct router *r, uint64_t neighbour, const uint8_t *payload, size_t len, struct mono now);
 
@@ -179,6 +183,7 @@ struct router_summary {
 	size_t paths;   /* in the FIB */
 	size_t waiting; /* destinations whose alternatives are to be computed */
 	size_t links_damped;
+	size_t used; /* destinations that data is sent to */
 };
 void router_show(struct router *r, struct router_summary *out);
 

@@ -6,6 +6,7 @@
 
 #include "common/base/rng.h"
 #include "routerd/core/damp.h"
+#include "routerd/core/demand.h"
 #include "routerd/core/graph.h"
 #include "routerd/core/ksp.h"
 #include "routerd/core/linkstate.h"
@@ -61,6 +62,7 @@ struct router {
 	int64_t spf_wait_us;  /* grows while computations follow each other closely */
 	struct cost_profiles profiles;
 	struct damp damp;
+	struct demand demand;
 	struct routes routes;
 	struct fib fib;
 	enum fib_state fib_state;
@@ -86,6 +88,8 @@ void routes_begin(struct router *r);
 void routes_end(struct router *r, bool complete);
 /* Computes alternatives if it is time, but no more than a slice: ERR_NOMEM. */
 int routes_slice(struct router *r, struct mono now) MUST_USE;
+/* Whether data is sent to a destination is another matter now: so is how many alternatives it has. */
+void routes_demand(struct router *r, uint64_t node, bool used);
 /* When there is more; MONO_NEVER. */
 struct mono routes_next(const struct router *r);
 /* Sends all paths of a route: router_ops.route_set()'s errors. */

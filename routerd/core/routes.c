@@ -1,5 +1,6 @@
 /* routes: paths to all nodes.  Best ones for all at once, alternatives in slices. */
 #include "common/base/err.h"
+#include "common/base/num.h"
 #include "routerd/core/choice.h"
 #include "routerd/core/router_impl.h"
 
@@ -223,6 +224,7 @@ routes_update(struct router *r, uint64_t node, uint32_t *hops)
 	if ((route = fib_add(&r->fib, node)) == NULL)
 		return ERR_NOMEM;
 	fib_keep(route);
+	route->used = demand_has(&r->demand, node);
 	for (size_t p = 0; p < r->profiles.count; p++)
 		if ((found = update_profile(r, route, p, vertex, &moved)) < 0)
 			return found;
@@ -259,11 +261,17 @@ routes_end(struct router *r, bool complete)
 
 /* --- alternatives --- */
 
+static size_t
+paths_max(const struct router *r, const struct fib_route *route)
+{
+	return route->used ? r->conf.paths_max : min_u64(r->conf.paths_max, ROUTE_PATHS_IDLE);
+}
+
 static int
 renew_profile(struct router *r, struct fib_route *route, size_t profile, uint32_t vertex, bool *moved)
 {
 	struct spf_path found[ROUTE_PATHS_MAX];
-	size_t count, max = r->conf.paths_max;
+	size_t count, max = paths_max(r, route);
 	struct choice c;
 	int err;
 
@@ -293,6 +301,23 @@ renew(struct router *r, struct fib_route *route)
 	if (moved)
 		tell_path(r, route);
 	return err;
+}
+
+void
+routes_demand(struct router *r, uint64_t node, bool used)
+{
+	struct fib_route *route = fib_find(&r->fib, node);
+	bool waits;
+
+	if (route == NULL || route->used == used)
+		return;
+	route->used = used;
+	waits = route->queue != FIB_IDLE;
+	/* One that waits gets to the front. */
+	if (used)
+		fib_unqueue(&r->fib, route);
+	if (waits || r->conf.paths_max > ROUTE_PATHS_IDLE)
+		fib_queue(&r->fib, route, used ? FIB_URGENT : FIB_BACKGROUND);
 }
 
 static void

@@ -3,14 +3,15 @@
  *
  * usage: bench_routes [ROUNDS]      changes per figure, 10 if not given
  *
- *	routes_first_N      ms of CPU from a database to the whole FIB: all paths for all classes
- *	routes_step_N       ms, the longest step of the router in all of this
- *	routes_own_down_N   ms from a link of this node going down to the best paths that are left
- *	routes_down_N       ms the same, for links of others
- *	routes_measure_N    ms for the best paths after a link changed its latency
- *	routes_sweep_N      ms of CPU to look at all alternatives again
- *	routes_paths_N      paths to a destination for a class, on average
+ *	routes_first_N      ms of CPU from a database to the whole FIB: best paths and backups for all classes
  *	routes_memory_N     MiB of the router beside its database
+ *	routes_used_N       ms until a destination that data is now sent to has all its paths
+ *	routes_all_used_N   ms of CPU for all paths to all, when data is sent everywhere; all below is after
+ *that routes_step_N       ms, the longest step of the router in all of this routes_own_down_N   ms from a
+ *link of this node going down to the best paths that are left routes_down_N       ms the same, for links of
+ *others routes_measure_N    ms for the best paths after a link changed its latency routes_sweep_N      ms of
+ *CPU to look at all alternatives again routes_paths_N      paths to a destination for a class, on average
+ *	routes_all_memory_N MiB of the router beside its database
  *
  * Nodes lie about a square and are linked to near ones; one link in eight goes anywhere.  Classes have the
  * coefficients that they have without configuration: two profiles.
@@ -345,6 +346,19 @@ other_end(struct mesh *m, uint32_t a, uint32_t i)
 	return a;
 }
 
+/* Data goes to one destination, then to all. */
+static void
+use(struct mesh *m)
+{
+	MUST(router_used(m->r, id_of(m->self == 0 ? 1 : 0), true) == 0);
+	if (mono_before(m->now, paths_next(m->r)))
+		m->now = paths_next(m->r);
+	print("routes_used", m, step(m), "ms");
+	for (uint32_t i = 0; i < m->count && i < DEMAND_MAX; i++)
+		MUST(i == m->self || router_used(m->r, id_of(i), true) == 0);
+	print("routes_all_used", m, run(m, false), "ms");
+}
+
 static void
 own_links(struct mesh *m)
 {
@@ -397,8 +411,10 @@ bench(uint32_t count)
 
 	mesh_init(&m, count);
 	print("routes_first", &m, run(&m, false), "ms");
-	print("routes_sweep", &m, run(&m, true), "ms");
 	print("routes_memory", &m, (double)(allocated() - m.database) / (1024 * 1024), "MiB");
+	use(&m);
+	print("routes_sweep", &m, run(&m, true), "ms");
+	print("routes_all_memory", &m, (double)(allocated() - m.database) / (1024 * 1024), "MiB");
 	own_links(&m);
 	links_of_others(&m);
 	print("routes_paths", &m,

@@ -71,6 +71,8 @@ struct rig_node {
 	mesh_ipc_Addresses advertised;
 	mesh_ipc_PathState path_state; /* the last one */
 	unsigned path_states;
+	uint64_t used; /* the destination that was last told to be */
+	unsigned useds, unuseds;
 	unsigned holds, releases;
 	mesh_ipc_Rerouted rerouted; /* the last one */
 	unsigned reroutes;
@@ -389,6 +391,28 @@ rig_on_path_state(void *ctx, struct channel *ch, struct imsg *m)
 }
 
 static inline int
+rig_on_used(void *ctx, struct channel *ch, struct imsg *m)
+{
+	struct rig_node *n = ctx;
+	mesh_ipc_FibDestination d = mesh_ipc_FibDestination_init_default;
+
+	(void)ch;
+	RIG_MUST(pb_unpack(m->body, m->len, mesh_ipc_FibDestination_fields, &d) == 0);
+	n->used = d.destination;
+	n->useds++;
+	return 0;
+}
+
+static inline int
+rig_on_unused(void *ctx, struct channel *ch, struct imsg *m)
+{
+	(void)ch;
+	(void)m;
+	((struct rig_node *)ctx)->unuseds++;
+	return 0;
+}
+
+static inline int
 rig_on_frame_in(void *ctx, struct channel *ch, struct imsg *m)
 {
 	struct rig_node *n = ctx;
@@ -422,6 +446,8 @@ static channel_handler *const rig_router_handlers[] = {
     [RT_FRAME_IN] = rig_on_frame_in,
     [RT_ADDRESSES] = rig_on_addresses,
     [RT_PATH_STATE] = rig_on_path_state,
+    [RT_USED] = rig_on_used,
+    [RT_UNUSED] = rig_on_unused,
 };
 
 enum { RIG_ASK_STATUS = 1, RIG_ASK_METRICS = 2 };

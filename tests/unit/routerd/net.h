@@ -62,7 +62,8 @@ struct net_node {
 	int index;
 	struct router *router; /* NULL: down */
 	bool signer, transport;
-	bool refuse; /* the signer refuses */
+	bool idle[NET_NODES_MAX]; /* no data is sent to these */
+	bool refuse;              /* the signer refuses */
 	uint32_t life;
 	uint64_t incarnation;
 	bool fib_opening;
@@ -444,7 +445,18 @@ net_tell_link(struct net *net, int at, int peer)
 		assert_int_equal(router_link(n->router, &link, net_mono(net)), 0);
 }
 
-/* transportd connects: it tells the links it has. */
+/* Data is sent from a node to another, or no longer. */
+static inline void
+net_used(struct net *net, int from, int to, bool used)
+{
+	struct router *r = net->nodes[from].router;
+
+	net->nodes[from].idle[to] = !used;
+	if (router_used(r, net_id(to), used) == ERR_NOMEM)
+		assert_int_equal(router_used(r, net_id(to), used), 0);
+}
+
+/* transportd connects: it tells the links it has, and where data goes. */
 static inline void
 net_transport_up(struct net *net, int i)
 {
@@ -456,6 +468,9 @@ net_transport_up(struct net *net, int i)
 		if (peer != i && net_link(net, i, peer)->up)
 			net_tell_link(net, i, peer);
 	router_links_end(n->router, net_mono(net));
+	for (int to = 0; to < net->count; to++)
+		if (to != i && !n->idle[to])
+			net_used(net, i, to, true);
 }
 
 static inline void

@@ -212,11 +212,33 @@ test_queues(void **state)
 	assert_ptr_equal(fib_waiting(&fib), r[1]);
 	fib_unqueue(&fib, r[1]);
 	assert_ptr_equal(fib_waiting(&fib), r[0]);
+	/* What is used is before what is not, among its like. */
+	r[3]->used = r[2]->used = true;
+	fib_queue(&fib, r[3], FIB_BACKGROUND);
+	assert_ptr_equal(fib_waiting(&fib), r[3]);
+	fib_queue(&fib, r[1], FIB_URGENT);
+	assert_ptr_equal(fib_waiting(&fib), r[1]);
+	fib_queue(&fib, r[2], FIB_URGENT);
+	assert_ptr_equal(fib_waiting(&fib), r[2]);
 	/* What goes waits no more. */
 	fib_begin(&fib);
 	fib_end(&fib, on_gone, NULL);
 	assert_int_equal(fib.waiting, 0);
 	assert_null(fib_waiting(&fib));
+}
+
+static void
+test_all_wait(void **state)
+{
+	(void)state;
+	fib_begin(&fib);
+	for (uint64_t d = 1; d <= 4; d++) {
+		put(d, 9, 1);
+		fib_add(&fib, d)->used = d == 3;
+	}
+	fib_queue_all(&fib);
+	assert_int_equal(fib.waiting, 4);
+	assert_true(fib_waiting(&fib)->destination == 3);
 }
 
 static void
@@ -259,6 +281,7 @@ main(void)
 	    cmocka_unit_test_setup_teardown(test_what_is_not_put_again_goes, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_path_ids_name_paths, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_queues, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_all_wait, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_memory_out, setup, teardown),
 	};
 

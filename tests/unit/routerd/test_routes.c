@@ -1,6 +1,8 @@
 /* Several paths by traffic class, and what becomes of them when links change. */
 #include "tests/unit/routerd/net.h"
 
+#include "routerd/core/demand.h"
+
 static struct net net;
 
 enum { CONTROL = FRAME_CLASS_CONTROL, CLIENT = FRAME_CLASS_CLIENT };
@@ -147,6 +149,116 @@ test_whole_fib_has_alternatives(void **state)
 		assert_int_equal(path_count(0, 3, CONTROL), 2);
 	}
 	settle();
+}
+
+/* --- destinations that data is sent to --- */
+
+/* 0 to 5 by each of 1 to 4. */
+static void
+four_ways(void)
+{
+	begin(6);
+	net.conf.paths_max = 4;
+	for (int i = 1; i <= 4; i++) {
+		net_connect(&net, 0, i, (uint32_t)i * 1000);
+		net_connect(&net, i, 5, (uint32_t)i * 1000);
+	}
+	for (int i = 0; i < 6; i++)
+		net.nodes[0].idle[i] = true;
+	net_start_all(&net);
+	settle();
+}
+
+static void
+test_idle_destinations_have_a_backup(void **state)
+{
+	(void)state;
+	four_ways();
+	assert_int_equal(path_count(0, 5, CLIENT), 2);
+	assert_int_equal(path_count(5, 0, CLIENT), 4);
+	assert_int_equal(summary(0).used, 0);
+	assert_int_equal(summary(5).used, 5);
+	/* With the first data come the others, in the same moment. */
+	net_used(&net, 0, 5, true);
+	net_run(&net, 0);
+	assert_int_equal(path_count(0, 5, CLIENT), 4);
+	assert_int_equal(path_count(0, 5, CONTROL), 4);
+	assert_int_equal(path_count(0, 4, CLIENT), 2);
+	/* Told again, it changes nothing; and it is known when the route is lost and comes back. */
+	net_used(&net, 0, 5, true);
+	for (int i = 1; i <= 4; i++)
+		net_cut(&net, 0, i);
+	net_run(&net, NET_SECOND);
+	assert_false(net.nodes[0].fib[5].set);
+	for (int i = 1; i <= 4; i++)
+		net_connect(&net, 0, i, (uint32_t)i * 1000);
+	settle();
+	assert_int_equal(path_count(0, 5, CLIENT), 4);
+	net_used(&net, 0, 5, false);
+	net_run(&net, NET_SECOND);
+	assert_int_equal(path_count(0, 5, CLIENT), 2);
+	net_check(&net);
+}
+
+/* What a lost path is missed by most is looked at first. */
+static void
+test_used_destinations_are_first(void **state)
+{
+	uint64_t runs;
+
+	(void)state;
+	four_ways();
+	net_used(&net, 0, 5, true);
+	settle();
+	runs = router_counters(net.nodes[0].router)->alternatives_runs;
+	net_cut(&net, 0, 1);
+	net_run(&net, 0);
+	/* Node 5 has a new fourth path, by more than one relay, or what there is. */
+	assert_true(router_counters(net.nodes[0].router)->alternatives_runs > runs);
+	assert_int_equal(via(0, 5, CLIENT, 0), 2);
+	assert_true(path_count(0, 5, CLIENT) >= 3);
+}
+
+static void
+test_demand_ends_with_transportd(void **state)
+{
+	(void)state;
+	four_ways();
+	net_used(&net, 0, 5, true);
+	settle();
+	router_transport_down(net.nodes[0].router, net_mono(&net));
+	net.nodes[0].transport = false;
+	assert_int_equal(summary(0).used, 0);
+	net_transport_up(&net, 0);
+	settle();
+	assert_int_equal(summary(0).used, 1);
+	assert_int_equal(path_count(0, 5, CLIENT), 4);
+	assert_int_equal(path_count(0, 1, CLIENT), 2);
+}
+
+static void
+test_demand_has_an_end(void **state)
+{
+	struct demand d;
+
+	(void)state;
+	demand_init(&d);
+	for (uint64_t i = 0; i < DEMAND_MAX; i++)
+		assert_int_equal(demand_add(&d, i * 7 % DEMAND_MAX), 0);
+	assert_int_equal(demand_add(&d, 7), 0);
+	assert_int_equal(demand_add(&d, DEMAND_MAX), ERR_FULL);
+	demand_del(&d, 100);
+	demand_del(&d, 100);
+	assert_false(demand_has(&d, 100));
+	assert_int_equal(d.count, DEMAND_MAX - 1);
+	assert_int_equal(demand_add(&d, DEMAND_MAX), 0);
+	for (size_t i = 1; i < d.count; i++)
+		assert_true(d.nodes[i - 1] < d.nodes[i]);
+	demand_fini(&d);
+	mem_fail_at(1);
+	assert_int_equal(demand_add(&d, 1), ERR_NOMEM);
+	mem_fail_at(0);
+	assert_false(demand_has(&d, 1));
 }
 
 /* --- hysteresis --- */
@@ -321,6 +433,10 @@ main(void)
 	    cmocka_unit_test_teardown(test_costs_have_directions, teardown),
 	    cmocka_unit_test_teardown(test_costs_can_be_set_anew, teardown),
 	    cmocka_unit_test_teardown(test_whole_fib_has_alternatives, teardown),
+	    cmocka_unit_test_teardown(test_idle_destinations_have_a_backup, teardown),
+	    cmocka_unit_test_teardown(test_used_destinations_are_first, teardown),
+	    cmocka_unit_test_teardown(test_demand_ends_with_transportd, teardown),
+	    cmocka_unit_test(test_demand_has_an_end),
 	    cmocka_unit_test_teardown(test_a_little_cheaper_is_not_enough, teardown),
 	    cmocka_unit_test_teardown(test_load_is_not_chased, teardown),
 	    cmocka_unit_test_teardown(test_promotion, teardown),

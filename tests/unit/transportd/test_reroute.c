@@ -322,6 +322,32 @@ a_stopped_relay_is_left(void **state)
 	diamond_down();
 }
 
+static bool
+used_again(void *arg)
+{
+	return d.s->useds > *(unsigned *)arg;
+}
+
+/* routerd is told where data goes, once; and again when it is back. */
+static void
+what_is_used_is_told(void **state)
+{
+	unsigned before;
+
+	(void)state;
+	diamond_up();
+	run_ms(200);
+	assert_int_equal(d.s->useds, 1);
+	assert_int_equal(d.s->used, d.t->id);
+	assert_int_equal(d.x->useds, 0); /* a relay sends nothing of its own */
+	before = d.s->useds;
+	channel_close(d.s->router, ERR_STATE);
+	assert_true(rig_wait(&d.r, used_again, &before, RIG_WAIT_MS));
+	assert_int_equal(d.s->useds, 2);
+	assert_int_equal(d.s->unuseds, 0);
+	diamond_down();
+}
+
 int
 main(void)
 {
@@ -330,6 +356,7 @@ main(void)
 	    cmocka_unit_test(a_cut_further_on_is_left),
 	    cmocka_unit_test(a_repair_is_told),
 	    cmocka_unit_test(a_stopped_relay_is_left),
+	    cmocka_unit_test(what_is_used_is_told),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
