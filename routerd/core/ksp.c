@@ -140,6 +140,55 @@ choose_pair(struct ksp *k, uint32_t dst, size_t max)
 }
 
 static uint32_t
+links_of(const struct route *r, const struct route *used)
+{
+	uint32_t links = 0;
+
+	for (uint32_t i = 0; i < r->hops; i++)
+		for (uint32_t j = 0; j < used->hops; j++)
+			if ((r->v[i] == used->v[j] && r->v[i + 1] == used->v[j + 1]) ||
+			    (r->v[i] == used->v[j + 1] && r->v[i + 1] == used->v[j]))
+				links |= 1u << i;
+	return links;
+}
+
+/* The links of the first path that all are on, although they need not be. */
+static uint32_t
+uncovered(const struct ksp *k)
+{
+	const struct route_list *l = &k->chosen;
+	uint32_t links = ~search_bridges(&k->search, &l->routes[0]);
+
+	for (size_t i = 0; i < l->count; i++)
+		links &= links_of(&l->routes[0], &l->routes[i]);
+	return links;
+}
+
+/* Beyond a bridge there is no pair, and one backup may share links that another avoids: a backup for each of
+ * them, as long as there is room. */
+static int
+choose_cover(struct ksp *k, uint32_t dst, size_t max)
+{
+	const struct route begin = at_destination(dst);
+	const struct search_query q = {
+	    .prefix = &begin, .spare = SEARCH_SPARE_MOST, .weight_max = ROUTE_ANY, .labels_max = SIZE_MAX};
+	uint32_t before = 0, links;
+
+	while (k->chosen.count < max && (links = uncovered(k)) != 0 && links != before) {
+		struct route r;
+		int err;
+
+		search_spare_none(&k->search);
+		search_spare_some(&k->search, &k->chosen.routes[0], links);
+		if ((err = search_run(&k->search, &q, &r)) != 0 || r.hops == 0)
+			return err;
+		choose(k, &r, max);
+		before = links;
+	}
+	return 0;
+}
+
+static uint32_t
 degree(const struct graph *g, uint32_t v)
 {
 	return g->first[v + 1] - g->first[v];
@@ -252,9 +301,10 @@ ksp_run(struct ksp *k, const struct graph *g, uint32_t dst, unsigned paths_max, 
 	if (paths_max > 1 && (err = choose_backup(k, dst, paths_max)) != 0)
 		return err;
 	/* Without a backup, there is no other path at all. */
-	if (k->chosen.count > 1 && ((err = choose_pair(k, dst, paths_max)) != 0 ||
-				       (err = choose_apart(k, dst, paths_max, weight_max)) != 0 ||
-				       (err = choose_next(k, paths_max, weight_max)) != 0))
+	if (k->chosen.count > 1 &&
+	    ((err = choose_pair(k, dst, paths_max)) != 0 || (err = choose_cover(k, dst, paths_max)) != 0 ||
+		(err = choose_apart(k, dst, paths_max, weight_max)) != 0 ||
+		(err = choose_next(k, paths_max, weight_max)) != 0))
 		return err;
 	write_list(g, &k->chosen, out, count);
 	return 0;

@@ -12,6 +12,8 @@
  *	one path only, and the backup shares a link, the pair takes its place: whichever of the two shares
  *	less with out[0] is out[1];
  *
+ *	where a link that could be avoided is on all of them nevertheless, paths that avoid it;
+ *
  *	paths that share no link with any before;
  *
  *	the next cheapest (Yen 1971, Lawler 1972).

@@ -168,13 +168,33 @@ search_spare_none(struct search *s)
 	s->spared_stamp = 1;
 }
 
+uint32_t
+search_bridges(const struct search *s, const struct route *r)
+{
+	uint32_t bridges = 0;
+
+	for (uint32_t i = 0; i < r->hops; i++)
+		if (s->cut.nodes[r->v[i]].bridges > s->cut.nodes[r->v[i + 1]].bridges)
+			bridges |= 1u << i;
+	return bridges;
+}
+
 void
 search_spare(struct search *s, const struct route *r)
 {
+	search_spare_some(s, r, UINT32_MAX);
+}
+
+void
+search_spare_some(struct search *s, const struct route *r, uint32_t links)
+{
+	links |= search_bridges(s, r);
 	MUST(s->link_count + r->hops <= sizeof(s->links) / sizeof(s->links[0]));
 	if (s->link_count == 0)
 		s->first_is_bridge = s->cut.nodes[r->v[r->hops - 1]].bridges != 0;
 	for (uint32_t i = r->hops; i != 0; i--) {
+		if ((links & 1u << (i - 1)) == 0)
+			continue;
 		s->links[s->link_count].a = r->v[i];
 		s->links[s->link_count++].b = r->v[i - 1];
 	}

@@ -90,6 +90,11 @@ search_usable(const struct search *s, const struct search_edge *e, bool at_end)
 
 void search_spare_none(struct search *s);
 void search_spare(struct search *s, const struct route *r);
+/* The same with all its relays, but of its links only the bridges, which no route can spare, and those of
+ * the set: bit i is the link of r->v[i] and r->v[i + 1]. */
+void search_spare_some(struct search *s, const struct route *r, uint32_t links);
+/* The bridges among a route's links, as such a set. */
+uint32_t search_bridges(const struct search *s, const struct route *r);
 
 /* Where the prefix is more than the destination, nothing can be spared.  out->hops is 0 if there is no such
  * path.  ERR_NOMEM. */

@@ -11,7 +11,7 @@
 static struct net net;
 
 static struct {
-	uint64_t routes, paths, kept, backups;
+	uint64_t routes, paths, kept, backups, gaps;
 } seen;
 
 /* --- what must be true of a node --- */
@@ -45,7 +45,8 @@ differ(const struct fib_path *have, uint32_t count, const struct spf_path *fresh
 
 /* All that is found anew is installed; beside it only the path that was kept as the first. */
 static void
-check_paths(const struct fib_path *have, uint32_t count, const struct spf_path *fresh, size_t fresh_count)
+check_paths(const struct fib_path *have, uint32_t count, const struct spf_path *fresh, size_t fresh_count,
+    size_t paths_max)
 {
 	bool kept = true;
 
@@ -56,11 +57,11 @@ check_paths(const struct fib_path *have, uint32_t count, const struct spf_path *
 
 		while (k < count && !same_path(&have[k].path, &fresh[i]))
 			k++;
-		if (k == count && net.conf.paths_max > 1 && net.conf.paths_max < ROUTE_PATHS_MAX)
+		if (k == count && paths_max > 1 && paths_max < ROUTE_PATHS_MAX)
 			differ(have, count, fresh, fresh_count);
 		kept = kept && k != 0;
 	}
-	if (net.conf.paths_max == 1)
+	if (paths_max == 1)
 		assert_int_equal(count, 1);
 	else if (count != fresh_count + kept && count != ROUTE_PATHS_MAX)
 		differ(have, count, fresh, fresh_count);
@@ -103,12 +104,20 @@ reaches(int from, int to, int not_a, int not_b)
 	return visited[to];
 }
 
-/* Whichever link of the first path fails, one of the others is left.  Where all paths share a link, some
- * other path is there if there is one: which one, ksp.h says. */
+static size_t
+paths_max(int from, int to)
+{
+	bool few = net.nodes[from].idle[to] && net.conf.paths_max > ROUTE_PATHS_IDLE;
+
+	return few ? ROUTE_PATHS_IDLE : net.conf.paths_max;
+}
+
+/* Whichever link of the first path fails, one of the others is left if one can be; but where all paths share
+ * a link, only if there is room for so many. */
 static void
 check_backup(int from, int to, const struct fib_path *have, uint32_t count)
 {
-	bool survives = true, bridge = false, others = false;
+	bool survives = true, bridge = false, others = false, gap = false;
 	int a = from;
 
 	for (uint32_t i = 0; i < have[0].path.hop_count; i++) {
@@ -118,14 +127,16 @@ check_backup(int from, int to, const struct fib_path *have, uint32_t count)
 		for (uint32_t k = 1; k < count && !spared; k++)
 			spared = !uses_link(&have[k].path, net_id(from), net_id(a), net_id(b));
 		survives = survives && spared;
+		gap = gap || (possible && !spared);
 		bridge = bridge || !possible;
 		others = others || possible;
 		a = b;
 	}
 	assert_int_equal(count > 1, others);
-	if (!bridge && !survives)
+	if ((!bridge && !survives) || (gap && count < paths_max(from, to)))
 		fail_msg("node %d to %d: a link has no backup", from, to);
 	seen.backups += survives;
+	seen.gaps += gap;
 }
 
 static void
@@ -150,14 +161,14 @@ check_node(int at, struct graph *g, struct ksp *k, const struct cost_profiles *p
 
 			if (to != at && v != GRAPH_NONE)
 				assert_int_equal(
-				    ksp_run(k, g, v, (unsigned)net.conf.paths_max, fresh, &count), 0);
+				    ksp_run(k, g, v, (unsigned)paths_max(at, to), fresh, &count), 0);
 			assert_int_equal(r->set, count != 0);
 			if (count == 0)
 				continue;
 			seen.routes++;
 			have = net_paths(&net, at, to, class);
-			check_paths(have->path, have->count, fresh, count);
-			if (net.conf.paths_max > 2)
+			check_paths(have->path, have->count, fresh, count, paths_max(at, to));
+			if (paths_max(at, to) > 2)
 				check_backup(at, to, have->path, have->count);
 		}
 	}
@@ -206,6 +217,8 @@ disturb(void)
 
 	if (a == b)
 		return;
+	if (rng_below(&net.rng, 4) == 0)
+		net_used(&net, a, b, net.nodes[a].idle[b]);
 	if (!net_link(&net, a, b)->up) {
 		connect_anew(a, b);
 	} else if (rng_below(&net.rng, 2) == 0) {
@@ -268,9 +281,9 @@ test_seeds(void **state)
 		history(seed);
 	}
 	printf("%llu routes of %llu paths compared, %llu kept by hysteresis, %llu survive the failure of any "
-	       "link\n",
+	       "link, %llu lack room for a backup of each\n",
 	    (unsigned long long)seen.routes, (unsigned long long)seen.paths, (unsigned long long)seen.kept,
-	    (unsigned long long)seen.backups);
+	    (unsigned long long)seen.backups, (unsigned long long)seen.gaps);
 }
 
 int
