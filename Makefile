@@ -82,8 +82,8 @@ $(eval $(call unitdir,base,$(LIB_base_a)))
 $(eval $(call unitdir,proto,$(LIB_proto_a) $(LIB_base_a)))
 $(eval $(call unitdir,os,$(LIBS_a)))
 $(foreach p,$(PROGRAMS),$(eval $(call unitdir,$(p),$(BUILD)/lib$(p).a $(LIBS_a))))
-# These run the daemon itself.
-$(filter $(BUILD)/tests/unit/transportd/%,$(UNIT_BINS)): | $(BUILD)/bin/transportd
+# These run the daemon itself, and the tool that makes lines slow.
+$(filter $(BUILD)/tests/unit/transportd/%,$(UNIT_BINS)): | $(BUILD)/bin/transportd $(BUILD)/bin/meshproxy
 
 # --- fuzz targets: each links the programs whose headers it includes.  With libFuzzer if SAN has it,
 # else with a driver that runs the files it is given. ---
