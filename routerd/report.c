@@ -33,6 +33,21 @@ state_name(struct routerd *d, const struct lsdb_entry *e)
 	}
 }
 
+/* When there was last a sign of life of the node: its LSA, or gossip with it. */
+static int64_t
+last_seen_unix_ms(struct routerd *d, const struct lsdb_entry *e)
+{
+	const struct router_identity *self = router_self(d->router);
+	struct mono now = clock_mono(), seen = e->born;
+	struct swim_info info;
+
+	if (self != NULL && e->id.node == self->node)
+		seen = now;
+	else if (members_get(d, e->id.node, &info) && mono_before(seen, info.seen_at))
+		seen = info.seen_at;
+	return (int64_t)clock_unix_ms() - mono_diff_us(now, seen) / 1000;
+}
+
 void
 report_node_name(struct routerd *d, uint64_t node, char *out, size_t size)
 {
@@ -117,7 +132,7 @@ report_node(
     struct routerd *d, const struct lsdb_entry *e, struct report_addresses *addresses, mesh_v1_NodeInfo *out)
 {
 	*out = (mesh_v1_NodeInfo){
-	    .last_seen = (int64_t)(clock_unix_ms() - lsdb_age_ms(e, clock_mono())),
+	    .last_seen = last_seen_unix_ms(d, e),
 	    .incarnation = e->id.incarnation,
 	    .lsa_seq = e->id.seq,
 	    .hops = e->hops,

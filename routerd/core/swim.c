@@ -264,7 +264,7 @@ heard(struct swim *s, uint64_t from, struct mono now)
 
 	if (m == NULL)
 		return !s->conf.listed;
-	m->heard_at = now;
+	m->heard_at = m->seen_at = now;
 	if (m != s->self && swim_member_told_state(m) != SWIM_STATE_ALIVE)
 		swim_send_buddy(s, m, now);
 	return true;
@@ -344,6 +344,7 @@ info_of(const struct swim_member *m, struct swim_info *out)
 	    .by_links = m->by_links,
 	    .rtt_us = m->rtt_us,
 	    .changed_at = m->changed_at,
+	    .seen_at = m->seen_at,
 	    .meta = m->meta,
 	    .meta_len = m->meta_len,
 	};

@@ -124,6 +124,7 @@ struct swim_info {
 	bool by_links;          /* its state follows from its links alone: it is not gossiped */
 	uint32_t rtt_us;        /* of probes; 0: not known */
 	struct mono changed_at; /* when its state changed */
+	struct mono seen_at;    /* the last sign of life; MONO_ZERO: none yet */
 	const uint8_t *meta;    /* as swim_meta_decode() takes it; NULL: not known */
 	size_t meta_len;
 };

@@ -34,6 +34,7 @@ struct swim_member {
 	uint16_t meta_len;
 	uint32_t rtt_us, place; /* place: in order */
 	struct mono changed_at, heard_at, unlinked_at, told_at;
+	struct mono seen_at; /* heard_at, but MONO_ZERO for a member that was never heard */
 	uint8_t *meta;
 	struct swim_suspicion *suspicion;        /* suspects have one */
 	struct swim_broadcast *said, *said_meta; /* what waits to be gossiped about it */

@@ -45,7 +45,7 @@ swim_state_revive(struct swim *s, struct swim_member *m, struct mono now)
 	enum swim_state before = m->state;
 
 	m->by_links = m->goodbye = false;
-	m->heard_at = now;
+	m->heard_at = m->seen_at = now;
 	swim_probe_cancel(s, m->node);
 	if (before == SWIM_STATE_ALIVE)
 		return;

@@ -92,24 +92,39 @@ test_one_way(void **state)
 	swimnet_free(&net);
 }
 
+/* When the one has last heard of the other. */
+static int64_t
+seen_us(struct swimnet *net, int at, int about)
+{
+	struct swim_info info;
+
+	assert_true(swim_get(net->nodes[at].swim, swimnet_id(about), &info));
+	return info.seen_at.us;
+}
+
 /* A process that stands still is suspected; when it goes on, it blames nobody, and refutes. */
 static void
 test_pause(void **state)
 {
 	struct swimnet net;
+	int64_t begin;
 
 	(void)state;
 	swimnet_new(&net, 20, 5, true);
 	swimnet_start_all(&net);
 	swimnet_all_linked(&net);
 	swimnet_run(&net, 10 * S);
+	begin = net.now;
 	net.nodes[3].paused_until = net.now + 30 * S;
 	swimnet_run(&net, 5 * S);
 	assert_int_equal(swimnet_think(&net, 3, SWIM_STATE_SUSPECT), 19);
 	swimnet_run(&net, 24 * S);
+	assert_in_range(seen_us(&net, 0, 3), 1, begin + S);
+	assert_true(seen_us(&net, 0, 4) > begin + S);
 	assert_int_equal(swimnet_think(&net, 3, SWIM_STATE_SUSPECT), 19); /* its links are there */
 	swimnet_run(&net, 2 * S);
 	assert_true(swimnet_all_alive(&net));
+	assert_true(seen_us(&net, 0, 3) >= begin + 30 * S);
 	assert_true(swim_counters(net.nodes[3].swim)->stalls >= 1);
 	assert_int_equal(net.nodes[3].events[SWIM_EVENT_SUSPECT], 0);
 	assert_true(swim_counters(net.nodes[3].swim)->refutations >= 1);
