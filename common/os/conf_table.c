@@ -104,9 +104,9 @@ const struct conf_directive conf_table[] = {
 	"certificate authorities of the proxy in front of the peer (PEM)"},
 
     COMMON("routerd"),
-    {"routerd", NULL, "lsa-refresh", CONF_DURATION, CONF_RELOAD, "60s", 1 * S, 3600 * S, NULL,
+    {"routerd", NULL, "lsa-refresh", CONF_DURATION, CONF_RELOAD, "30min", 1 * S, 3600 * S, NULL,
 	"time after which an unchanged LSA is originated again"},
-    {"routerd", NULL, "lsa-max-age", CONF_DURATION, CONF_RELOAD, "200s", 3 * S, 24 * 3600 * S, NULL,
+    {"routerd", NULL, "lsa-max-age", CONF_DURATION, CONF_RELOAD, "90min", 3 * S, 24 * 3600 * S, NULL,
 	"time after which an LSA that was not refreshed is removed"},
     {"routerd", NULL, "spf-delay", CONF_DURATION, CONF_RELOAD, "10ms", 0, 10 * S, NULL,
 	"time to collect changes before paths are computed"},

@@ -44,8 +44,8 @@ in_steps(uint32_t value, uint32_t step)
 }
 
 /* In steps of an eighth of its power of two. */
-static uint64_t
-bandwidth_us(uint32_t kbps)
+uint64_t
+cost_bandwidth_us(uint32_t kbps)
 {
 	unsigned shift = 0;
 
@@ -81,7 +81,7 @@ cost_link(const struct cost_coefficients *c, const struct lsa_adj *a)
 
 	cost += (uint64_t)COST_HOP_US * c->hops;
 	if (c->bandwidth != 0)
-		cost += bandwidth_us(a->bandwidth_kbps) * c->bandwidth;
+		cost += cost_bandwidth_us(a->bandwidth_kbps) * c->bandwidth;
 	if (a->loss_ppm != 0)
 		cost += loss_us(a->loss_ppm) * c->loss;
 	cost /= 100;

@@ -58,6 +58,8 @@ extern const struct cost_coefficients cost_defaults[FRAME_CLASS_COUNT];
 uint32_t cost_link(const struct cost_coefficients *c, const struct lsa_adj *a);
 /* The cost of the same link while it is damped. */
 uint32_t cost_damped(uint32_t cost);
+/* The time that COST_CHUNK_BITS take; 0: not known. */
+uint64_t cost_bandwidth_us(uint32_t kbps);
 /* -ln(1 - ppm / 10^6) in millionths; of more than COST_LOSS_MAX_PPM as of that. */
 enum { COST_LOSS_MAX_PPM = 990 * 1000 };
 uint32_t cost_loss(uint32_t ppm);

@@ -142,7 +142,7 @@ static bool
 judge(struct router *r, struct neighbour *from, const struct linkstate_msg *m, struct mono born,
     struct mono now)
 {
-	switch (lsdb_judge(&r->db, &r->lsa.id, born, now)) {
+	switch (lsdb_judge(&r->db, &r->lsa.id, lsdb_lifetime_us(&r->db, &r->lsa), born, now)) {
 	case LSDB_NEWER:
 		return take_newer(r, from, m, born, now);
 	case LSDB_SAME:

@@ -18,12 +18,26 @@ enum {
 	 * unacknowledged (counted), and the neighbour sends the newest again. */
 	ORIGIN_BURST = 3,
 	ORIGIN_INTERVAL_US = 100 * 1000,
+	/* How long an LSA that does not say it lives, and how often this node refreshes its own while there
+	 * are such: their origins, of an earlier version, remove LSAs of others by their own clock. */
+	LSA_LIFETIME_US = 200 * 1000 * 1000,
+	LSA_REFRESH_US = 60 * 1000 * 1000,
+	LSA_TOMBSTONE_MAX_US = 200 * 1000 * 1000, /* the id of one that has ended is kept */
+	LSA_LIFETIME_MIN_S = 3, /* what an LSA may say; anything else is as if it said nothing */
+	LSA_LIFETIME_MAX_S = 24 * 3600,
 	/* The own LSA because of measurements: at least this long after the last, and only if one has
-	 * changed by more than METRIC_CHANGE_PERCENT. */
+	 * changed by more than METRIC_CHANGE_PERCENT.  Where they never come to rest the time doubles, up to
+	 * METRIC_INTERVAL_MAX_US: each of these LSAs goes over every link of the mesh.  Leaps do not wait. */
 	METRIC_INTERVAL_US = 5 * 1000 * 1000,
+	METRIC_INTERVAL_MAX_US = 120 * 1000 * 1000,
 	METRIC_CHANGE_PERCENT = 20,
-	METRIC_LATENCY_FLOOR_US = 500,           /* less is no change: scheduling noise on a LAN */
-	METRIC_LOSS_FLOOR_PPM = 1000,            /* likewise */
+	METRIC_LEAP_PERCENT = 100, /* of the smaller of the two, and more than these: */
+	METRIC_LEAP_US = 10 * 1000,
+	METRIC_LEAP_PPM = 20 * 1000,
+	METRIC_LEAP_PERMILLE = 300,
+	METRIC_CHUNK_FLOOR_US = 500,   /* of bandwidth, by the time of COST_CHUNK_BITS: fast is fast */
+	METRIC_LATENCY_FLOOR_US = 500, /* less is no change: scheduling noise on a LAN */
+	METRIC_LOSS_FLOOR_PPM = 1000,  /* likewise */
 	METRIC_UTILISATION_FLOOR_PERMILLE = 100, /* likewise */
 	SIGN_RETRY_US = 1000 * 1000,             /* after a refused signature */
 	SIGN_TIMEOUT_US = 5 * 1000 * 1000,       /* without an answer, it is asked for again */

@@ -30,9 +30,9 @@ id_hash(const struct lsa_id *id)
 }
 
 void
-lsdb_init(struct lsdb *db, size_t nodes_max, int64_t max_age_us)
+lsdb_init(struct lsdb *db, size_t nodes_max, int64_t lifetime_us)
 {
-	*db = (struct lsdb){.nodes_max = nodes_max, .max_age_us = max_age_us, .expiry = MONO_NEVER};
+	*db = (struct lsdb){.nodes_max = nodes_max, .lifetime_us = lifetime_us, .expiry = MONO_NEVER};
 	RB_INIT(&db->tree);
 }
 
@@ -62,14 +62,15 @@ lsdb_fini(struct lsdb *db)
 
 	while ((e = RB_ROOT(&db->tree)) != NULL)
 		entry_free(db, e);
-	lsdb_init(db, db->nodes_max, db->max_age_us);
+	lsdb_init(db, db->nodes_max, db->lifetime_us);
 }
 
-void
-lsdb_set_max_age(struct lsdb *db, int64_t max_age_us)
+int64_t
+lsdb_lifetime_us(const struct lsdb *db, const struct lsa *l)
 {
-	db->max_age_us = max_age_us;
-	db->expiry = MONO_ZERO; /* the next expire looks at all */
+	uint32_t seconds = tlv_lifetime_s(l->tlv, l->tlv_len);
+
+	return seconds != 0 ? (int64_t)seconds * 1000 * 1000 : db->lifetime_us;
 }
 
 static struct lsdb_entry *
@@ -167,7 +168,7 @@ has_room(const struct lsdb *db, uint64_t node)
 }
 
 enum lsdb_verdict
-lsdb_judge(struct lsdb *db, const struct lsa_id *id, struct mono born, struct mono now)
+lsdb_judge(struct lsdb *db, const struct lsa_id *id, int64_t lifetime_us, struct mono born, struct mono now)
 {
 	struct lsdb_entry *e = find(db, id->node);
 	int order = e != NULL ? lsa_compare(id, &e->id) : 1;
@@ -176,7 +177,7 @@ lsdb_judge(struct lsdb *db, const struct lsa_id *id, struct mono born, struct mo
 		return LSDB_STALE;
 	if (order == 0)
 		return LSDB_SAME;
-	if (!mono_before(now, mono_add_us(born, db->max_age_us)))
+	if (!mono_before(now, mono_add_us(born, lifetime_us)))
 		return LSDB_EXPIRED;
 	if (e == NULL)
 		return has_room(db, id->node) ? LSDB_NEWER : LSDB_FULL;
@@ -251,9 +252,13 @@ entry_fill(struct lsdb *db, struct lsdb_entry *e, const struct lsa *l, struct ls
 	} else {
 		db->sum -= id_hash(&e->id);
 		db->bytes -= e->raw_len;
+		db->unsaid -= e->unsaid;
 	}
 	entry_clear(e);
 	e->tombstone = false;
+	e->lifetime_us = lsdb_lifetime_us(db, l);
+	e->unsaid = tlv_lifetime_s(l->tlv, l->tlv_len) == 0;
+	db->unsaid += e->unsaid;
 	e->dead = false;
 	e->changed = true;
 	e->id = l->id;
@@ -294,18 +299,21 @@ lsdb_put(struct lsdb *db, const struct lsa *l, const uint8_t *raw, size_t raw_le
 	bucket_take(&e->rate, now);
 	db->bytes += raw_len;
 	db->sum += id_hash(&e->id);
-	db->expiry = mono_min(db->expiry, mono_add_us(born, db->max_age_us));
+	db->expiry = mono_min(db->expiry, mono_add_us(born, e->lifetime_us));
 	*out = e;
 	return 0;
 }
 
-/* A tombstone stays as long again as its LSA lived. */
+/* A tombstone stays as long again as its LSA lived, but not for long: it is for what the ages of copies are
+ * wrong by, and meanwhile a node that has lost its database and begins anew is refused. */
 static struct mono
 entry_end(const struct lsdb *db, const struct lsdb_entry *e)
 {
+	int64_t rest_us = e->lifetime_us < LSA_TOMBSTONE_MAX_US ? e->lifetime_us : LSA_TOMBSTONE_MAX_US;
+
 	if (e->id.node == db->self)
 		return MONO_NEVER;
-	return mono_add_us(e->born, e->tombstone ? 2 * db->max_age_us : db->max_age_us);
+	return mono_add_us(e->born, e->lifetime_us + (e->tombstone ? rest_us : 0));
 }
 
 static void
@@ -313,6 +321,7 @@ entry_bury(struct lsdb *db, struct lsdb_entry *e)
 {
 	db->sum -= id_hash(&e->id);
 	db->bytes -= e->raw_len;
+	db->unsaid -= e->unsaid;
 	db->count--;
 	db->tombstones++;
 	entry_clear(e);

@@ -1,9 +1,10 @@
 /*
  * lsdb: the link-state database: the newest LSA of each node.
  *
- * An LSA is newer by (incarnation, seq).  It lives until max_age after its origin made it, as far as
- * the ages that neighbours stated tell; its id then stays as a tombstone as long again, so that an old
- * copy can't come back.  At most nodes_max nodes, of LSA_MAX_BYTES each; a new node beyond is refused.
+ * An LSA is newer by (incarnation, seq).  It lives for as long as it says after its origin made it, as
+ * far as the ages that neighbours stated tell; its id then stays as a tombstone as long again, at most
+ * LSA_TOMBSTONE_MAX_US, so that an old copy can't come back.  At most nodes_max nodes, of LSA_MAX_BYTES
+ * each; a new node beyond is refused.
  * Iteration is in ascending order of node ids.
  */
 #ifndef ROUTERD_CORE_LSDB_H
@@ -33,12 +34,14 @@ enum node_state {
 struct lsdb_entry {
 	RB_ENTRY(lsdb_entry) link;
 	struct lsa_id id;
-	struct mono born;   /* when its origin made it, by our clock */
+	struct mono born; /* when its origin made it, by our clock */
+	int64_t lifetime_us;
 	struct bucket rate; /* LSAs that it may send */
 	uint8_t flags;      /* of the LSA */
 	uint8_t state;      /* enum node_state */
 	bool tombstone;     /* nothing below is there */
 	bool changed;       /* since its state was last told */
+	bool unsaid;        /* it does not say how long it lives */
 	bool lost;          /* its LSA lists fewer nodes than the one before, or the node left */
 	bool dead;          /* membership says so: not on any path until it gives a newer LSA */
 	uint32_t hops;      /* on the best path; 0: no path, or this node */
@@ -60,16 +63,19 @@ struct lsdb {
 	size_t count; /* without tombstones */
 	size_t tombstones;
 	size_t nodes_max;
-	size_t bytes; /* of the LSAs held */
-	uint64_t sum; /* over the ids of all LSAs: equal databases have equal sums */
-	int64_t max_age_us;
-	uint64_t self;      /* this node: its LSA does not age here.  0: not known */
-	struct mono expiry; /* no LSA and no tombstone ends before this */
+	size_t bytes;        /* of the LSAs held */
+	uint64_t sum;        /* over the ids of all LSAs: equal databases have equal sums */
+	int64_t lifetime_us; /* of LSAs that don't say */
+	size_t unsaid;       /* how many of those there are */
+	uint64_t self;       /* this node: its LSA does not age here.  0: not known */
+	struct mono expiry;  /* no LSA and no tombstone ends before this */
 };
 
-void lsdb_init(struct lsdb *db, size_t nodes_max, int64_t max_age_us);
+/* lifetime_us: of LSAs that don't say. */
+void lsdb_init(struct lsdb *db, size_t nodes_max, int64_t lifetime_us);
 void lsdb_fini(struct lsdb *db);
-void lsdb_set_max_age(struct lsdb *db, int64_t max_age_us);
+/* How long the LSA may live. */
+int64_t lsdb_lifetime_us(const struct lsdb *db, const struct lsa *lsa);
 
 /* The node's LSA, or NULL.  Borrowed until the next put or expire. */
 struct lsdb_entry *lsdb_get(struct lsdb *db, uint64_t node);
@@ -92,7 +98,8 @@ enum lsdb_verdict {
 	LSDB_FULL,    /* unknown node, and no room */
 	LSDB_LIMITED, /* newer, but its origin sends too many */
 };
-enum lsdb_verdict lsdb_judge(struct lsdb *db, const struct lsa_id *id, struct mono born, struct mono now);
+enum lsdb_verdict lsdb_judge(
+    struct lsdb *db, const struct lsa_id *id, int64_t lifetime_us, struct mono born, struct mono now);
 
 /* Stores a newer LSA, of which raw is the encoding (copied), and counts it against its origin's limit.
  * *topology tells whether anything that paths depend on differs from before.  ERR_NOMEM: nothing was

@@ -133,16 +133,43 @@ moved(uint64_t now, uint64_t before, uint64_t floor)
 	return change > floor && change * 100 > before * METRIC_CHANGE_PERCENT;
 }
 
+/* By what it is to a path: the bandwidth of a fast link, as short probes tell it, is never the same twice. */
+static bool
+bandwidth_moved(uint32_t now, uint32_t before)
+{
+	return moved(cost_bandwidth_us(now), cost_bandwidth_us(before), METRIC_CHUNK_FLOOR_US);
+}
+
 bool
 neighbour_moved(const struct neighbour *n)
 {
 	const struct lsa_adj *a = &n->measured, *b = &n->advertised;
 
 	return moved(a->latency_us, b->latency_us, METRIC_LATENCY_FLOOR_US) ||
-	       moved(a->bandwidth_kbps, b->bandwidth_kbps, 0) ||
+	       bandwidth_moved(a->bandwidth_kbps, b->bandwidth_kbps) ||
 	       moved(a->loss_ppm, b->loss_ppm, METRIC_LOSS_FLOOR_PPM) ||
 	       moved(a->utilisation_permille, b->utilisation_permille, METRIC_UTILISATION_FLOOR_PERMILLE) ||
 	       a->weight != b->weight;
+}
+
+static bool
+leapt(uint64_t now, uint64_t before, uint64_t floor)
+{
+	uint64_t less = now < before ? now : before, change = now + before - 2 * less;
+
+	return change > floor && change * 100 > less * METRIC_LEAP_PERCENT;
+}
+
+bool
+neighbour_leapt(const struct neighbour *n)
+{
+	const struct lsa_adj *a = &n->measured, *b = &n->advertised;
+
+	return leapt(a->latency_us, b->latency_us, METRIC_LEAP_US) ||
+	       leapt(cost_bandwidth_us(a->bandwidth_kbps), cost_bandwidth_us(b->bandwidth_kbps),
+		   METRIC_LEAP_US) ||
+	       leapt(a->loss_ppm, b->loss_ppm, METRIC_LEAP_PPM) ||
+	       leapt(a->utilisation_permille, b->utilisation_permille, METRIC_LEAP_PERMILLE);
 }
 
 int64_t

@@ -56,6 +56,8 @@ bool neighbour_table_synced(struct neighbour_table *t);
 
 /* Has it moved enough to be worth an LSA? */
 bool neighbour_moved(const struct neighbour *n);
+/* So far that paths should know it soon, however often there were LSAs about measurements. */
+bool neighbour_leapt(const struct neighbour *n);
 /* Smoothed round trip time. */
 int64_t neighbour_rtt_us(const struct neighbour *n);
 

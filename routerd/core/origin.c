@@ -5,7 +5,7 @@
 void
 origin_init(struct origin *o)
 {
-	*o = (struct origin){.changed = true};
+	*o = (struct origin){.changed = true, .wait_us = METRIC_INTERVAL_US};
 	bucket_init(&o->rate, ORIGIN_BURST, ORIGIN_INTERVAL_US, MONO_ZERO);
 	buf_init(&o->text, LSA_MAX_BYTES);
 }
@@ -46,9 +46,27 @@ origin_due(const struct origin *o)
 		return MONO_NEVER;
 	if (o->changed)
 		due = bucket_next(&o->rate);
-	else if (o->moved)
-		due = mono_min(due, mono_add_us(o->made, METRIC_INTERVAL_US));
+	else if (o->moved || o->leapt)
+		due = mono_min(due, mono_add_us(o->made, o->leapt ? METRIC_INTERVAL_US : o->wait_us));
 	return mono_before(due, o->retry_at) ? o->retry_at : due;
+}
+
+void
+origin_hasten(struct origin *o, struct mono at)
+{
+	o->refresh_at = mono_min(o->refresh_at, at);
+}
+
+/* An LSA about measurements: if it comes as soon as it may, they have not come to rest since the last. */
+static void
+tell(struct origin *o, struct mono now)
+{
+	int64_t wait_us = METRIC_INTERVAL_US;
+
+	if (mono_before(now, mono_add_us(o->told, 2 * o->wait_us)))
+		wait_us = 2 * o->wait_us;
+	o->wait_us = wait_us < METRIC_INTERVAL_MAX_US ? wait_us : METRIC_INTERVAL_MAX_US;
+	o->told = now;
 }
 
 /* The id above newest; the last seq of an incarnation is followed by the next incarnation. */
@@ -74,8 +92,10 @@ origin_make(struct origin *o, struct lsa *lsa, struct mono now, struct mono refr
 	if ((err = lsa_encode_unsigned(lsa, &o->text)) != 0)
 		return err;
 	bucket_take(&o->rate, now);
+	if (!o->changed && (o->moved || o->leapt))
+		tell(o, now);
 	o->newest = id;
-	o->changed = o->moved = false;
+	o->changed = o->moved = o->leapt = false;
 	o->in_flight = true;
 	o->ticket++;
 	o->made = now;

@@ -2,10 +2,10 @@
  * origin: this node's own LSA: when a new one is due, and getting it signed.
  *
  * Due at once when an adjacency or the node's identity changes, or when a newer LSA of this node turns
- * up (from before a restart): a burst of ORIGIN_BURST, then one per ORIGIN_INTERVAL_US.  Due after
- * METRIC_INTERVAL_US when measurements have moved, and at the latest at the refresh.  Signing takes a
- * message to another process and back: one is in flight at a time, by ticket; without an answer it is
- * asked for again.
+ * up (from before a restart): a burst of ORIGIN_BURST, then one per ORIGIN_INTERVAL_US.  Due
+ * METRIC_INTERVAL_US after the last when measurements have moved, later if they always do, and at the
+ * latest at the refresh.  Signing takes a message to another process and back: one is in flight at a time,
+ * by ticket; without an answer it is asked for again.
  */
 #ifndef ROUTERD_CORE_ORIGIN_H
 #define ROUTERD_CORE_ORIGIN_H
@@ -21,7 +21,8 @@
 
 struct origin {
 	struct lsa_id newest; /* of this node, made here or seen */
-	bool changed, moved;  /* what is advertised; its measurements */
+	bool changed;         /* what is advertised */
+	bool moved, leapt;    /* its measurements; by far */
 	bool in_flight;
 	uint32_t ticket;
 	struct buf text; /* the LSA that is being signed; with the signature after origin_signed() */
@@ -29,6 +30,8 @@ struct origin {
 	struct mono made; /* when text was */
 	struct mono refresh_at;
 	struct mono retry_at; /* not before this */
+	struct mono told;     /* made because of measurements */
+	int64_t wait_us;      /* until the next of these */
 };
 
 void origin_init(struct origin *o);
@@ -40,6 +43,8 @@ void origin_identity(struct origin *o, uint64_t node, uint64_t incarnation);
 bool origin_seen(struct origin *o, const struct lsa_id *id);
 /* When the next LSA is to be made; MONO_NEVER while one is being signed. */
 struct mono origin_due(const struct origin *o);
+/* Refreshes it at this time, if it would be later. */
+void origin_hasten(struct origin *o, struct mono at);
 /* Encodes lsa, whose id it sets, for signing: o->text.  Then it is in flight with o->ticket. */
 int origin_make(struct origin *o, struct lsa *lsa, struct mono now, struct mono refresh_at) MUST_USE;
 /* The signature came: o->text is the whole LSA.  ERR_STALE: not the one in flight. */

@@ -62,7 +62,7 @@ router_new(const struct router_conf *conf, const struct router_ops *ops, void *a
 	r->spf_wait_us = conf->spf_delay_us;
 	rng_seed(&r->rng, seed);
 	origin_init(&r->origin);
-	lsdb_init(&r->db, conf->nodes_max, conf->lsa_max_age_us);
+	lsdb_init(&r->db, conf->nodes_max, LSA_LIFETIME_US);
 	neighbour_table_init(&r->neighbours);
 	cost_profiles_make(&r->profiles, conf->cost);
 	damp_init(&r->damp);
@@ -97,8 +97,7 @@ router_configure(struct router *r, const struct router_conf *conf, struct mono n
 	conf_set(r, conf);
 	r->conf.nodes_max = before.nodes_max;
 	r->spf_wait_us = conf->spf_delay_us;
-	lsdb_set_max_age(&r->db, conf->lsa_max_age_us);
-	r->origin.changed = true; /* with a refresh by the new interval */
+	r->origin.changed = true; /* with the new interval and lifetime */
 	cost_profiles_make(&profiles, conf->cost);
 	costs = !cost_profiles_equal(&profiles, &r->profiles);
 	r->profiles = profiles;
@@ -216,10 +215,18 @@ put_extensions(struct router *r, struct lsa *l)
 {
 	struct buf out;
 
+	r->about.lifetime_s = (uint32_t)((r->conf.lsa_max_age_us + 999999) / 1000000);
 	buf_init_fixed(&out, r->tlv, sizeof(r->tlv));
 	MUST(tlv_encode(&r->about, &out) == 0);
 	l->tlv = r->tlv;
 	l->tlv_len = (uint16_t)buf_left(&out);
+}
+
+/* So much later an LSA of now is refreshed: not by all nodes at the same time. */
+static struct mono
+refresh_at(struct router *r, int64_t interval_us, struct mono now)
+{
+	return mono_add_us(now, rng_jitter(&r->rng, interval_us * 9 / 10, 10));
 }
 
 static void
@@ -240,8 +247,8 @@ originate(struct router *r, struct mono now)
 	l->adj_count = (uint16_t)neighbour_table_adj(&r->neighbours, l->adj, &left_out);
 	r->counters.adjacencies_left_out += left_out;
 	put_extensions(r, l);
-	if (origin_make(&r->origin, l, now,
-		mono_add_us(now, rng_jitter(&r->rng, r->conf.lsa_refresh_us * 9 / 10, 10))) != 0) {
+	r->refresh_old_at = refresh_at(r, LSA_REFRESH_US, now);
+	if (origin_make(&r->origin, l, now, refresh_at(r, r->conf.lsa_refresh_us, now)) != 0) {
 		r->counters.memory_out++;
 		origin_failed(&r->origin, mono_add_us(now, RETRY_US));
 		return;
@@ -277,8 +284,8 @@ measure(struct router *r, struct neighbour *n, const struct router_link *l)
 		return;
 	if (n->measured.weight != n->advertised.weight)
 		r->origin.changed = true; /* no measurement: somebody wants it so */
-	else if (neighbour_moved(n))
-		r->origin.moved = true;
+	r->origin.moved |= neighbour_moved(n);
+	r->origin.leapt |= neighbour_leapt(n);
 }
 
 int
@@ -452,13 +459,32 @@ originate_at(const struct router *r)
 	return due;
 }
 
+/* What moved may have moved back meanwhile. */
+static void
+look_again(struct router *r)
+{
+	struct neighbour *n;
+
+	r->origin.moved = r->origin.leapt = false;
+	for (n = neighbour_first(&r->neighbours); n != NULL; n = neighbour_next(&r->neighbours, n)) {
+		r->origin.moved |= n->sync.synced && neighbour_moved(n);
+		r->origin.leapt |= n->sync.synced && neighbour_leapt(n);
+	}
+}
+
 static void
 originate_if_due(struct router *r, struct mono now)
 {
+	if (r->db.unsaid != 0)
+		origin_hasten(&r->origin, r->refresh_old_at);
 	/* A signature that does not come: the question or the answer was lost with a connection. */
 	if (r->origin.in_flight && mono_diff_us(now, r->origin.made) >= SIGN_TIMEOUT_US)
 		origin_failed(&r->origin, now);
-	if (r->signer && !mono_before(now, originate_at(r)))
+	if (!r->signer || mono_before(now, originate_at(r)))
+		return;
+	if (!r->origin.changed)
+		look_again(r);
+	if (!mono_before(now, originate_at(r)))
 		originate(r, now);
 }
 

@@ -50,6 +50,7 @@ struct router {
 	struct mono settle_by; /* what changes before the links are all here is advertised then */
 	struct router_identity self;
 	struct origin origin;
+	struct mono refresh_old_at;     /* of the own LSA, if there are nodes that go by their own clock */
 	struct node_about about;        /* what the own LSA says beside its links */
 	uint8_t tlv[LSA_TLV_MAX_BYTES]; /* of the LSA being made */
 	struct lsdb db;

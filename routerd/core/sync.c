@@ -69,7 +69,7 @@ range_done(struct sync *s, struct mono now)
 static bool
 wanted(struct lsdb *db, const struct lsa_id *id, struct mono now)
 {
-	enum lsdb_verdict v = lsdb_judge(db, id, now, now);
+	enum lsdb_verdict v = lsdb_judge(db, id, db->lifetime_us, now, now);
 
 	return v == LSDB_NEWER || v == LSDB_LIMITED;
 }

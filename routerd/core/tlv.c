@@ -5,7 +5,7 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 
-enum { TLV_HEAD_BYTES = 3, TLV_WISH_BYTES = 8, PORT_MAX = 65535, PORT_DIGITS = 5 };
+enum { TLV_HEAD_BYTES = 3, TLV_WISH_BYTES = 8, TLV_LIFETIME_BYTES = 4, PORT_MAX = 65535, PORT_DIGITS = 5 };
 
 static bool
 port_valid(const char *text)
@@ -88,8 +88,8 @@ labels_bytes(const struct label_list *list)
 static size_t
 addresses_fit(const struct node_about *a, size_t *bytes)
 {
-	size_t max = LSA_TLV_MAX_BYTES - 4 * TLV_HEAD_BYTES - TLV_WISH_BYTES - labels_bytes(&a->services) -
-		     labels_bytes(&a->capabilities);
+	size_t max = LSA_TLV_MAX_BYTES - 5 * TLV_HEAD_BYTES - TLV_WISH_BYTES - TLV_LIFETIME_BYTES -
+		     labels_bytes(&a->services) - labels_bytes(&a->capabilities);
 	size_t n;
 
 	*bytes = 0;
@@ -137,6 +137,18 @@ put_wish(uint64_t unix_ms, struct buf *out)
 	return buf_put_u64(out, unix_ms);
 }
 
+static int
+put_lifetime(uint32_t seconds, struct buf *out)
+{
+	int err;
+
+	if (seconds == 0)
+		return 0;
+	if ((err = buf_put_u8(out, TLV_LIFETIME)) != 0 || (err = buf_put_u16(out, TLV_LIFETIME_BYTES)) != 0)
+		return err;
+	return buf_put_u32(out, seconds);
+}
+
 int
 tlv_encode(const struct node_about *a, struct buf *out)
 {
@@ -149,6 +161,8 @@ tlv_encode(const struct node_about *a, struct buf *out)
 		err = put_labels(TLV_SERVICES, &a->services, out);
 	if (err == 0)
 		err = put_labels(TLV_CAPABILITIES, &a->capabilities, out);
+	if (err == 0)
+		err = put_lifetime(a->lifetime_s, out);
 	return err;
 }
 
@@ -209,4 +223,16 @@ tlv_wish(const uint8_t *tlv, size_t len)
 	if (!find(tlv, len, TLV_WISH, &value) || buf_get_u64(&value, &wish) != 0 || buf_end(&value) != 0)
 		return 0;
 	return wish;
+}
+
+uint32_t
+tlv_lifetime_s(const uint8_t *tlv, size_t len)
+{
+	uint32_t seconds = 0;
+	struct buf value;
+
+	if (!find(tlv, len, TLV_LIFETIME, &value) || buf_get_u32(&value, &seconds) != 0 ||
+	    buf_end(&value) != 0 || seconds < LSA_LIFETIME_MIN_S || seconds > LSA_LIFETIME_MAX_S)
+		return 0;
+	return seconds;
 }

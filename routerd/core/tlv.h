@@ -5,6 +5,7 @@
  *	2 WISH       u64: when somebody asked this node for links between all nodes, Unix milliseconds
  *	3 SERVICES   str8, repeated: what can be had at the node
  *	4 CAPABILITIES str8, repeated: what the node is able to do
+ *	5 LIFETIME   u32: seconds until others remove the LSA if it is not refreshed
  *
  * They are written by other nodes: what can't be read is as if it were not there, and what an address
  * or a label may consist of is checked here, because it is shown, dialled and searched for.
@@ -21,7 +22,13 @@
 
 struct buf;
 
-enum tlv_type { TLV_ADDRESSES = 1, TLV_WISH = 2, TLV_SERVICES = 3, TLV_CAPABILITIES = 4 };
+enum tlv_type {
+	TLV_ADDRESSES = 1,
+	TLV_WISH = 2,
+	TLV_SERVICES = 3,
+	TLV_CAPABILITIES = 4,
+	TLV_LIFETIME = 5,
+};
 
 struct address_list {
 	size_t count;
@@ -38,6 +45,7 @@ struct node_about {
 	struct address_list addresses;
 	struct label_list services, capabilities;
 	uint64_t wish_unix_ms; /* 0: none */
+	uint32_t lifetime_s;   /* 0: not said */
 };
 
 /* 1-32 characters of [A-Za-z0-9._-]. */
@@ -59,5 +67,7 @@ void tlv_addresses(const uint8_t *tlv, size_t len, struct address_list *out);
 void tlv_labels(const uint8_t *tlv, size_t len, enum tlv_type type, struct label_list *out);
 /* 0: none. */
 uint64_t tlv_wish(const uint8_t *tlv, size_t len);
+/* LSA_LIFETIME_MIN_S to LSA_LIFETIME_MAX_S; 0: none. */
+uint32_t tlv_lifetime_s(const uint8_t *tlv, size_t len);
 
 #endif

@@ -450,6 +450,55 @@ test_origin_burst_then_interval(void **state)
 }
 
 static void
+make_signed(struct origin *o, struct mono now)
+{
+	const uint8_t sig[LSA_SIG_BYTES] = {0};
+
+	assert_int_equal(origin_make(o, &lsa, now, MONO_NEVER), 0);
+	assert_int_equal(origin_signed(o, o->ticket, sig), 0);
+}
+
+/* Measurements that never rest are told less and less often; a leap does not wait, nor do other changes. */
+static void
+test_origin_restless_measurements(void **state)
+{
+	struct mono now = {1000 * SECOND};
+	int64_t wait = METRIC_INTERVAL_US;
+	struct origin o;
+
+	(void)state;
+	origin_init(&o);
+	origin_identity(&o, 5, 3);
+	make_lsa(&lsa, 5, 0, 0);
+	make_signed(&o, now);
+	for (int i = 0; i < 10; i++) {
+		o.moved = true;
+		assert_int_equal(origin_due(&o).us, now.us + wait);
+		now = origin_due(&o);
+		make_signed(&o, now);
+		if (i > 0) /* the first came after a rest */
+			wait = 2 * wait < METRIC_INTERVAL_MAX_US ? 2 * wait : METRIC_INTERVAL_MAX_US;
+	}
+	assert_int_equal(wait, METRIC_INTERVAL_MAX_US);
+	o.leapt = true;
+	assert_int_equal(origin_due(&o).us, now.us + METRIC_INTERVAL_US);
+	o.changed = true;
+	assert_true(origin_due(&o).us <= now.us + ORIGIN_INTERVAL_US);
+	make_signed(&o, now);
+	assert_true(mono_is_never(origin_due(&o)));
+	origin_hasten(&o, (struct mono){now.us + 7});
+	origin_hasten(&o, (struct mono){now.us + 9});
+	assert_int_equal(origin_due(&o).us, now.us + 7);
+	/* After a rest it is soon again. */
+	now = mono_add_us(now, 3 * (int64_t)METRIC_INTERVAL_MAX_US);
+	o.moved = true;
+	make_signed(&o, now);
+	o.moved = true;
+	assert_int_equal(origin_due(&o).us, now.us + METRIC_INTERVAL_US);
+	origin_fini(&o);
+}
+
+static void
 test_origin_goes_above_what_is_seen(void **state)
 {
 	struct origin o;
@@ -538,6 +587,43 @@ test_what_counts_as_moved(void **state)
 	assert_false(neighbour_moved(&n));
 	n.measured.loss_ppm = METRIC_LOSS_FLOOR_PPM + 1;
 	assert_true(neighbour_moved(&n));
+	/* Bandwidth by the time of a chunk: not known is 100 Mbit/s, and beyond 1 Gbit/s all are the same. */
+	n.measured = n.advertised;
+	n.measured.bandwidth_kbps = 110 * 1000;
+	assert_false(neighbour_moved(&n));
+	n.measured.bandwidth_kbps = 10 * 1000 * 1000;
+	assert_true(neighbour_moved(&n));
+	n.advertised.bandwidth_kbps = 3 * 1000 * 1000;
+	assert_false(neighbour_moved(&n));
+	n.measured.bandwidth_kbps = 400 * 1000;
+	assert_true(neighbour_moved(&n));
+}
+
+static void
+test_what_counts_as_a_leap(void **state)
+{
+	struct neighbour n = {.advertised = {.latency_us = 11000, .bandwidth_kbps = 100 * 1000}};
+
+	(void)state;
+	n.measured = n.advertised;
+	assert_false(neighbour_leapt(&n));
+	n.measured.latency_us = 1200; /* not so far */
+	assert_false(neighbour_leapt(&n));
+	n.measured.latency_us = 900;
+	assert_true(neighbour_leapt(&n));
+	n.measured.latency_us = 22001;
+	assert_true(neighbour_leapt(&n));
+	n.measured = n.advertised;
+	n.measured.bandwidth_kbps = 10 * 1000;
+	assert_true(neighbour_leapt(&n));
+	n.measured = n.advertised;
+	n.measured.loss_ppm = METRIC_LEAP_PPM + 1;
+	assert_true(neighbour_leapt(&n));
+	n.measured = n.advertised;
+	n.measured.utilisation_permille = METRIC_LEAP_PERMILLE;
+	assert_false(neighbour_leapt(&n));
+	n.measured.utilisation_permille++;
+	assert_true(neighbour_leapt(&n));
 }
 
 static void
@@ -576,10 +662,12 @@ main(void)
 	    cmocka_unit_test_setup_teardown(test_sync_answers, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_sync_memory_out, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_origin_burst_then_interval, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_origin_restless_measurements, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_origin_goes_above_what_is_seen, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_origin_memory_out, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_more_links_than_an_lsa_holds, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_what_counts_as_moved, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_what_counts_as_a_leap, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_quarantine, setup, teardown),
 	};
 

@@ -39,7 +39,7 @@ judge(uint64_t node, uint64_t incarnation, uint64_t seq, int64_t born, int64_t n
 {
 	const struct lsa_id id = {node, incarnation, seq};
 
-	return lsdb_judge(&db, &id, (struct mono){born}, (struct mono){now});
+	return lsdb_judge(&db, &id, MAX_AGE, (struct mono){born}, (struct mono){now});
 }
 
 static void
@@ -179,6 +179,47 @@ test_age_and_tombstones(void **state)
 	assert_true(mono_is_never(db.expiry));
 }
 
+/* Each LSA lives as long as it says, whatever this node thinks of its own. */
+static void
+test_lifetime_of_each(void **state)
+{
+	static const uint8_t hour[] = {5, 0, 4, 0, 0, 0x0e, 0x10}, ten[] = {5, 0, 4, 0, 0, 0, 10};
+	const int64_t s = SECOND;
+
+	(void)state;
+	put(1, 1, 1, 0, 0);
+	make_lsa(&lsa, 2, 1, 1);
+	lsa.tlv = hour;
+	lsa.tlv_len = sizeof(hour);
+	assert_int_equal(lsdb_lifetime_us(&db, &lsa), 3600 * s);
+	make_entry(&db, &lsa, 0, 0);
+	make_lsa(&lsa, 3, 1, 1);
+	lsa.tlv = ten;
+	lsa.tlv_len = sizeof(ten);
+	make_entry(&db, &lsa, 0, 0);
+	assert_int_equal(db.unsaid, 1);
+	assert_int_equal(db.expiry.us, 10 * s);
+	expire(10 * s);
+	assert_null(lsdb_get(&db, 3));
+	/* Its tombstone lasts as long again. */
+	assert_int_equal(judge(3, 1, 1, 19 * s, 19 * s), LSDB_STALE);
+	expire(20 * s);
+	assert_int_equal(db.tombstones, 0);
+	expire(MAX_AGE);
+	assert_null(lsdb_get(&db, 1));
+	assert_int_equal(db.unsaid, 0);
+	expire(3599 * s);
+	assert_non_null(lsdb_get(&db, 2));
+	/* The newer one does not say. */
+	put(2, 1, 2, 3599 * s, 3599 * s);
+	assert_int_equal(db.unsaid, 1);
+	expire(3600 * s);
+	assert_non_null(lsdb_get(&db, 2));
+	expire(3599 * s + MAX_AGE);
+	assert_null(lsdb_get(&db, 2));
+	assert_int_equal(db.unsaid, 0);
+}
+
 static void
 test_tombstones_make_room(void **state)
 {
@@ -285,6 +326,7 @@ main(void)
 	    cmocka_unit_test_setup_teardown(test_topology_changes, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_full, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_age_and_tombstones, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_lifetime_of_each, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_tombstones_make_room, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_own_lsa_does_not_age, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_too_old_to_take, setup, teardown),

@@ -113,7 +113,7 @@ test_labels(void **state)
 static void
 test_too_much(void **state)
 {
-	struct node_about about = {.wish_unix_ms = 5};
+	struct node_about about = {.wish_unix_ms = 5, .lifetime_s = 7};
 	struct address_list got;
 	struct label_list labels;
 	char label[LABEL_SIZE];
@@ -145,6 +145,31 @@ test_too_much(void **state)
 	tlv_labels(mem, buf_left(&b), TLV_CAPABILITIES, &labels);
 	assert_int_equal(labels.count, LABELS_MAX);
 	assert_true(tlv_wish(mem, buf_left(&b)) == 5);
+	assert_int_equal(tlv_lifetime_s(mem, buf_left(&b)), 7);
+}
+
+static void
+test_lifetime(void **state)
+{
+	struct node_about about = {.lifetime_s = 5400};
+	uint8_t mem[LSA_TLV_MAX_BYTES];
+	struct buf b;
+
+	(void)state;
+	buf_init_fixed(&b, mem, sizeof(mem));
+	assert_int_equal(tlv_encode(&about, &b), 0);
+	assert_int_equal(buf_left(&b), 7);
+	assert_memory_equal(mem, "\x05\x00\x04\x00\x00\x15\x18", 7);
+	assert_int_equal(tlv_lifetime_s(mem, 7), 5400);
+	assert_int_equal(tlv_lifetime_s(mem, 6), 0);
+	assert_int_equal(tlv_lifetime_s(mem, 0), 0);
+	assert_int_equal(tlv_lifetime_s((const uint8_t *)"\x05\x00\x04\x00\x00\x00\x02", 7), 0);
+	assert_int_equal(
+	    tlv_lifetime_s((const uint8_t *)"\x05\x00\x04\x00\x00\x00\x03", 7), LSA_LIFETIME_MIN_S);
+	assert_int_equal(
+	    tlv_lifetime_s((const uint8_t *)"\x05\x00\x04\x00\x01\x51\x80", 7), LSA_LIFETIME_MAX_S);
+	assert_int_equal(tlv_lifetime_s((const uint8_t *)"\x05\x00\x04\x00\x01\x51\x81", 7), 0);
+	assert_int_equal(tlv_lifetime_s((const uint8_t *)"\x05\x00\x05\x00\x00\x00\x09\x00", 8), 0);
 }
 
 static void
@@ -212,6 +237,7 @@ test_total(void **state)
 		for (size_t i = 0; i < got.count; i++)
 			assert_true(address_valid(got.text[i]));
 		(void)tlv_wish(mem, len);
+		(void)tlv_lifetime_s(mem, len);
 	}
 }
 
@@ -223,6 +249,7 @@ main(void)
 	    cmocka_unit_test(test_round_trip),
 	    cmocka_unit_test(test_labels),
 	    cmocka_unit_test(test_too_much),
+	    cmocka_unit_test(test_lifetime),
 	    cmocka_unit_test(test_malformed),
 	    cmocka_unit_test(test_total),
 	};
