@@ -168,9 +168,11 @@ conn_put(struct conn *c, uint8_t type, const void *payload, size_t len)
 	};
 	int err = frame_encode(&f, &c->out);
 
-	if (err == 0)
-		ws_want_write(c->ws);
-	return err;
+	if (err != 0)
+		return err;
+	stat_frame(type, frame_size(&f));
+	ws_want_write(c->ws);
+	return 0;
 }
 
 static int

@@ -21,6 +21,7 @@
 enum {
 	LOCAL_MAX_BYTES = 128,      /* the largest link-local frame but for probes */
 	LANE_BUSY_MS = 1000,        /* after traffic, round trips are measured at every interval */
+	LANE_BUSY_BYTES = 1024,     /* of one message of control; gossip and single LSAs are less */
 	KERNEL_FRESH_INTERVALS = 2, /* a kernel that acknowledged within these answers */
 };
 
@@ -133,6 +134,27 @@ on_silence(struct lane *n, struct mono now)
 	return true;
 }
 
+/*
+ * A ping or a beat is to be sent.  Of an idle lane a beat says nothing but that this side lives, and a pong
+ * of WebSocket's own is a tenth of its size; not where a proxy ends TLS, because that may know WebSocket
+ * and keep pongs to itself.
+ */
+static void
+sign_of_life(struct lane *n, const struct beat *beat, struct mono now)
+{
+	bool idle = !mono_before(now, n->busy_until);
+
+	if (beat->kind == HEARTBEAT_BEAT && idle && !n->proxied) {
+		n->sign_due = true;
+	} else {
+		/* A ping that has not left yet is not given up for a mere sign of life. */
+		if (!n->ping_due || beat->kind == HEARTBEAT_PING)
+			n->ping = *beat;
+		n->ping_due = true;
+	}
+	lane_want_write(n);
+}
+
 static void
 on_timer(void *arg)
 {
@@ -151,11 +173,7 @@ on_timer(void *arg)
 			return;
 		break;
 	case HEARTBEAT_SEND:
-		/* A ping that has not left yet is not given up for a mere sign of life. */
-		if (!n->ping_due || beat.kind == HEARTBEAT_PING)
-			n->ping = beat;
-		n->ping_due = true;
-		lane_want_write(n);
+		sign_of_life(n, &beat, now);
 		break;
 	case HEARTBEAT_NOTHING:
 		break;
@@ -206,6 +224,7 @@ lane_new(struct link *l, unsigned id, struct conn *c)
 	struct lane *n = mem_calloc(1, sizeof(*n));
 	const struct settings *set = &l->t->set;
 	struct mono now = clock_mono();
+	uint8_t hash[HELLO_EXPORTER_BYTES];
 
 	if (n == NULL)
 		return NULL;
@@ -217,6 +236,7 @@ lane_new(struct link *l, unsigned id, struct conn *c)
 	n->link = l;
 	n->id = id;
 	n->conn = c;
+	n->proxied = ws_token_hash(c->ws, hash);
 	n->armed = MONO_NEVER;
 	n->since_unix_ms = clock_unix_ms();
 	heartbeat_init(&n->hb, now, set->heartbeat_us, set->heartbeat_misses);
@@ -266,7 +286,10 @@ put_local(const struct lane *n, uint8_t type, const struct buf *body, uint8_t *o
 	struct buf frame;
 
 	buf_init_fixed(&frame, out, cap);
-	return frame_encode(&f, &frame) == 0 ? buf_left(&frame) : 0;
+	if (frame_encode(&f, &frame) != 0)
+		return 0;
+	stat_frame(type, buf_left(&frame));
+	return buf_left(&frame);
 }
 
 static size_t
@@ -358,6 +381,18 @@ compose_train(struct lane *n, uint8_t *out)
 	return put_probe(n, &p, out, LINK_MESSAGE_BYTES);
 }
 
+/* Frames that were sent, or came: the round trips matter for a while.  Not for the few small ones that
+ * control consists of while nothing happens: a ping each interval, and its answer, were most of an idle
+ * link's traffic. */
+static void
+work(struct lane *n, size_t bytes, struct mono now)
+{
+	bool control = n->id == LANE_CONTROL && n->link->lanes.count > LANE_BULK;
+
+	if (bytes > (control ? LANE_BUSY_BYTES : 0))
+		n->busy_until = mono_add_ms(now, LANE_BUSY_MS);
+}
+
 /* --- writing --- */
 
 void
@@ -384,6 +419,7 @@ sent(struct lane *n, size_t len, struct mono now)
 	n->tx_bytes += len;
 	stat_add(STAT_TX_BYTES, (int64_t)len);
 	heartbeat_sent(&n->hb, now);
+	n->sign_due = false;
 	return true;
 }
 
@@ -409,12 +445,20 @@ write_frames(struct lane *n, size_t cap, struct mono now)
 	stat_add(STAT_QUEUED, -(int64_t)len);
 	credit_tx_sent(&n->tx, len, frames);
 	n->tx_frames += frames;
-	if (len != 0) /* heartbeats alone are no work */
-		n->busy_until = mono_add_ms(now, LANE_BUSY_MS);
+	work(n, len, now);
 	masked = ws_send_kept(n->conn->ws, out, local + len, mask);
 	retain_commit(&n->sent, local + len, frames, masked ? mask : NULL);
 	pace_sent(&n->pace, len, sched_lane_empty(q, n->id), now);
 	return sent(n, local + len, now);
+}
+
+static bool
+write_sign(struct lane *n, struct mono now)
+{
+	size_t len = ws_send_sign(n->conn->ws);
+
+	stat_frame(FRAME_HEARTBEAT, len);
+	return sent(n, len, now);
 }
 
 static bool
@@ -425,6 +469,8 @@ write_local(struct lane *n, struct mono now)
 
 	if (len == 0 && n->train_left != 0)
 		len = compose_train(n, out);
+	if (len == 0 && n->sign_due)
+		return write_sign(n, now);
 	if (len == 0 || ws_send(n->conn->ws, len) != 0)
 		return false;
 	return sent(n, len, now);
@@ -441,8 +487,8 @@ write_one(struct lane *n, struct mono now)
 static bool
 local_due(const struct lane *n)
 {
-	return n->ping_due || n->pong_due || n->window_due || n->report_due || n->note_count != 0 ||
-	       n->train_left != 0;
+	return n->ping_due || n->pong_due || n->window_due || n->report_due || n->sign_due ||
+	       n->note_count != 0 || n->train_left != 0;
 }
 
 void
@@ -474,7 +520,7 @@ lane_counted(struct lane *n, size_t size)
 	}
 	n->rx_frames++;
 	n->rx_bytes += size;
-	n->busy_until = mono_add_ms(n->link->t->turn, LANE_BUSY_MS);
+	work(n, size, n->link->t->turn);
 	return true;
 }
 

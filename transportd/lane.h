@@ -41,6 +41,8 @@ struct lane {
 	struct loop_timer *timer;
 	struct mono armed; /* what it is set to */
 	bool ping_due, pong_due, window_due, report_due;
+	bool sign_due; /* of life, if nothing else is sent */
+	bool proxied;  /* something between the two ends TLS */
 	struct beat ping, pong;
 	struct probe report;
 	unsigned train_left; /* frames of a probe train still to be sent */

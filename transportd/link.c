@@ -461,6 +461,7 @@ link_send(struct link *l, struct frame *f)
 	sched_commit(l->q, size);
 	l->was_high |= sched_high(l->q);
 	stat_inc(STAT_TX_FRAMES);
+	stat_frame(f->type, size);
 	stat_add(STAT_QUEUED, (int64_t)size);
 	if (lane < LANES_MAX && l->lane[lane] != NULL)
 		lane_want_write(l->lane[lane]);

@@ -48,6 +48,7 @@ struct link {
 	struct scale scale;
 	struct loop_timer *timer; /* every LINK_TICK_MS */
 	struct mono up_at, probed_at;
+	unsigned probes; /* trains sent, up to LINK_PROBES_DOUBLE */
 	uint64_t since_unix_ms;
 	/* Of lanes that are gone; those that live count by themselves. */
 	uint64_t tx_bytes, rx_bytes, tx_frames, rx_frames, dropped_frames;

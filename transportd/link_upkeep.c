@@ -244,10 +244,12 @@ probe(struct link *l, struct mono now)
 
 	if (l->t->set.probe_us == 0 || n == NULL || !sched_lane_empty(l->q, n->id))
 		return;
-	if (mono_before(now, mono_add_us(l->probed_at, l->t->set.probe_us)) ||
+	if (mono_before(now, mono_add_us(l->probed_at, l->t->set.probe_us << l->probes)) ||
 	    mono_before(now, n->busy_until))
 		return;
 	l->probed_at = now;
+	if (l->probes < LINK_PROBES_DOUBLE)
+		l->probes++;
 	lane_probe_start(n);
 }
 

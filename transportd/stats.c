@@ -1,5 +1,6 @@
 #include "transportd/stats.h"
 
+#include "common/base/frame.h"
 #include "transportd/core/goaway.h"
 
 static struct metric metrics[STAT_COUNT] = {
@@ -16,6 +17,17 @@ static struct metric ended[GOAWAY_CODE_COUNT] = {
 	[value] = METRIC_COUNTER_INIT(                                                                       \
 	    "mesh_connections_ended_total", (value) == 1 ? ENDED_HELP : "", "reason=\"" label "\""),
     GOAWAY_LIST(X)
+#undef X
+};
+
+#define FRAMES_HELP "Bytes of frames queued to links or sent there, by type."
+
+/* By enum frame_type; there are gaps. */
+static struct metric frames[] = {
+#define X(name, value, text)                                                                                 \
+	[value] = METRIC_COUNTER_INIT(                                                                       \
+	    "mesh_link_frame_bytes_total", (value) == 1 ? FRAMES_HELP : "", "type=\"" text "\""),
+    FRAME_TYPE_LIST(X)
 #undef X
 };
 
@@ -44,6 +56,9 @@ stats_init(void)
 		metrics_add(&metrics[i]);
 	for (unsigned i = GOAWAY_NONE + 1; i < GOAWAY_CODE_COUNT; i++)
 		metrics_add(&ended[i]);
+	for (unsigned i = 0; i < sizeof(frames) / sizeof(frames[0]); i++)
+		if (frames[i].name != NULL)
+			metrics_add(&frames[i]);
 	for (unsigned i = 0; i < sizeof(rtt) / sizeof(rtt[0]); i++)
 		metrics_add(&rtt[i]);
 }
@@ -83,4 +98,11 @@ void
 stat_rtt(unsigned lane_class, uint32_t rtt_us)
 {
 	metric_observe(&rtt[lane_class], rtt_us / 1e6);
+}
+
+void
+stat_frame(uint8_t type, size_t bytes)
+{
+	if (type < sizeof(frames) / sizeof(frames[0]))
+		metric_add(&frames[type], (int64_t)bytes);
 }

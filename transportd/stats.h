@@ -6,6 +6,9 @@
 #ifndef TRANSPORTD_STATS_H
 #define TRANSPORTD_STATS_H
 
+#include <stddef.h>
+#include <stdint.h>
+
 #include "common/os/metrics.h"
 
 /*        id                 kind     name, labels, help */
@@ -49,7 +52,7 @@
 	X(TOKENS_TAKEN, COUNTER, "mesh_tokens_taken_total", NULL,                                            \
 	    "Tokens of peers taken on open connections.")                                                    \
 	X(RX_BYTES, COUNTER, "mesh_link_received_bytes_total", NULL, "Bytes of frames received on links.")   \
-	X(TX_BYTES, COUNTER, "mesh_link_sent_bytes_total", NULL, "Bytes of frames sent on links.")           \
+	X(TX_BYTES, COUNTER, "mesh_link_sent_bytes_total", NULL, "Bytes of frames and empty Pongs sent.")    \
 	X(RX_MESSAGES, COUNTER, "mesh_link_received_messages_total", NULL,                                   \
 	    "WebSocket messages received on links.")                                                         \
 	X(TX_MESSAGES, COUNTER, "mesh_link_sent_messages_total", NULL, "WebSocket messages sent on links.")  \
@@ -124,6 +127,8 @@ void stat_set(enum stat s, int64_t value);
 int64_t stat_get(enum stat s);
 /* A connection was ended by this node, for a reason of core/goaway.h. */
 void stat_ended(uint16_t code);
+/* A frame of so many bytes is queued to a link or sent there. */
+void stat_frame(uint8_t type, size_t bytes);
 /* The round-trip time of one heartbeat, on a lane of the class (enum lane_class). */
 void stat_rtt(unsigned lane_class, uint32_t rtt_us);
 

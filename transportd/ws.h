@@ -82,6 +82,9 @@ int ws_send(struct ws_conn *c, size_t len) MUST_USE;
  * keeps until the peer has acknowledged them or the connection is gone.  True: they were masked in place,
  * with mask.  When the connection is going they are not sent. */
 bool ws_send_kept(struct ws_conn *c, uint8_t *payload, size_t len, uint8_t mask[4]) MUST_USE;
+/* A sign of life without content: a pong that nobody asked for (RFC 6455 section 5.5.3).  Its bytes; 0: the
+ * connection is going. */
+size_t ws_send_sign(struct ws_conn *c);
 /* Several messages are about to be sent in this turn: the kernel gathers them into large segments, until
  * on is false again (tcp(7), TCP_CORK). */
 void ws_gather(struct ws_conn *c, bool on);

@@ -200,20 +200,28 @@ on_write_due(void *arg)
 		c->ws->events->writable(c->user);
 }
 
-/* A control frame of the protocol's own; lost if the socket is full, which RFC 6455 allows for pongs. */
-static void
+/* A control frame of the protocol's own; lost if the socket is full, which RFC 6455 allows for pongs.  Its
+ * bytes. */
+static size_t
 send_control(struct ws_conn *c, enum wsframe_opcode opcode, const uint8_t *payload, size_t len)
 {
 	uint8_t frame[WSFRAME_HEADROOM + WSFRAME_CONTROL_MAX], mask[4];
 	size_t header;
 
-	if (c->blocked || c->closing || len > WSFRAME_CONTROL_MAX)
-		return;
+	if (c->wsi == NULL || c->blocked || c->closing || len > WSFRAME_CONTROL_MAX)
+		return 0;
 	if (len != 0)
 		memcpy(frame + WSFRAME_HEADROOM, payload, len);
 	header = wsframe_put_header(frame + WSFRAME_HEADROOM, len, opcode, next_mask(c, mask));
 	if (put(c, frame + WSFRAME_HEADROOM - header, header + len, false) != 0)
 		ws_doom(c);
+	return header + len;
+}
+
+size_t
+ws_send_sign(struct ws_conn *c)
+{
+	return send_control(c, WSFRAME_PONG, NULL, 0);
 }
 
 /* --- farewell --- */
@@ -340,7 +348,7 @@ on_close_frame(struct ws_conn *c, const uint8_t *payload, size_t len)
 {
 	if (c->why[0] == '\0' && len >= 2)
 		snprintf(c->why, sizeof(c->why), "the peer closed with code %u", be_load16(payload));
-	send_control(c, WSFRAME_CLOSE, payload, len < 2 ? 0 : 2);
+	(void)send_control(c, WSFRAME_CLOSE, payload, len < 2 ? 0 : 2);
 	ws_doom(c);
 }
 
@@ -360,7 +368,7 @@ on_ws_frame(struct ws_conn *c, const struct wsframe *f, uint8_t *payload)
 		on_piece(c, f, payload);
 		break;
 	case WSFRAME_PING:
-		send_control(c, WSFRAME_PONG, payload, f->payload_len);
+		(void)send_control(c, WSFRAME_PONG, payload, f->payload_len);
 		break;
 	case WSFRAME_CLOSE:
 		on_close_frame(c, payload, f->payload_len);

@@ -213,13 +213,14 @@ static inline bool
 raw_expect(struct raw_peer *p, uint8_t type, uint8_t *payload, size_t *len)
 {
 	static uint8_t msg[65536];
+	int opcode;
 	size_t n;
 
-	while (raw_read(p, msg, &n) == WSFRAME_BINARY) {
+	while ((opcode = raw_read(p, msg, &n)) == WSFRAME_BINARY || opcode == WSFRAME_PONG) {
 		struct frame f;
 		struct buf in;
 
-		buf_view(&in, msg, n);
+		buf_view(&in, msg, opcode == WSFRAME_BINARY ? n : 0);
 		while (buf_left(&in) != 0) {
 			RIG_MUST(frame_decode(&in, &f) == 0);
 			if (f.type != type)

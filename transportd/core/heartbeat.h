@@ -2,11 +2,12 @@
  * heartbeat: is the neighbour alive on this lane, how far away is it, and how many beats get lost.
  *
  * A side that has sent nothing else for an interval sends a beat.  It is a PING where the round trip is
- * wanted: every interval while the lane has traffic, every HEARTBEAT_IDLE_PINGS intervals otherwise;
- * the other side answers it at once with a PONG that repeats number and time, so the clocks of the
- * two never have to agree.  A plain BEAT shows life and is not answered.  While a PING is under way
- * longer than usual BEATs go instead, and the last few PINGs may still be answered: so round trips longer
- * than the interval, of a slow line that is full, can be measured.
+ * wanted: every interval while the lane has traffic (lane.c says what counts), every
+ * HEARTBEAT_IDLE_PINGS intervals otherwise; the other side answers it at once with a PONG that repeats
+ * number and time, so the clocks of the two never have to agree.  A plain BEAT shows life and is not
+ * answered; on an idle lane the owner may send anything in its place.  While a PING is under way longer
+ * than usual BEATs go instead, and the last few PINGs may still be answered: so round trips longer than
+ * the interval, of a slow line that is full, can be measured.
  *
  * Any traffic shows life.  Silence is borne for interval times misses, longer where round trips are long
  * (patience); then HEARTBEAT_SILENT asks the owner, once, whether the peer's kernel still acknowledges

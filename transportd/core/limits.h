@@ -18,6 +18,9 @@ enum {
 	LINK_SETTLED_MS = 10000,         /* a link that lived this long resets the dial back-off */
 	LINK_DRAIN_MS = 2000,            /* a replaced connection is still read for this long */
 	LINK_REPORT_MS = 1000,           /* shortest time between measurements told to routerd */
+	/* The time between probes of an idle link doubles so many times: what it is found to carry seldom
+	 * changes, and each train is as much as the heartbeats of a minute. */
+	LINK_PROBES_DOUBLE = 5,
 
 	/* --- lanes --- */
 	LANES_MAX = 16,   /* of one link, lane ids below it */

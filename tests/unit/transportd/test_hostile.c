@@ -621,6 +621,36 @@ feedback_that_can_not_be(void **state)
 	scene_down();
 }
 
+/* --- one that says as little as there is --- */
+
+/* On an idle lane the node shows with empty pongs that it lives, and takes them for that. */
+static void
+signs_of_life(void **state)
+{
+	unsigned pings = 0, signs = 0;
+	uint8_t mem[4096];
+	struct raw_peer p;
+	size_t len = 0;
+
+	(void)state;
+	scene_up("\theartbeat-interval 200ms\n\theartbeat-misses 25\n"); /* 5 s */
+	lane_up(&p, s.other, LANE_CONTROL);
+	/* 40 of them take 8 s, with a ping that is not answered now and then. */
+	while (signs < 40) {
+		int opcode = raw_read(&p, mem, &len);
+
+		assert_true(opcode == WSFRAME_BINARY || (opcode == WSFRAME_PONG && len == 0));
+		pings += opcode == WSFRAME_BINARY;
+		signs += opcode == WSFRAME_PONG;
+		if (opcode == WSFRAME_PONG)
+			raw_ws(&p, 0x80 | WSFRAME_PONG, mem, 0);
+	}
+	assert_in_range(pings, 1, 40);
+	check_answers(&p, s.other);
+	raw_free(&p);
+	scene_down();
+}
+
 /* --- one that never reads --- */
 
 static struct {
@@ -701,6 +731,7 @@ main(void)
 	    cmocka_unit_test(hellos_for_lanes),
 	    cmocka_unit_test(notes_without_effect),
 	    cmocka_unit_test(feedback_that_can_not_be),
+	    cmocka_unit_test(signs_of_life),
 	    cmocka_unit_test(never_reading),
 	};
 

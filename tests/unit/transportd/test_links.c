@@ -353,6 +353,49 @@ gatewayd_is_answered(void **state)
 	rig_fini(&r);
 }
 
+static unsigned
+metric(const struct rig_node *n, const char *label)
+{
+	const char *at = n->metrics != NULL ? strstr(n->metrics, label) : NULL;
+
+	return at != NULL ? (unsigned)strtoul(strchr(at, ' ') + 1, NULL, 10) : 0;
+}
+
+static bool
+has_probed(void *arg)
+{
+	struct rig_node *n = arg;
+
+	if (metric(n, "\nmesh_link_probes_total{") >= 4)
+		return true;
+	if (channel_up(n->gateway))
+		RIG_MUST(channel_send(n->gateway, GT_METRICS, RIG_ASK_METRICS, NULL, 0) == 0);
+	return false;
+}
+
+/* What an idle link is found to carry is asked less and less often: each train is 64 KiB. */
+static void
+probes_become_rare(void **state)
+{
+	const int64_t first_us = 200 * 1000;
+	struct rig r;
+	struct rig_node *a;
+	int64_t t0;
+
+	(void)state;
+	pair_up(&r, "\tprobe-interval 200ms\n");
+	a = &r.nodes[0];
+	t0 = clock_mono().us;
+	assert_true(rig_wait(&r, has_probed, a, RIG_WAIT_MS));
+	/* After 200, 200, 400, 800 ms; this side may have learnt late that the link is up. */
+	assert_true(clock_mono().us - t0 >= 7 * first_us);
+	assert_true(metric(a, "type=\"probe\"} ") >= 3 * 65536);
+	assert_true(metric(a, "type=\"hello\"} ") > 0);
+	assert_true(metric(a, "type=\"heartbeat\"} ") > 0);
+	assert_int_equal(metric(a, "type=\"data\"} "), 0);
+	rig_fini(&r);
+}
+
 static void
 both_address_families(void **state)
 {
@@ -475,6 +518,7 @@ main(void)
 	    cmocka_unit_test(no_signature_no_link),
 	    cmocka_unit_test(routerd_gets_a_snapshot),
 	    cmocka_unit_test(gatewayd_is_answered),
+	    cmocka_unit_test(probes_become_rare),
 	    cmocka_unit_test(both_address_families),
 	    cmocka_unit_test(links_are_limited),
 	    cmocka_unit_test(the_resolver_may_die),
