@@ -308,10 +308,16 @@ texts(const void *items, size_t size, size_t count)
 static json_t *
 path_value(const mesh_v1_PathInfo *p)
 {
-	return json_pack("{s:o, s:o, s:I, s:I, s:I}", "hops",
+	json_t *o = json_pack("{s:o, s:o, s:I, s:I, s:I, s:s}", "hops",
 	    texts(p->hops, sizeof(p->hops[0]), p->hops_count), "hop_ids",
 	    texts(p->hop_ids, sizeof(p->hop_ids[0]), p->hop_ids_count), "cost", num(p->cost), "weight",
-	    num(p->weight), "path_id", num(p->path_id));
+	    num(p->weight), "path_id", num(p->path_id), "state", p->state);
+
+	if (p->state_since != 0)
+		json_object_update_new(o, json_pack("{s:s, s:I, s:I, s:I, s:I}", "reason", p->reason,
+					      "state_since", num(p->state_since), "rtt_us", num(p->rtt_us),
+					      "loss_ppm", num(p->loss_ppm), "rate_kbps", num(p->rate_kbps)));
+	return o;
 }
 
 static json_t *

@@ -114,13 +114,14 @@ flatten(const json_t *routes)
 
 	json_array_foreach (routes, i, route)
 		json_array_foreach (json_object_get(route, "paths"), k, path)
-			json_array_append_new(
-			    rows, json_pack("{s:O, s:O, s:O, s:O, s:O, s:O}", "destination",
-				      json_object_get(route, "destination"), "destination_name",
-				      json_object_get(route, "destination_name"), "classes",
-				      json_object_get(route, "classes"), "hops",
-				      json_object_get(path, "hops"), "cost", json_object_get(path, "cost"),
-				      "weight", json_object_get(path, "weight")));
+			json_array_append_new(rows,
+			    json_pack("{s:O, s:O, s:O, s:O, s:O, s:O, s:O, s:O*}", "destination",
+				json_object_get(route, "destination"), "destination_name",
+				json_object_get(route, "destination_name"), "classes",
+				json_object_get(route, "classes"), "hops", json_object_get(path, "hops"),
+				"cost", json_object_get(path, "cost"), "weight",
+				json_object_get(path, "weight"), "state", json_object_get(path, "state"),
+				"reason", json_object_get(path, "reason")));
 	return rows;
 }
 
@@ -130,6 +131,7 @@ cmd_routes(struct ctl *ctl, const struct args *a)
 	static const struct column columns[] = {{"TO", "destination_name", COLUMN_TEXT},
 	    {"ID", "destination", COLUMN_TEXT}, {"CLASSES", "classes", COLUMN_LIST},
 	    {"COST", "cost", COLUMN_COUNT}, {"WEIGHT", "weight", COLUMN_COUNT},
+	    {"STATE", "state", COLUMN_STATE}, {"REASON", "reason", COLUMN_TEXT},
 	    {"PATH", "hops", COLUMN_LIST}};
 	json_t *routes, *rows;
 	int code = fetch(ctl, "/mesh.v1.MeshStatusService/ListRoutes", NULL, api_json_routes, &routes);

@@ -314,6 +314,17 @@ api_gateway_member(struct routerd *d, enum swim_event ev, uint64_t node)
 }
 
 void
+api_gateway_path(struct routerd *d, const struct pathstate *path)
+{
+	mesh_v1_MeshEvent out;
+
+	if (LIST_EMPTY(&d->gateways))
+		return;
+	report_path(d, path, &out);
+	send_event(d, &out);
+}
+
+void
 api_gateway_user_event(struct routerd *d, const struct swim_user_event *ev)
 {
 	mesh_v1_MeshEvent out;

@@ -11,6 +11,7 @@
 #include "common/os/daemon.h"
 #include "routerd/core/cost.h"
 #include "routerd/members.h"
+#include "routerd/pathstate.h"
 #include "routerd/routerd.h"
 
 /* What membership says, if the node is a member; else what the paths to it say. */
@@ -156,8 +157,23 @@ report_link(struct routerd *d, const struct lsdb_entry *e, const struct lsa_adj 
 }
 
 static void
-put_path(struct routerd *d, const struct fib_path *from, mesh_v1_PathInfo *p)
+put_state(const struct pathstate *s, mesh_v1_PathInfo *p)
 {
+	snprintf(p->state, sizeof(p->state), "%s",
+	    pathstate_name(s != NULL ? s->said.state : mesh_ipc_PathStateCode_PATH_UP));
+	if (s == NULL)
+		return;
+	snprintf(p->reason, sizeof(p->reason), "%s", s->said.reason);
+	p->state_since = (int64_t)s->since_unix_ms;
+	p->rtt_us = s->said.rtt_us;
+	p->loss_ppm = s->said.loss_ppm;
+	p->rate_kbps = s->said.rate_kbps;
+}
+
+static void
+put_path(struct routerd *d, uint64_t destination, const struct fib_path *from, mesh_v1_PathInfo *p)
+{
+	put_state(pathstate_get(d, destination, from->path_id), p);
 	p->cost = from->path.cost;
 	p->weight = from->weight;
 	p->path_id = from->path_id;
@@ -184,7 +200,7 @@ report_route(struct routerd *d, const struct fib_route *r, size_t profile, mesh_
 			    frame_class_name((uint8_t)i));
 	out->paths_count = (pb_size_t)paths->count;
 	for (uint32_t i = 0; i < paths->count; i++)
-		put_path(d, &paths->path[i], &out->paths[i]);
+		put_path(d, r->destination, &paths->path[i], &out->paths[i]);
 }
 
 /* --- status --- */

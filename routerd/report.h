@@ -12,6 +12,7 @@
 #include "routerd/core/router.h"
 #include "routerd/core/swim.h"
 
+struct pathstate;
 struct routerd;
 
 /* The addresses of a node as an entry of NodeInfo.metadata; must live as long as that. */
@@ -28,6 +29,8 @@ void report_link(
 void report_route(struct routerd *d, const struct fib_route *r, size_t profile, mesh_v1_RouteInfo *out);
 /* False for what is no event of the API. */
 bool report_event(struct routerd *d, enum router_event ev, uint64_t a, uint64_t b, mesh_v1_MeshEvent *out);
+/* path_degraded, path_recovered, path_gone. */
+void report_path(struct routerd *d, const struct pathstate *p, mesh_v1_MeshEvent *out);
 bool report_member(struct routerd *d, enum swim_event ev, uint64_t node, mesh_v1_MeshEvent *out);
 void report_user_event(struct routerd *d, const struct swim_user_event *ev, mesh_v1_MeshEvent *out);
 /* The node's name, or its id where no name is known. */

@@ -11,6 +11,7 @@
 #include "common/os/daemon.h"
 #include "common/os/log.h"
 #include "routerd/members.h"
+#include "routerd/pathstate.h"
 
 /* What a block does not say is as the class has it. */
 static void
@@ -145,7 +146,8 @@ routerd_start(struct daemon *daemon)
 	counters_init();
 	if ((err = members_init(d, daemon->conf)) != 0 || (err = engine_init(d)) != 0 ||
 	    (err = tell_labels(d, daemon->conf)) != 0 || (err = topology_init(d)) != 0 ||
-	    (err = known_init(d)) != 0 || (err = peer_transport_init(d)) != 0)
+	    (err = known_init(d)) != 0 || (err = pathstate_init(d)) != 0 ||
+	    (err = peer_transport_init(d)) != 0)
 		return err;
 	return serve(d);
 }
@@ -174,6 +176,7 @@ routerd_fini(struct daemon *daemon)
 	if (d->server != NULL)
 		channel_server_free(d->server);
 	peer_transport_fini(d);
+	pathstate_fini(d);
 	known_fini(d);
 	topology_fini(d);
 	engine_fini(d);
