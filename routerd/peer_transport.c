@@ -314,8 +314,10 @@ on_down(void *ctx, struct channel *ch, int err)
 	struct routerd *d = ctx;
 
 	(void)ch;
-	log_warn("lost transportd (%s): no links until it is back", err_text(err));
+	log_warn(
+	    "lost transportd (%s): no links, and no news of other nodes, until it is back", err_text(err));
 	router_transport_down(d->router, clock_mono());
+	members_sight(d);
 	pathstate_clear(d);
 	engine_touch(d);
 }

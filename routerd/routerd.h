@@ -8,11 +8,13 @@
  *	api_consensus.c  server for consensusd: identity, signatures, nodes
  *	api_gateway.c    server for gatewayd: lists, status, metrics, events
  *	members.c        the membership core: who is alive
+ *	nodemeta.c       what it is told of this node
  *	pathstate.c      the paths that transportd has left
  *	wish.c           links between all nodes: asked for here, or at another node
  *	known.c          nodes known before the last restart, for a node that has no link
  *	topology.c       all links of the mesh for consensusd's database
- *	report.c         database and routes as messages of the API; report_event.c: events
+ *	report.c         database and routes as messages of the API; report_member.c: what membership adds;
+ *	                 report_event.c: events
  *	counters.c       the core's counters as metrics
  *
  * routerd opens no file and no network socket after its start: its sandbox has nothing beside what
@@ -88,6 +90,9 @@ struct routerd {
 	struct label_list services, capabilities; /* of mesh.conf */
 	struct members *members;
 	struct pathstates *pathstates;
+	unsigned processors; /* of this machine */
+	uint16_t load_told;  /* per mille, to the other members */
+	struct loop_timer *load_timer;
 	struct known *known;
 	struct loop_timer *known_timer;
 	unsigned alone; /* times in a row that there was no link */
