@@ -10,7 +10,7 @@
 #include "proto/mesh.pb.h"
 #include "proto/pb.h"
 
-enum { METADATA_MAX = 16 }; /* entries of a node's metadata; there is one */
+enum { METADATA_MAX = 16 }; /* entries of the metadata of a node or link; there are two at most */
 
 static json_t *
 unreadable(const char *what)
@@ -77,21 +77,36 @@ api_json_node_status(const struct buf *reply)
 
 /* --- the mesh --- */
 
+/* An entry of a map<string, string>; both kinds have the same encoding. */
+static bool
+entry_of(const struct pb_slice *item, struct pb_slice *key, struct pb_slice *value)
+{
+	mesh_v1_NodeInfo_MetadataEntry e = {0};
+
+	*key = *value = (struct pb_slice){0};
+	pb_slice_decode(&e.key, key);
+	pb_slice_decode(&e.value, value);
+	return pb_unpack(item->data, item->len, mesh_v1_NodeInfo_MetadataEntry_fields, &e) == 0;
+}
+
+static bool
+is_text(const struct pb_slice *s, const char *text)
+{
+	return s->len == strlen(text) && memcmp(s->data, text, s->len) == 0;
+}
+
 /* The entry "addresses" of a node's metadata, at its spaces. */
 static json_t *
 addresses_of(const struct pb_raw_list *metadata)
 {
-	mesh_v1_NodeInfo_MetadataEntry e = {0};
-	struct pb_slice key = {0}, value = {0};
+	struct pb_slice key, value = {0};
 	json_t *list = json_array();
-	size_t len;
+	size_t len, i = 0;
 
-	if (metadata->count == 0)
-		return list;
-	pb_slice_decode(&e.key, &key);
-	pb_slice_decode(&e.value, &value);
-	if (pb_unpack(metadata->items[0].data, metadata->items[0].len, mesh_v1_NodeInfo_MetadataEntry_fields,
-		&e) != 0)
+	while (i < metadata->count &&
+	       (!entry_of(&metadata->items[i], &key, &value) || !is_text(&key, "addresses")))
+		i++;
+	if (i == metadata->count)
 		return list;
 	for (const char *p = (const char *)value.data, *end = p + value.len; p < end; p += len + 1) {
 		const char *space = memchr(p, ' ', (size_t)(end - p));
@@ -112,22 +127,39 @@ labels_of(const char (*labels)[sizeof(((mesh_v1_NodeInfo *)0)->services[0])], si
 	return list;
 }
 
+/* What is not known is left out. */
+static void
+member_fields(const mesh_v1_NodeInfo *n, json_t *row)
+{
+	if (n->has_load_permille)
+		json_object_set_new(row, "load_permille", json_integer(num(n->load_permille)));
+	if (n->probe_rtt_us != 0)
+		json_object_set_new(row, "probe_rtt_us", json_integer(num(n->probe_rtt_us)));
+	if (n->status_since != 0)
+		json_object_set_new(row, "status_since", json_integer(num(n->status_since)));
+	if (n->detail[0] != '\0')
+		json_object_set_new(row, "detail", json_string(n->detail));
+}
+
 static json_t *
 node_row(const struct pb_slice *entry)
 {
 	mesh_v1_NodeInfo n = mesh_v1_NodeInfo_init_zero;
 	struct pb_slice items[METADATA_MAX];
 	struct pb_raw_list metadata = {.items = items, .max = METADATA_MAX};
+	json_t *row;
 
 	pb_raw_list_decode(&n.metadata, &metadata);
 	if (pb_unpack(entry->data, entry->len, mesh_v1_NodeInfo_fields, &n) != 0)
 		return NULL;
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:o, s:o, s:o, s:I, s:I, s:I, s:I}", "node_id",
+	row = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:o, s:o, s:o, s:I, s:I, s:I, s:I}", "node_id",
 	    n.node_id, "node_name", n.node_name, "status", n.status, "version", n.version, "region_id",
 	    n.region_id, "ip_address", n.ip_address, "port", num(n.port), "addresses",
 	    addresses_of(&metadata), "services", labels_of(n.services, n.services_count), "capabilities",
 	    labels_of(n.capabilities, n.capabilities_count), "last_seen", num(n.last_seen), "incarnation",
 	    num((int64_t)n.incarnation), "lsa_seq", num((int64_t)n.lsa_seq), "hops", num(n.hops));
+	member_fields(&n, row);
+	return row;
 }
 
 static json_t *
@@ -198,13 +230,33 @@ link_value(const mesh_v1_LinkInfo *l)
 }
 
 static json_t *
+metadata_value(const struct pb_raw_list *metadata)
+{
+	json_t *o = json_object();
+	struct pb_slice key, value;
+
+	for (size_t i = 0; i < metadata->count; i++)
+		if (entry_of(&metadata->items[i], &key, &value))
+			json_object_setn_new(o, (const char *)key.data, key.len,
+			    json_stringn((const char *)value.data, value.len));
+	return o;
+}
+
+static json_t *
 link_row(const struct pb_slice *entry)
 {
 	mesh_v1_LinkInfo l = mesh_v1_LinkInfo_init_zero;
+	struct pb_slice items[METADATA_MAX];
+	struct pb_raw_list metadata = {.items = items, .max = METADATA_MAX};
+	json_t *row;
 
+	pb_raw_list_decode(&l.metadata, &metadata);
 	if (pb_unpack(entry->data, entry->len, mesh_v1_LinkInfo_fields, &l) != 0)
 		return NULL;
-	return link_value(&l);
+	row = link_value(&l);
+	if (metadata.count != 0)
+		json_object_set_new(row, "metadata", metadata_value(&metadata));
+	return row;
 }
 
 static const char *
@@ -308,10 +360,16 @@ texts(const void *items, size_t size, size_t count)
 static json_t *
 path_value(const mesh_v1_PathInfo *p)
 {
-	return json_pack("{s:o, s:o, s:I, s:I, s:I}", "hops",
+	json_t *o = json_pack("{s:o, s:o, s:I, s:I, s:I, s:s}", "hops",
 	    texts(p->hops, sizeof(p->hops[0]), p->hops_count), "hop_ids",
 	    texts(p->hop_ids, sizeof(p->hop_ids[0]), p->hop_ids_count), "cost", num(p->cost), "weight",
-	    num(p->weight), "path_id", num(p->path_id));
+	    num(p->weight), "path_id", num(p->path_id), "state", p->state);
+
+	if (p->state_since != 0)
+		json_object_update_new(o, json_pack("{s:s, s:I, s:I, s:I, s:I}", "reason", p->reason,
+					      "state_since", num(p->state_since), "rtt_us", num(p->rtt_us),
+					      "loss_ppm", num(p->loss_ppm), "rate_kbps", num(p->rate_kbps)));
+	return o;
 }
 
 static json_t *

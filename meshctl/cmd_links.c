@@ -1,5 +1,7 @@
 /* cmd_links: `meshctl links`: the links of the mesh, and with -v the lanes of the node's own. */
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "meshctl/api_json.h"
@@ -117,6 +119,27 @@ print_head(const struct ctl *ctl, const json_t *l)
 	    text_of(l, "address"));
 }
 
+/* What the members were told of a link, as numbers: there is some where it differs from what it is like now.
+ */
+static bool
+add_told(json_t *l)
+{
+	static const char *const keys[][2] = {
+	    {"member_rtt_us", "told_rtt_us"}, {"member_bandwidth_kbps", "told_bandwidth_kbps"}};
+	const json_t *told = json_object_get(l, "metadata");
+	bool some = false;
+
+	for (size_t i = 0; i < COUNT(keys); i++) {
+		const char *text = text_of(told, keys[i][0]);
+
+		if (text[0] == '\0')
+			continue;
+		json_object_set_new(l, keys[i][1], json_integer(strtoll(text, NULL, 10)));
+		some = true;
+	}
+	return some;
+}
+
 static void
 print_measures(const json_t *l)
 {
@@ -134,6 +157,10 @@ print_measures(const json_t *l)
 	if (number(l, "weight") != 0)
 		printf(" with the %s that an operator set", show(l, "weight", COLUMN_COUNT, d));
 	putchar('\n');
+	if (number(l, "told_rtt_us") != 0)
+		printf("  members were told rtt %s\n", show(l, "told_rtt_us", COLUMN_US, a));
+	if (number(l, "told_bandwidth_kbps") != 0)
+		printf("  members were told bandwidth %s\n", show(l, "told_bandwidth_kbps", COLUMN_KBPS, b));
 }
 
 static void
@@ -164,16 +191,34 @@ print_table(const struct ctl *ctl, const json_t *links, const char *none)
 	out_table(ctl, columns, COUNT(columns), links, none);
 }
 
+/* Links of others, with what the members were told of them. */
+static void
+print_told(const struct ctl *ctl, const json_t *links)
+{
+	static const struct column columns[] = {{"FROM", "source_name", COLUMN_TEXT},
+	    {"TO", "target_name", COLUMN_TEXT}, {"STATUS", "status", COLUMN_STATE},
+	    {"RTT", "rtt_us", COLUMN_US}, {"TOLD", "told_rtt_us", COLUMN_US},
+	    {"LOSS", "loss_ppm", COLUMN_PPM}, {"BANDWIDTH", "bandwidth_kbps", COLUMN_KBPS},
+	    {"TOLD", "told_bandwidth_kbps", COLUMN_KBPS}, {"USED", "utilization_permille", COLUMN_PERMILLE},
+	    {"COST", "cost", COLUMN_COUNT}};
+
+	out_table(ctl, columns, COUNT(columns), links, "");
+}
+
 /* This node's links one by one, then the others as without -v. */
 static void
 print_verbose(const struct ctl *ctl, const json_t *links)
 {
 	json_t *others = json_array(), *l;
+	bool told = false;
 	size_t i;
 
 	json_array_foreach (links, i, l) {
+		bool differs = add_told(l);
+
 		if (json_object_get(l, "lanes") == NULL) {
 			json_array_append(others, l);
+			told |= differs;
 			continue;
 		}
 		print_head(ctl, l);
@@ -182,7 +227,9 @@ print_verbose(const struct ctl *ctl, const json_t *links)
 		print_lanes(ctl, json_object_get(l, "lanes"));
 		putchar('\n');
 	}
-	if (json_array_size(others) > 0 || json_array_size(links) == 0)
+	if (told)
+		print_told(ctl, others);
+	else if (json_array_size(others) > 0 || json_array_size(links) == 0)
 		print_table(ctl, others, "no link is up");
 	json_decref(others);
 }

@@ -15,25 +15,12 @@
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
-/* Prints one list of the mesh's status. */
-static int
-show_list(
-    const struct ctl *ctl, const char *key, const struct column *columns, size_t count, const char *none)
-{
-	json_t *o;
-	int code = fetch(ctl, "/mesh.v1.MeshService/GetMeshStatus", NULL, api_json_mesh_status, &o);
-
-	if (code == CODE_OK)
-		out_table(ctl, columns, count, json_object_get(o, key), none);
-	json_decref(o);
-	return code;
-}
-
 const struct option_def cmd_nodes_options[] = {
     {"service", 0, "NAME", "only nodes where this service can be had"},
     {"capability", 0, "NAME", "only nodes that are able to do this"},
     {"region", 0, "NAME", "only nodes of this region"},
     {"status", 0, "STATUS", "only nodes in this state: alive, unreachable, suspect, dead, left or any"},
+    {"verbose", 'v', NULL, "show also since when, round trips and versions of what is known"},
     {NULL, 0, NULL, NULL},
 };
 
@@ -41,7 +28,7 @@ static bool
 asked(const struct args *a)
 {
 	for (const struct option_def *o = cmd_nodes_options; o->name != NULL; o++)
-		if (args_str(a, o->name, NULL) != NULL)
+		if (o->arg != NULL && args_str(a, o->name, NULL) != NULL)
 			return true;
 	return false;
 }
@@ -84,23 +71,76 @@ discover(const struct ctl *ctl, const struct args *a, json_t **rows)
 	return code;
 }
 
+/* What a node says that can't tell how others are. */
+static void
+print_note(const struct ctl *ctl, const json_t *rows)
+{
+	const json_t *row;
+	size_t i;
+
+	json_array_foreach (rows, i, row) {
+		const char *detail = json_string_value(json_object_get(row, "detail"));
+
+		if (detail != NULL && !ctl->json)
+			printf("\n%s: %s\n", json_string_value(json_object_get(row, "node_name")), detail);
+	}
+}
+
+/* No path is not a path of no hops, which only the answering node has: it has no time since when it is alive.
+ */
+static void
+hide_hops(json_t *rows)
+{
+	json_t *row;
+	size_t i;
+
+	json_array_foreach (rows, i, row)
+		if (json_integer_value(json_object_get(row, "hops")) == 0 &&
+		    (json_object_get(row, "status_since") != NULL ||
+			strcmp(json_string_value(json_object_get(row, "status")), "alive") != 0))
+			json_object_del(row, "hops");
+}
+
+static void
+print_nodes(const struct ctl *ctl, bool verbose, json_t *rows, const char *none)
+{
+	static const struct column brief[] = {{"NAME", "node_name", COLUMN_TEXT},
+	    {"ID", "node_id", COLUMN_TEXT}, {"STATUS", "status", COLUMN_STATE},
+	    {"HOPS", "hops", COLUMN_COUNT}, {"LOAD", "load_permille", COLUMN_PERMILLE},
+	    {"VERSION", "version", COLUMN_TEXT}, {"REGION", "region_id", COLUMN_TEXT},
+	    {"LAST SEEN", "last_seen", COLUMN_TIME_MS}, {"ADDRESSES", "addresses", COLUMN_LIST},
+	    {"SERVICES", "services", COLUMN_LIST}, {"CAPABILITIES", "capabilities", COLUMN_LIST}};
+	static const struct column wide[] = {{"NAME", "node_name", COLUMN_TEXT},
+	    {"ID", "node_id", COLUMN_TEXT}, {"STATUS", "status", COLUMN_STATE},
+	    {"FOR", "status_since", COLUMN_AGE_MS}, {"HOPS", "hops", COLUMN_COUNT},
+	    {"RTT", "probe_rtt_us", COLUMN_US}, {"LOAD", "load_permille", COLUMN_PERMILLE},
+	    {"VERSION", "version", COLUMN_TEXT}, {"REGION", "region_id", COLUMN_TEXT},
+	    {"LAST SEEN", "last_seen", COLUMN_TIME_MS}, {"STARTS", "incarnation", COLUMN_COUNT},
+	    {"LSA", "lsa_seq", COLUMN_COUNT}, {"ADDRESSES", "addresses", COLUMN_LIST},
+	    {"SERVICES", "services", COLUMN_LIST}, {"CAPABILITIES", "capabilities", COLUMN_LIST}};
+
+	if (!ctl->json)
+		hide_hops(rows);
+	if (verbose)
+		out_table(ctl, wide, COUNT(wide), rows, none);
+	else
+		out_table(ctl, brief, COUNT(brief), rows, none);
+	print_note(ctl, rows);
+}
+
 int
 cmd_nodes(struct ctl *ctl, const struct args *a)
 {
-	static const struct column columns[] = {{"NAME", "node_name", COLUMN_TEXT},
-	    {"ID", "node_id", COLUMN_TEXT}, {"STATUS", "status", COLUMN_STATE},
-	    {"HOPS", "hops", COLUMN_COUNT}, {"VERSION", "version", COLUMN_TEXT},
-	    {"REGION", "region_id", COLUMN_TEXT}, {"LAST SEEN", "last_seen", COLUMN_TIME_MS},
-	    {"ADDRESSES", "addresses", COLUMN_LIST}, {"SERVICES", "services", COLUMN_LIST},
-	    {"CAPABILITIES", "capabilities", COLUMN_LIST}};
-	json_t *rows;
-	int code;
+	bool chosen = asked(a), verbose = args_flag(a, "verbose");
+	json_t *o = NULL;
+	int code = chosen ? discover(ctl, a, &o)
+			  : fetch(ctl, "/mesh.v1.MeshService/GetMeshStatus", NULL, api_json_mesh_status, &o);
 
-	if (!asked(a))
-		return show_list(ctl, "nodes", columns, COUNT(columns), "no node is known yet");
-	if ((code = discover(ctl, a, &rows)) == CODE_OK)
-		out_table(ctl, columns, COUNT(columns), rows, "no node fits");
-	json_decref(rows);
+	if (code == CODE_OK && chosen)
+		print_nodes(ctl, verbose, o, "no node fits");
+	else if (code == CODE_OK)
+		print_nodes(ctl, verbose, json_object_get(o, "nodes"), "no node is known yet");
+	json_decref(o);
 	return code;
 }
 
@@ -114,13 +154,14 @@ flatten(const json_t *routes)
 
 	json_array_foreach (routes, i, route)
 		json_array_foreach (json_object_get(route, "paths"), k, path)
-			json_array_append_new(
-			    rows, json_pack("{s:O, s:O, s:O, s:O, s:O, s:O}", "destination",
-				      json_object_get(route, "destination"), "destination_name",
-				      json_object_get(route, "destination_name"), "classes",
-				      json_object_get(route, "classes"), "hops",
-				      json_object_get(path, "hops"), "cost", json_object_get(path, "cost"),
-				      "weight", json_object_get(path, "weight")));
+			json_array_append_new(rows,
+			    json_pack("{s:O, s:O, s:O, s:O, s:O, s:O, s:O, s:O*}", "destination",
+				json_object_get(route, "destination"), "destination_name",
+				json_object_get(route, "destination_name"), "classes",
+				json_object_get(route, "classes"), "hops", json_object_get(path, "hops"),
+				"cost", json_object_get(path, "cost"), "weight",
+				json_object_get(path, "weight"), "state", json_object_get(path, "state"),
+				"reason", json_object_get(path, "reason")));
 	return rows;
 }
 
@@ -130,6 +171,7 @@ cmd_routes(struct ctl *ctl, const struct args *a)
 	static const struct column columns[] = {{"TO", "destination_name", COLUMN_TEXT},
 	    {"ID", "destination", COLUMN_TEXT}, {"CLASSES", "classes", COLUMN_LIST},
 	    {"COST", "cost", COLUMN_COUNT}, {"WEIGHT", "weight", COLUMN_COUNT},
+	    {"STATE", "state", COLUMN_STATE}, {"REASON", "reason", COLUMN_TEXT},
 	    {"PATH", "hops", COLUMN_LIST}};
 	json_t *routes, *rows;
 	int code = fetch(ctl, "/mesh.v1.MeshStatusService/ListRoutes", NULL, api_json_routes, &routes);

@@ -29,6 +29,19 @@ count_status(const json_t *rows, const char *status)
 	return n;
 }
 
+/* Why the node can't tell how others are; NULL: it can. */
+static const char *
+sight(const json_t *nodes)
+{
+	const json_t *row, *detail = NULL;
+	size_t i;
+
+	json_array_foreach (nodes, i, row)
+		if (detail == NULL)
+			detail = json_object_get(row, "detail");
+	return json_string_value(detail);
+}
+
 static void
 print_status(const struct ctl *ctl, json_t *o)
 {
@@ -46,7 +59,8 @@ print_status(const struct ctl *ctl, json_t *o)
 		return;
 	}
 	out_fields(ctl, head, COUNT(head), o);
-	printf("Nodes    %zu alive of %zu\n", count_status(nodes, "alive"), json_array_size(nodes));
+	printf("Nodes    %zu alive of %zu%s%s\n", count_status(nodes, "alive"), json_array_size(nodes),
+	    sight(nodes) != NULL ? "; " : "", sight(nodes) != NULL ? sight(nodes) : "");
 	printf("Links    %zu up of %zu\n\n", count_status(links, "up"), json_array_size(links));
 	out_table(ctl, daemons, COUNT(daemons), json_object_get(o, "daemons"), "no daemon answers");
 }

@@ -21,10 +21,11 @@ static void
 show_table(const struct ctl *ctl, const json_t *mesh)
 {
 	static const struct column columns[] = {{"NODE", "a_name", COLUMN_TEXT},
-	    {"NODE", "b_name", COLUMN_TEXT}, {"STATUS", "status", COLUMN_STATE}, {"RTT", "rtt_us", COLUMN_US},
-	    {"LOSS", "loss_ppm", COLUMN_PPM}, {"BANDWIDTH", "bandwidth_kbps", COLUMN_KBPS},
-	    {"USED", "utilization_permille", COLUMN_PERMILLE}, {"COST", "cost", COLUMN_COUNT},
-	    {"COST BACK", "cost_back", COLUMN_COUNT}};
+	    {"LOAD", "a_load_permille", COLUMN_PERMILLE}, {"NODE", "b_name", COLUMN_TEXT},
+	    {"LOAD", "b_load_permille", COLUMN_PERMILLE}, {"STATUS", "status", COLUMN_STATE},
+	    {"RTT", "rtt_us", COLUMN_US}, {"LOSS", "loss_ppm", COLUMN_PPM},
+	    {"BANDWIDTH", "bandwidth_kbps", COLUMN_KBPS}, {"USED", "utilization_permille", COLUMN_PERMILLE},
+	    {"COST", "cost", COLUMN_COUNT}, {"COST BACK", "cost_back", COLUMN_COUNT}};
 	json_t *links = picture_links(mesh);
 
 	out_table(ctl, columns, COUNT(columns), links, "no link is up");

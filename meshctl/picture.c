@@ -27,13 +27,13 @@ picture_number(const json_t *o, const char *key)
 static json_t *
 merged_new(const json_t *l)
 {
-	return json_pack("{s:O, s:O, s:O, s:O, s:O, s:O, s:O, s:O, s:O, s:O}", "a",
+	return json_pack("{s:O, s:O, s:O, s:O, s:O, s:O, s:O, s:O, s:O, s:O, s:O*}", "a",
 	    json_object_get(l, "source_node_id"), "b", json_object_get(l, "target_node_id"), "a_name",
 	    json_object_get(l, "source_name"), "b_name", json_object_get(l, "target_name"), "status",
 	    json_object_get(l, "status"), "rtt_us", json_object_get(l, "rtt_us"), "cost",
 	    json_object_get(l, "cost"), "loss_ppm", json_object_get(l, "loss_ppm"), "bandwidth_kbps",
 	    json_object_get(l, "bandwidth_kbps"), "utilization_permille",
-	    json_object_get(l, "utilization_permille"));
+	    json_object_get(l, "utilization_permille"), "metadata", json_object_get(l, "metadata"));
 }
 
 /* The worse of both directions is what a link is like. */
@@ -50,10 +50,33 @@ static void
 merge(json_t *merged, const json_t *l)
 {
 	json_object_set(merged, "cost_back", json_object_get(l, "cost"));
+	if (json_object_get(l, "metadata") != NULL)
+		json_object_set(merged, "metadata_back", json_object_get(l, "metadata"));
 	worse(merged, l, "rtt_us", false);
 	worse(merged, l, "loss_ppm", false);
 	worse(merged, l, "bandwidth_kbps", true);
 	worse(merged, l, "utilization_permille", false);
+}
+
+/* How busy the machines at both ends are, where that is known. */
+static void
+add_loads(const json_t *nodes, json_t *rows)
+{
+	json_t *loads = json_object(), *row;
+	json_t *load;
+	const json_t *n;
+	size_t i;
+
+	json_array_foreach (nodes, i, n)
+		if ((load = json_object_get(n, "load_permille")) != NULL)
+			json_object_set(loads, picture_text(n, "node_id"), load);
+	json_array_foreach (rows, i, row) {
+		if ((load = json_object_get(loads, picture_text(row, "a"))) != NULL)
+			json_object_set(row, "a_load_permille", load);
+		if ((load = json_object_get(loads, picture_text(row, "b"))) != NULL)
+			json_object_set(row, "b_load_permille", load);
+	}
+	json_decref(loads);
 }
 
 json_t *
@@ -80,6 +103,7 @@ picture_links(const json_t *mesh)
 		json_array_append_new(rows, merged);
 	}
 	json_decref(index);
+	add_loads(json_object_get(mesh, "nodes"), rows);
 	return rows;
 }
 
@@ -107,10 +131,24 @@ picture_colour(const char *state)
 	return strcmp(state, "left") == 0 ? "#868e96" : "#c92a2a";
 }
 
+void
+picture_state(const json_t *n, char *out, size_t size)
+{
+	const json_t *load = json_object_get(n, "load_permille");
+	char text[32];
+
+	if (load != NULL)
+		snprintf(out, size, "%s, load %s", picture_text(n, "status"),
+		    out_format(COLUMN_PERMILLE, load, text, sizeof(text)));
+	else
+		snprintf(out, size, "%s", picture_text(n, "status"));
+}
+
 static void
 dot_node(const json_t *n, const char *self)
 {
 	const char *id = picture_text(n, "node_id"), *name = picture_text(n, "node_name");
+	char state[80];
 
 	printf("\t");
 	put_quoted(id);
@@ -118,7 +156,8 @@ dot_node(const json_t *n, const char *self)
 	put_quoted(name[0] != '\0' ? name : id);
 	printf(", color=\"%s\"%s, tooltip=", picture_colour(picture_text(n, "status")),
 	    strcmp(id, self) == 0 ? ", penwidth=3" : "");
-	put_quoted(picture_text(n, "status"));
+	picture_state(n, state, sizeof(state));
+	put_quoted(state);
 	printf("];\n");
 }
 

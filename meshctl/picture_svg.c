@@ -179,10 +179,12 @@ draw_node(const struct drawing *d, size_t i, const char *self)
 	const char *id = picture_text(n, "node_id"), *name = picture_text(n, "node_name");
 	const char *status = picture_text(n, "status"), *text = name[0] != '\0' ? name : id;
 	double width = (double)strlen(text) * CHAR_WIDTH + 24;
+	char state[80];
 
 	printf("<g><title>");
 	put_escaped(id);
-	printf(", %s", status);
+	picture_state(n, state, sizeof(state));
+	printf(", %s", state);
 	if (picture_text(n, "region_id")[0] != '\0')
 		printf(", ");
 	put_escaped(picture_text(n, "region_id"));

@@ -54,13 +54,13 @@ static int
 node_item(struct routerd *d, struct channel *ch, struct dump *dump)
 {
 	const struct lsdb_entry *e = lsdb_from(router_lsdb(d->router), dump->cursor);
-	struct report_addresses addresses;
+	struct report_metadata metadata;
 	mesh_v1_NodeInfo out;
 	int err;
 
 	if (e == NULL)
 		return 0;
-	report_node(d, e, &addresses, &out);
+	report_node(d, e, &metadata, &out);
 	err = message_send(ch, GR_ITEM, dump->call, mesh_v1_NodeInfo_fields, &out);
 	dump->cursor = e->id.node + 1;
 	return err != 0 ? err : e->id.node != UINT64_MAX;
@@ -71,6 +71,7 @@ link_item(struct routerd *d, struct channel *ch, struct dump *dump)
 {
 	struct lsdb *db = router_lsdb(d->router);
 	struct lsdb_entry *e = lsdb_from(db, dump->cursor);
+	struct report_metadata metadata;
 	mesh_v1_LinkInfo out;
 	int err;
 
@@ -82,7 +83,7 @@ link_item(struct routerd *d, struct channel *ch, struct dump *dump)
 	}
 	if (e == NULL)
 		return 0;
-	report_link(d, e, &e->adj[dump->index], &out);
+	report_link(d, e, &e->adj[dump->index], &metadata, &out);
 	err = message_send(ch, GR_ITEM, dump->call, mesh_v1_LinkInfo_fields, &out);
 	dump->cursor = e->id.node;
 	dump->index++;
@@ -311,6 +312,17 @@ api_gateway_member(struct routerd *d, enum swim_event ev, uint64_t node)
 
 	if (!LIST_EMPTY(&d->gateways) && report_member(d, ev, node, &out))
 		send_event(d, &out);
+}
+
+void
+api_gateway_path(struct routerd *d, const struct pathstate *path)
+{
+	mesh_v1_MeshEvent out;
+
+	if (LIST_EMPTY(&d->gateways))
+		return;
+	report_path(d, path, &out);
+	send_event(d, &out);
 }
 
 void

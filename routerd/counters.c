@@ -3,6 +3,7 @@
 #include "common/base/buf.h"
 #include "common/os/metrics.h"
 #include "routerd/members.h"
+#include "routerd/nodemeta.h"
 #include "routerd/routerd.h"
 
 /* The core counts for itself; its counters become metrics when they are asked for. */
@@ -103,6 +104,10 @@ static struct metric members_suspect =
     METRIC_GAUGE_INIT("mesh_members_suspect", "members that are suspected", NULL);
 static struct metric members_dead = METRIC_GAUGE_INIT("mesh_members_dead", "members that are dead", NULL);
 static struct metric members_left = METRIC_GAUGE_INIT("mesh_members_left", "members that left", NULL);
+static struct metric member_blind = METRIC_GAUGE_INIT("mesh_member_blind",
+    "1 while this node can't tell how others are: transportd is away, or its links are not back", NULL);
+static struct metric load = METRIC_GAUGE_INIT("mesh_router_load_permille",
+    "load average of this machine over five minutes for each processor; 1000: all are busy, or more", NULL);
 static struct metric member_health = METRIC_GAUGE_INIT(
     "mesh_member_local_health", "local health multiplier of membership: 0 is well, 8 is worst", NULL);
 
@@ -147,6 +152,8 @@ counters_init(void)
 	metrics_add(&members_dead);
 	metrics_add(&members_left);
 	metrics_add(&member_health);
+	metrics_add(&member_blind);
+	metrics_add(&load);
 	metrics_add(&nodes);
 	metrics_add(&nodes_alive);
 	metrics_add(&links);
@@ -165,6 +172,7 @@ set_members(struct routerd *d)
 {
 	const struct swim_counters *c = members_counters(d);
 	struct swim_summary sum;
+	uint16_t permille;
 
 	for (size_t i = 0; i < MEMBER_COUNTERS; i++)
 		metric_set(&member_counters[i].metric, (int64_t)counter_value(c, member_counters[i].at));
@@ -174,6 +182,9 @@ set_members(struct routerd *d)
 	metric_set(&members_dead, (int64_t)sum.dead);
 	metric_set(&members_left, (int64_t)sum.left);
 	metric_set(&member_health, (int64_t)sum.health);
+	metric_set(&member_blind, sum.sight != SWIM_SIGHT_CLEAR);
+	if (nodemeta_load(d, &permille) == 0)
+		metric_set(&load, permille);
 }
 
 int

@@ -106,6 +106,9 @@ log_event(struct routerd *d, enum router_event ev, uint64_t a, uint64_t b)
 
 	if (!log_enabled(event_lines[ev].level))
 		return;
+	/* It is this one that can't be reached. */
+	if (ev == ROUTER_NODE_DOWN && router_blind(d->router))
+		return;
 	/* What others do wrong does not fill the log. */
 	if (event_lines[ev].level <= LOG_WARNING) {
 		if (!bucket_ready(&d->log_rate[ev], now))
@@ -156,6 +159,7 @@ step(void *arg)
 	struct routerd *d = arg;
 
 	router_step(d->router, clock_mono());
+	members_sight(d);
 	loop_timer_arm(d->timer, router_next(d->router));
 }
 

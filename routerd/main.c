@@ -2,8 +2,10 @@
 #include "common/os/daemon.h"
 #include "routerd/routerd.h"
 
-/* No files, no network: what every daemon may do is enough. */
+/* No files, no network: what every daemon may do is almost enough. */
 static const struct sandbox_call calls[] = {
+    SANDBOX_CALL("sysinfo", "the machine's load average, which other members are told"),
+    SANDBOX_CALL("sched_getaffinity", "the number of processors that share it"),
     {.name = NULL},
 };
 

@@ -4,6 +4,7 @@
  * Each node of the database is a member; what the database knows of its links is told to the core with
  * each change.  Gossip goes to any node, over the forwarding table.  What the core finds dead although
  * others have links with it is taken off all paths; its events are those of nodes that people see.
+ * While transportd is away, or its links are not back, the core is told that it can't see.
  */
 #include "routerd/members.h"
 
@@ -20,6 +21,7 @@
 #include "common/os/log.h"
 #include "common/os/metrics.h"
 #include "routerd/core/swim_meta.h"
+#include "routerd/nodemeta.h"
 #include "routerd/routerd.h"
 
 struct members {
@@ -28,6 +30,7 @@ struct members {
 	struct loop_timer *timer;
 	struct loop_defer turn;
 	struct bucket log_rate;
+	enum swim_sight sight;
 	bool met;         /* push/pull with a first neighbour was begun */
 	bool deaths;      /* some began or ended: paths are to hear of it */
 	uint64_t expired; /* of LSAs, when members were last compared with the database */
@@ -153,40 +156,46 @@ touch(struct routerd *d)
 
 /* --- what it is told --- */
 
-static int
-load_of(const struct lsdb_entry *e)
-{
-	int load = 0;
-
-	for (size_t i = 0; i < e->adj_count; i++)
-		if (e->adj[i].utilisation_permille > load)
-			load = e->adj[i].utilisation_permille;
-	return load < 1000 ? load : 1000;
-}
-
-/* What this node says about itself: as in its LSA, which damps what changes often. */
+/* What this node says about itself. */
 static void
 describe(struct routerd *d, const struct lsdb_entry *e)
 {
-	struct swim_meta meta = {.load_permille = (uint16_t)load_of(e)};
+	struct swim_meta meta;
 	int err;
 
-	memcpy(meta.name, e->name, sizeof(meta.name));
-	memcpy(meta.region, e->region, sizeof(meta.region));
-	memcpy(meta.software, e->software, sizeof(meta.software));
-	lsdb_addresses(e, &meta.addresses);
-	for (size_t i = 0; i < d->capabilities.count; i++)
-		memcpy(meta.capabilities[meta.capability_count++], d->capabilities.text[i], LABEL_SIZE);
-	for (size_t i = 0; i < e->adj_count; i++)
-		swim_meta_add_link(
-		    &meta, &(struct swim_link_meta){
-			       .peer = e->adj[i].neighbour,
-			       .rtt_us = e->adj[i].latency_us < UINT32_MAX / 2 ? 2 * e->adj[i].latency_us
-									       : UINT32_MAX,
-			       .bandwidth_kbps = e->adj[i].bandwidth_kbps,
-			   });
+	nodemeta_fill(d, e, &meta);
 	if ((err = swim_describe(d->members->swim, &meta, clock_mono())) != 0)
 		log_debug("this node could not be described to the other members: %s", err_text(err));
+}
+
+void
+members_describe(struct routerd *d)
+{
+	const struct router_identity *self = router_self(d->router);
+	const struct lsdb_entry *e = self != NULL ? lsdb_get(router_lsdb(d->router), self->node) : NULL;
+
+	if (e == NULL)
+		return;
+	describe(d, e);
+	touch(d);
+}
+
+void
+members_sight(struct routerd *d)
+{
+	struct members *m = d->members;
+	enum swim_sight sight = !router_blind(d->router)      ? SWIM_SIGHT_CLEAR
+				: router_transport(d->router) ? SWIM_SIGHT_DIM
+							      : SWIM_SIGHT_NONE;
+
+	if (sight == m->sight)
+		return;
+	if (sight == SWIM_SIGHT_CLEAR)
+		log_notice("links and paths are back: membership goes on");
+	m->sight = sight;
+	m->met = m->met && sight != SWIM_SIGHT_NONE; /* what was missed is made up for with a neighbour */
+	swim_sight(m->swim, sight, clock_mono());
+	touch(d);
 }
 
 void
@@ -202,10 +211,11 @@ members_node(struct routerd *d, const struct lsdb_entry *e)
 	    .linked = e->state == NODE_STATE_ALIVE || e->dead,
 	    .left = e->state == NODE_STATE_LEFT,
 	};
-	int err = swim_list(m->swim, &l, clock_mono());
 	bool neighbour = router_linked(d->router, e->id.node);
+	int err;
 
-	if (err != 0)
+	members_sight(d);
+	if ((err = swim_list(m->swim, &l, clock_mono())) != 0)
 		log_debug("a node could not be made a member: %s", err_text(err));
 	swim_neighbour(m->swim, e->id.node, neighbour);
 	if (self != NULL && e->id.node == self->node)
@@ -326,6 +336,7 @@ members_reset(struct routerd *d)
 	swim_free(d->members->swim);
 	d->members->swim = fresh;
 	d->members->met = d->members->deaths = false;
+	swim_sight(fresh, d->members->sight, clock_mono());
 	return 0;
 }
 

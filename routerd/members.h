@@ -24,6 +24,10 @@ void members_fini(struct routerd *d);
 
 /* Who this node is; errors as of swim_identity(). */
 int members_identity(struct routerd *d, const struct router_identity *id) MUST_USE;
+/* What this node can tell of others may have changed: transportd went away or came back, paths did. */
+void members_sight(struct routerd *d);
+/* What this node says of itself may have changed. */
+void members_describe(struct routerd *d);
 /* A node of the database is new, or something about it has changed. */
 void members_node(struct routerd *d, const struct lsdb_entry *e);
 /* Tells all members.  ERR_RANGE (name or size), ERR_STATE (this node is not known yet), ERR_FULL. */

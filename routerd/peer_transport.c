@@ -15,6 +15,7 @@
 #include "proto/pb.h"
 #include "routerd/members.h"
 #include "routerd/message.h"
+#include "routerd/pathstate.h"
 #include "routerd/routerd.h"
 
 #define EDGE_DEF "proto/router_transport.def"
@@ -29,11 +30,6 @@ static struct metric frames_dropped = METRIC_COUNTER_INIT("mesh_router_frames_dr
     "frames that could not be passed to transportd; what matters is sent again", NULL);
 static struct metric frames_bad = METRIC_COUNTER_INIT("mesh_router_frames_bad_total",
     "frames from transportd that are neither gossip nor link state of a neighbour", NULL);
-
-static struct metric paths_left =
-    METRIC_COUNTER_INIT("mesh_router_paths_left_total", "paths that transportd has left", NULL);
-static struct metric paths_returned =
-    METRIC_COUNTER_INIT("mesh_router_paths_returned_total", "paths that transportd has returned to", NULL);
 
 /* --- what transportd tells --- */
 
@@ -161,27 +157,19 @@ on_frame_in(void *ctx, struct channel *ch, struct imsg *m)
 	return 0;
 }
 
-/* transportd has rerouted already; here it is counted, and said. */
 static int
 on_path_state(void *ctx, struct channel *ch, struct imsg *m)
 {
-	static const char *const states[] = {"is used again", "is slow", "is suspect"};
 	mesh_ipc_PathState in = mesh_ipc_PathState_init_zero;
 	struct routerd *d = ctx;
-	char id[NODEID_TEXT_SIZE];
-	struct log_ctx log = {.peer = id};
 	int err = pb_unpack(m->body, m->len, mesh_ipc_PathState_fields, &in);
 
 	(void)ch;
 	if (err != 0)
 		return err;
-	if (in.state > mesh_ipc_PathStateCode_PATH_SUSPECT)
+	if (in.state > mesh_ipc_PathStateCode_PATH_FORGOTTEN)
 		return ERR_FORMAT;
-	metric_inc(in.state == mesh_ipc_PathStateCode_PATH_UP ? &paths_returned : &paths_left);
-	nodeid_format(id, in.destination);
-	log_at(LOG_INFO, &log, "path %u %s%s%s", (unsigned)in.path_id, states[in.state],
-	    in.reason[0] != '\0' ? ": " : "", in.reason);
-	api_gateway_event(d, ROUTER_PATH_CHANGED, in.destination, 0);
+	pathstate_told(d, &in);
 	return 0;
 }
 
@@ -326,8 +314,11 @@ on_down(void *ctx, struct channel *ch, int err)
 	struct routerd *d = ctx;
 
 	(void)ch;
-	log_warn("lost transportd (%s): no links until it is back", err_text(err));
+	log_warn(
+	    "lost transportd (%s): no links, and no news of other nodes, until it is back", err_text(err));
 	router_transport_down(d->router, clock_mono());
+	members_sight(d);
+	pathstate_clear(d);
 	engine_touch(d);
 }
 
@@ -345,8 +336,6 @@ peer_transport_init(struct routerd *d)
 
 	metrics_add(&frames_dropped);
 	metrics_add(&frames_bad);
-	metrics_add(&paths_left);
-	metrics_add(&paths_returned);
 	d->transport = daemon_connect(d->daemon, "transportd", &conf);
 	return d->transport != NULL ? 0 : ERR_NOMEM;
 }

@@ -11,6 +11,7 @@
 #include "common/os/daemon.h"
 #include "routerd/core/cost.h"
 #include "routerd/members.h"
+#include "routerd/pathstate.h"
 #include "routerd/routerd.h"
 
 /* What membership says, if the node is a member; else what the paths to it say. */
@@ -28,6 +29,9 @@ state_name(struct routerd *d, const struct lsdb_entry *e)
 		return "alive";
 	case NODE_STATE_LEFT:
 		return "left";
+	case NODE_STATE_UNREACHABLE:
+		/* That there is no path to it now may be for lack of our own transportd. */
+		return e->missed && router_blind(d->router) ? "alive" : "unreachable";
 	default:
 		return "unreachable";
 	}
@@ -58,36 +62,56 @@ report_node_name(struct routerd *d, uint64_t node, char *out, size_t size)
 	snprintf(out, size, "%s", e != NULL ? e->name : id);
 }
 
-/* metadata: {"addresses": all of them}, as protobuf has an entry of a map: key 1, value 2. */
-static void
-put_metadata(const struct address_list *list, struct report_addresses *out, mesh_v1_NodeInfo *info)
+/* --- metadata --- */
+
+void
+report_metadata_init(struct report_metadata *m, pb_callback_t *field)
 {
-	static const char key[] = "\x0a\x09"
-				  "addresses"
-				  "\x12";
-	size_t n = sizeof(key) - 1, len = list->count - 1;
-	uint8_t *p = out->mem;
+	m->list = (struct pb_list){m->entries, 0};
+	m->used = 0;
+	pb_list_encode(field, &m->list);
+}
+
+static uint8_t *
+put_field(uint8_t *p, unsigned number, const char *text)
+{
+	size_t len = strlen(text);
+
+	*p++ = (uint8_t)(number << 3 | 2);
+	if (len >= 0x80)
+		*p++ = (uint8_t)(len | 0x80);
+	*p++ = (uint8_t)(len >= 0x80 ? len >> 7 : len);
+	memcpy(p, text, len);
+	return p + len;
+}
+
+/* As protobuf has an entry of a map: key 1, value 2. */
+void
+report_metadata_add(struct report_metadata *m, const char *key, const char *value)
+{
+	uint8_t *start = m->mem + m->used, *end;
+
+	MUST(m->list.count < REPORT_METADATA_MAX && strlen(value) < 1 << 14);
+	MUST(strlen(key) + strlen(value) + 6 <= sizeof(m->mem) - m->used);
+	end = put_field(put_field(start, 1, key), 2, value);
+	m->entries[m->list.count++] = (struct pb_slice){start, (size_t)(end - start)};
+	m->used += (size_t)(end - start);
+}
+
+static void
+put_metadata(const struct address_list *list, struct report_metadata *out)
+{
+	char text[ADDRESSES_MAX * ADDRESS_SIZE];
+	size_t n = 0;
 
 	for (size_t i = 0; i < list->count; i++)
-		len += strlen(list->text[i]);
-	memcpy(p, key, n);
-	if (len >= 0x80)
-		p[n++] = (uint8_t)(len | 0x80);
-	p[n++] = (uint8_t)(len >= 0x80 ? len >> 7 : len);
-	for (size_t i = 0; i < list->count; i++) {
-		if (i > 0)
-			p[n++] = ' ';
-		memcpy(p + n, list->text[i], strlen(list->text[i]));
-		n += strlen(list->text[i]);
-	}
-	out->entry = (struct pb_slice){p, n};
-	out->list = (struct pb_list){&out->entry, 1};
-	pb_list_encode(&info->metadata, &out->list);
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%s", i > 0 ? " " : "", list->text[i]);
+	report_metadata_add(out, "addresses", text);
 }
 
 /* The first one also as host and port, where clients of old look. */
 static void
-put_addresses(const struct lsdb_entry *e, struct report_addresses *out, mesh_v1_NodeInfo *info)
+put_addresses(const struct lsdb_entry *e, struct report_metadata *out, mesh_v1_NodeInfo *info)
 {
 	struct address_list list;
 	const char *host, *colon;
@@ -105,7 +129,7 @@ put_addresses(const struct lsdb_entry *e, struct report_addresses *out, mesh_v1_
 		len -= 2;
 	}
 	snprintf(info->ip_address, sizeof(info->ip_address), "%.*s", len, host);
-	put_metadata(&list, out, info);
+	put_metadata(&list, out);
 }
 
 static pb_size_t
@@ -129,7 +153,7 @@ put_labels(const struct lsdb_entry *e, mesh_v1_NodeInfo *info)
 
 void
 report_node(
-    struct routerd *d, const struct lsdb_entry *e, struct report_addresses *addresses, mesh_v1_NodeInfo *out)
+    struct routerd *d, const struct lsdb_entry *e, struct report_metadata *metadata, mesh_v1_NodeInfo *out)
 {
 	*out = (mesh_v1_NodeInfo){
 	    .last_seen = last_seen_unix_ms(d, e),
@@ -142,12 +166,15 @@ report_node(
 	snprintf(out->status, sizeof(out->status), "%s", state_name(d, e));
 	snprintf(out->version, sizeof(out->version), "%s", e->software);
 	snprintf(out->region_id, sizeof(out->region_id), "%s", e->region);
-	put_addresses(e, addresses, out);
+	report_metadata_init(metadata, &out->metadata);
+	put_addresses(e, metadata, out);
 	put_labels(e, out);
+	report_member_node(d, e->id.node, out);
 }
 
 void
-report_link(struct routerd *d, const struct lsdb_entry *e, const struct lsa_adj *adj, mesh_v1_LinkInfo *out)
+report_link(struct routerd *d, const struct lsdb_entry *e, const struct lsa_adj *adj,
+    struct report_metadata *metadata, mesh_v1_LinkInfo *out)
 {
 	const struct lsdb_entry *back = lsdb_get(router_lsdb(d->router), adj->neighbour);
 	bool both = back != NULL && lsdb_adj(back, e->id.node) != NULL;
@@ -168,11 +195,28 @@ report_link(struct routerd *d, const struct lsdb_entry *e, const struct lsa_adj 
 	nodeid_format(out->target_node_id, adj->neighbour);
 	snprintf(out->link_id, sizeof(out->link_id), "%s-%s", out->source_node_id, out->target_node_id);
 	snprintf(out->status, sizeof(out->status), "%s", both ? "up" : "one-way");
+	report_metadata_init(metadata, &out->metadata);
+	report_member_link(d, e->id.node, out, adj->neighbour, metadata);
 }
 
 static void
-put_path(struct routerd *d, const struct fib_path *from, mesh_v1_PathInfo *p)
+put_state(const struct pathstate *s, mesh_v1_PathInfo *p)
 {
+	snprintf(p->state, sizeof(p->state), "%s",
+	    pathstate_name(s != NULL ? s->said.state : mesh_ipc_PathStateCode_PATH_UP));
+	if (s == NULL)
+		return;
+	snprintf(p->reason, sizeof(p->reason), "%s", s->said.reason);
+	p->state_since = (int64_t)s->since_unix_ms;
+	p->rtt_us = s->said.rtt_us;
+	p->loss_ppm = s->said.loss_ppm;
+	p->rate_kbps = s->said.rate_kbps;
+}
+
+static void
+put_path(struct routerd *d, uint64_t destination, const struct fib_path *from, mesh_v1_PathInfo *p)
+{
+	put_state(pathstate_get(d, destination, from->path_id), p);
 	p->cost = from->path.cost;
 	p->weight = from->weight;
 	p->path_id = from->path_id;
@@ -199,7 +243,7 @@ report_route(struct routerd *d, const struct fib_route *r, size_t profile, mesh_
 			    frame_class_name((uint8_t)i));
 	out->paths_count = (pb_size_t)paths->count;
 	for (uint32_t i = 0; i < paths->count; i++)
-		put_path(d, &paths->path[i], &out->paths[i]);
+		put_path(d, r->destination, &paths->path[i], &out->paths[i]);
 }
 
 /* --- status --- */
@@ -227,7 +271,7 @@ report_status(struct routerd *d, mesh_v1_NodeStatus *out)
 	mesh_v1_DaemonStatus *s = &out->daemons[0];
 	struct swim_summary members;
 	struct router_summary sum;
-	const char *why;
+	const char *why, *sight = report_sight(d);
 
 	memset(out, 0, sizeof(*out));
 	router_show(d->router, &sum);
@@ -247,6 +291,8 @@ report_status(struct routerd *d, mesh_v1_NodeStatus *out)
 	    "%s%s%zu of %zu nodes reachable, %zu of %zu links synchronised, %zu routes",
 	    why != NULL ? why : "", why != NULL ? "; " : "", sum.nodes_alive, sum.nodes, sum.links_synced,
 	    sum.links, sum.routes);
+	if (sight != NULL && sum.transport)
+		snprintf(s->detail + strlen(s->detail), sizeof(s->detail) - strlen(s->detail), "; %s", sight);
 	members_show(d, &members);
 	if (members.suspect != 0 || members.health != 0)
 		snprintf(s->detail + strlen(s->detail), sizeof(s->detail) - strlen(s->detail),

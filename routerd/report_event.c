@@ -7,6 +7,7 @@
 #include "common/base/id.h"
 #include "common/os/clock.h"
 #include "common/os/crypto.h"
+#include "routerd/pathstate.h"
 #include "routerd/report.h"
 #include "routerd/routerd.h"
 
@@ -134,6 +135,33 @@ report_member(struct routerd *d, enum swim_event ev, uint64_t node, mesh_v1_Mesh
 	add_node(d, out, "node", node);
 	put_head(d, types[ev], out);
 	return true;
+}
+
+void
+report_path(struct routerd *d, const struct pathstate *p, mesh_v1_MeshEvent *out)
+{
+	const mesh_ipc_PathState *said = &p->said;
+	static const char *const types[] = {
+	    [mesh_ipc_PathStateCode_PATH_UP] = "path_recovered",
+	    [mesh_ipc_PathStateCode_PATH_SLOW] = "path_degraded",
+	    [mesh_ipc_PathStateCode_PATH_SUSPECT] = "path_degraded",
+	    [mesh_ipc_PathStateCode_PATH_FORGOTTEN] = "path_gone",
+	};
+	char text[16];
+
+	memset(out, 0, sizeof(*out));
+	add_node(d, out, "destination", said->destination);
+	snprintf(text, sizeof(text), "%u", (unsigned)said->path_id);
+	add_text(out, "path_id", text);
+	add_text(out, "state", pathstate_name(said->state));
+	if (said->reason[0] != '\0')
+		add_text(out, "reason", said->reason);
+	if (p->hops != 0) {
+		add_node(d, out, "via", p->via);
+		snprintf(text, sizeof(text), "%u", (unsigned)p->hops);
+		add_text(out, "hops", text);
+	}
+	put_head(d, types[said->state], out);
 }
 
 void

@@ -11,6 +11,8 @@
 #include "common/os/daemon.h"
 #include "common/os/log.h"
 #include "routerd/members.h"
+#include "routerd/nodemeta.h"
+#include "routerd/pathstate.h"
 
 /* What a block does not say is as the class has it. */
 static void
@@ -143,9 +145,10 @@ routerd_start(struct daemon *daemon)
 	if ((err = ulid_parse(conf_str(daemon->conf, "mesh", "id"), &d->mesh_id)) != 0)
 		return err;
 	counters_init();
-	if ((err = members_init(d, daemon->conf)) != 0 || (err = engine_init(d)) != 0 ||
-	    (err = tell_labels(d, daemon->conf)) != 0 || (err = topology_init(d)) != 0 ||
-	    (err = known_init(d)) != 0 || (err = peer_transport_init(d)) != 0)
+	if ((err = nodemeta_init(d)) != 0 || (err = members_init(d, daemon->conf)) != 0 ||
+	    (err = engine_init(d)) != 0 || (err = tell_labels(d, daemon->conf)) != 0 ||
+	    (err = topology_init(d)) != 0 || (err = known_init(d)) != 0 || (err = pathstate_init(d)) != 0 ||
+	    (err = peer_transport_init(d)) != 0)
 		return err;
 	return serve(d);
 }
@@ -174,10 +177,12 @@ routerd_fini(struct daemon *daemon)
 	if (d->server != NULL)
 		channel_server_free(d->server);
 	peer_transport_fini(d);
+	pathstate_fini(d);
 	known_fini(d);
 	topology_fini(d);
 	engine_fini(d);
 	members_fini(d);
+	nodemeta_fini(d);
 	mem_free(d);
 	daemon->ctx = NULL;
 }

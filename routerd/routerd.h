@@ -8,10 +8,13 @@
  *	api_consensus.c  server for consensusd: identity, signatures, nodes
  *	api_gateway.c    server for gatewayd: lists, status, metrics, events
  *	members.c        the membership core: who is alive
+ *	nodemeta.c       what it is told of this node
+ *	pathstate.c      the paths that transportd has left
  *	wish.c           links between all nodes: asked for here, or at another node
  *	known.c          nodes known before the last restart, for a node that has no link
  *	topology.c       all links of the mesh for consensusd's database
- *	report.c         database and routes as messages of the API; report_event.c: events
+ *	report.c         database and routes as messages of the API; report_member.c: what membership adds;
+ *	                 report_event.c: events
  *	counters.c       the core's counters as metrics
  *
  * routerd opens no file and no network socket after its start: its sandbox has nothing beside what
@@ -41,6 +44,8 @@ struct daemon;
 struct gateway_conn;
 struct known;
 struct members;
+struct pathstate;
+struct pathstates;
 struct swim_user_event;
 
 enum {
@@ -84,6 +89,10 @@ struct routerd {
 	bool topology_due;
 	struct label_list services, capabilities; /* of mesh.conf */
 	struct members *members;
+	struct pathstates *pathstates;
+	unsigned processors; /* of this machine */
+	uint16_t load_told;  /* per mille, to the other members */
+	struct loop_timer *load_timer;
 	struct known *known;
 	struct loop_timer *known_timer;
 	unsigned alone; /* times in a row that there was no link */
@@ -127,6 +136,8 @@ void api_consensus_ready(struct routerd *d);
 void api_gateway_conf(struct routerd *d, struct channel_conf *out);
 void api_gateway_event(struct routerd *d, enum router_event ev, uint64_t a, uint64_t b);
 void api_gateway_member(struct routerd *d, enum swim_event ev, uint64_t node);
+/* A path in use was left; or one of which that was told is used again, or forgotten. */
+void api_gateway_path(struct routerd *d, const struct pathstate *path);
 void api_gateway_user_event(struct routerd *d, const struct swim_user_event *ev);
 
 /* --- wish.c --- */

@@ -8,6 +8,7 @@
 #include "common/base/err.h"
 #include "common/base/frame.h"
 #include "common/os/channel.h"
+#include "common/os/clock.h"
 #include "common/os/log.h"
 #include "proto/ipc.pb.h"
 #include "proto/messages.h"
@@ -306,6 +307,26 @@ ppm(uint64_t part, uint64_t whole)
 	return whole != 0 && part < whole ? (uint32_t)(part * 1000000 / whole) : 0;
 }
 
+/* Appends what is known of a path. */
+static int
+put_path(const struct path *p, mesh_ipc_PathStateCode state, struct buf *out)
+{
+	uint64_t kbps = pathwin_rate(&p->w) * 8 / 1000;
+	mesh_ipc_PathState msg = {
+	    .destination = p->d->dst,
+	    .path_id = p->w.path_id,
+	    .state = state,
+	    .rtt_us = p->w.srtt_us,
+	    .loss_ppm = ppm(p->w.lost_bytes, p->w.sent_bytes),
+	    .rate_kbps = (uint32_t)(kbps < UINT32_MAX ? kbps : UINT32_MAX),
+	    .used = path_in_use(p, clock_mono()),
+	};
+
+	snprintf(msg.reason, sizeof(msg.reason), "%s",
+	    p->health.state == PATHHEALTH_UP ? "" : pathhealth_reason_name(p->health.reason));
+	return pb_pack(out, mesh_ipc_PathState_fields, &msg);
+}
+
 bool
 router_path(struct transport *t, const struct path *p)
 {
@@ -314,25 +335,30 @@ router_path(struct transport *t, const struct path *p)
 	    [PATHHEALTH_SLOW] = mesh_ipc_PathStateCode_PATH_SLOW,
 	    [PATHHEALTH_SUSPECT] = mesh_ipc_PathStateCode_PATH_SUSPECT,
 	};
-	uint64_t kbps = pathwin_rate(&p->w) * 8 / 1000;
-	mesh_ipc_PathState msg = {
-	    .destination = p->d->dst,
-	    .path_id = p->w.path_id,
-	    .state = codes[p->health.state],
-	    .rtt_us = p->w.srtt_us,
-	    .loss_ppm = ppm(p->w.lost_bytes, p->w.sent_bytes),
-	    .rate_kbps = (uint32_t)(kbps < UINT32_MAX ? kbps : UINT32_MAX),
-	};
 	uint8_t mem[mesh_ipc_PathState_size];
 	struct buf out;
 
 	if (t->router.ch == NULL)
 		return true;
-	snprintf(msg.reason, sizeof(msg.reason), "%s",
-	    p->health.state == PATHHEALTH_UP ? "" : pathhealth_reason_name(p->health.reason));
 	buf_init_fixed(&out, mem, sizeof(mem));
-	return !channel_full(t->router.ch) && pb_pack(&out, mesh_ipc_PathState_fields, &msg) == 0 &&
+	return !channel_full(t->router.ch) && put_path(p, codes[p->health.state], &out) == 0 &&
 	       channel_send(t->router.ch, RT_PATH_STATE, 0, mem, buf_left(&out)) == 0;
+}
+
+void
+router_path_forgotten(struct transport *t, const struct path *p)
+{
+	uint8_t mem[mesh_ipc_PathState_size];
+	struct buf out;
+	int err;
+
+	if (t->router.ch == NULL)
+		return;
+	buf_init_fixed(&out, mem, sizeof(mem));
+	err = put_path(p, mesh_ipc_PathStateCode_PATH_FORGOTTEN, &out);
+	if (err == 0)
+		err = channel_send(t->router.ch, RT_PATH_STATE, 0, mem, buf_left(&out));
+	check(t, err);
 }
 
 /* --- the channel --- */

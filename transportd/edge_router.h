@@ -31,6 +31,8 @@ void router_link_down(struct transport *t, uint64_t node, const char *reason);
 void router_used(struct transport *t, uint64_t destination, bool used);
 /* The state of a path has changed.  False: it can't be told now. */
 bool router_path(struct transport *t, const struct path *p) MUST_USE;
+/* One that was told to be slow or suspect is about to be forgotten. */
+void router_path_forgotten(struct transport *t, const struct path *p);
 /* A link-state frame of a neighbour, as it came. */
 void router_frame(struct transport *t, uint64_t neighbour, const uint8_t *raw, size_t size);
 

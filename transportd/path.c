@@ -79,6 +79,15 @@ path_free(struct path *p)
 	mem_free(p);
 }
 
+/* routerd may still hold what it heard of it. */
+static void
+forget(struct path *p)
+{
+	if (p->health.state != PATHHEALTH_UP || p->to_report)
+		router_path_forgotten(p->t, p);
+	path_free(p);
+}
+
 void
 paths_fini(struct paths *p)
 {
@@ -127,6 +136,12 @@ static bool
 wanted(const struct path *p, struct mono now)
 {
 	return p->health.state != PATHHEALTH_UP || mono_before(now, mono_add_ms(p->d->used, PATH_ACTIVE_MS));
+}
+
+bool
+path_in_use(const struct path *p, struct mono now)
+{
+	return p->carried && mono_before(now, mono_add_ms(p->used, PATH_ACTIVE_MS));
 }
 
 static const struct fib_path *
@@ -189,7 +204,7 @@ on_timer(void *arg)
 
 	p->armed = MONO_NEVER;
 	if (!mono_before(now, idle_at(p)) || is_gone(p, now)) {
-		path_free(p);
+		forget(p);
 		return;
 	}
 	ask(p, now);
@@ -267,7 +282,7 @@ path_new(struct transport *t, uint64_t dst, uint32_t path_id)
 		return NULL;
 	/* Before its destination is looked for: that might go, too. */
 	if (ps->count >= PATHS_MAX)
-		path_free(TAILQ_FIRST(&ps->all));
+		forget(TAILQ_FIRST(&ps->all));
 	p = mem_calloc(1, sizeof(*p));
 	if (p == NULL || (p->timer = loop_timer_new(t->loop, on_timer, p)) == NULL ||
 	    (d = dst_make(t, dst)) == NULL) {
@@ -316,6 +331,7 @@ path_sent(struct transport *t, uint64_t dst, const struct frame *f)
 		return;
 	fresh = !mono_before(now, mono_add_ms(p->d->used, PATH_ACTIVE_MS));
 	p->used = p->d->used = now;
+	p->carried = true;
 	p->flow = f->flow;
 	if (TAILQ_NEXT(p, order) != NULL) {
 		TAILQ_REMOVE(&t->paths.all, p, order);

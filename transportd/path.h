@@ -35,6 +35,7 @@ struct path {
 	int64_t credit; /* spread.h */
 	uint32_t flow;  /* of the last frame: an ask travels behind it */
 	struct mono used;
+	bool carried;   /* client data was sent on it */
 	bool to_report; /* its state has changed since routerd was told */
 	struct mono reported;
 	struct loop_timer *timer;
@@ -76,6 +77,8 @@ struct path *path_get(const struct path_dst *d, uint32_t path_id);
 struct path *path_make(struct transport *t, uint64_t dst, uint32_t path_id);
 /* Makes the paths of the FIB to a destination that data is sent to, so that they are known to work. */
 void path_others(struct transport *t, uint64_t dst);
+/* Was client data sent on it a short while ago? */
+bool path_in_use(const struct path *p, struct mono now);
 /* Sees to it that the path's timer goes off when it has to. */
 void path_arm(struct path *p);
 

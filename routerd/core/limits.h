@@ -65,6 +65,11 @@ enum {
 	 * latest after this: a restarted routerd must not replace a good FIB by an empty one, nor tell
 	 * everybody that most links of this node are gone. */
 	SETTLE_US = 2 * 1000 * 1000,
+	/* When transportd is back its links follow: where others dial, after a pause that has doubled while
+	 * it was away.  Until so long after, and as long again as it was away up to a maximum, it is no news
+	 * of a node which was reachable that there is no path to it. */
+	RETURN_US = 5 * 1000 * 1000,
+	RETURN_AWAY_MAX_US = 30 * 1000 * 1000,
 	SPF_BACKOFF_MAX_US = 250 * 1000, /* path computations that follow each other closely */
 	RETRY_US = 100 * 1000,           /* after memory or the channel was out */
 

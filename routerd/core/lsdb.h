@@ -44,6 +44,7 @@ struct lsdb_entry {
 	bool unsaid;        /* it does not say how long it lives */
 	bool lost;          /* its LSA lists fewer nodes than the one before, or the node left */
 	bool dead;          /* membership says so: not on any path until it gives a newer LSA */
+	bool missed;        /* it was reachable before transportd went away, and is not yet again */
 	uint32_t hops;      /* on the best path; 0: no path, or this node */
 	uint8_t pubkey[LSA_PUBKEY_BYTES];
 	char name[NODE_NAME_SIZE];

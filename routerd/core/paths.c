@@ -90,6 +90,8 @@ update_node(struct router *r, struct lsdb_entry *e)
 	}
 	if ((found = routes_update(r, e->id.node, &hops)) < 0)
 		return found;
+	e->missed = found == 0 && r->blind && (e->missed || e->state == NODE_STATE_ALIVE);
+	r->missed |= e->missed;
 	set_state(r, e, found != 0 ? NODE_STATE_ALIVE : NODE_STATE_UNREACHABLE, hops);
 	return 0;
 }
@@ -104,10 +106,13 @@ compute(struct router *r, struct mono now)
 		return err;
 	r->counters.spf_runs++;
 	routes_begin(r);
+	r->missed = false;
 	for (struct lsdb_entry *e = lsdb_from(&r->db, 0); e != NULL; e = lsdb_next(&r->db, e))
 		if ((err = update_node(r, e)) != 0)
 			failed = err;
 	routes_end(r, failed == 0);
+	if (failed == 0 && !r->missed && !mono_is_never(r->blind_until))
+		r->blind = false;
 	return failed;
 }
 
@@ -192,6 +197,8 @@ paths_step(struct router *r, struct mono now)
 
 	if (!r->identified)
 		return;
+	if (r->blind && !mono_before(now, r->blind_until))
+		r->blind = false;
 	if (compute_if_due(r, now, whole) != 0 || routes_slice(r, now) != 0) {
 		r->counters.memory_out++;
 		if (whole)
@@ -211,6 +218,8 @@ paths_next(struct router *r)
 	if (!r->identified)
 		return next;
 	next = routes_next(r);
+	if (r->blind)
+		next = mono_min(next, r->blind_until);
 	if (r->spf_wanted)
 		next = mono_min(next, r->spf_at);
 	if (r->fib_state == FIB_WAIT && neighbour_table_synced(&r->neighbours) && r->fib.waiting == 0)
@@ -220,19 +229,34 @@ paths_next(struct router *r)
 	return next;
 }
 
+/* By when all links should be there again. */
+static struct mono
+return_by(const struct router *r, struct mono now)
+{
+	int64_t away = mono_diff_us(now, r->blind_since);
+
+	return mono_add_us(now, RETURN_US + (away < RETURN_AWAY_MAX_US ? away : RETURN_AWAY_MAX_US));
+}
+
 void
 paths_transport_up(struct router *r, struct mono now)
 {
 	r->fib_state = FIB_WAIT;
 	r->fib_from = now;
 	r->fib_by = r->settle_by = mono_add_us(now, SETTLE_US);
+	if (r->blind && mono_is_never(r->blind_until))
+		r->blind_until = return_by(r, now);
 	paths_want(r, now, PATHS_AT_ONCE);
 }
 
 void
-paths_transport_down(struct router *r)
+paths_transport_down(struct router *r, struct mono now)
 {
 	r->fib_state = FIB_AWAY;
+	if (!r->blind)
+		r->blind_since = now;
+	r->blind = true;
+	r->blind_until = MONO_NEVER;
 	while (r->demand.count != 0)
 		MUST(router_used(r, r->demand.nodes[r->demand.count - 1], false) == 0);
 }

@@ -348,7 +348,7 @@ router_transport_down(struct router *r, struct mono now)
 	while ((n = neighbour_first(&r->neighbours)) != NULL)
 		drop(r, n, now);
 	r->settle_by = mono_add_us(now, SETTLE_US);
-	paths_transport_down(r);
+	paths_transport_down(r, now);
 }
 
 /* --- what the own LSA says beside links --- */
@@ -421,6 +421,18 @@ bool
 router_linked(struct router *r, uint64_t node)
 {
 	return neighbour_get(&r->neighbours, node) != NULL;
+}
+
+bool
+router_transport(const struct router *r)
+{
+	return r->fib_state != FIB_AWAY;
+}
+
+bool
+router_blind(const struct router *r)
+{
+	return r->blind;
 }
 
 int
@@ -559,8 +571,9 @@ router_show(struct router *r, struct router_summary *out)
 	    .routes = r->fib.count,
 	    .lsdb_bytes = r->db.bytes,
 	    .signer = r->signer,
-	    .transport = r->fib_state != FIB_AWAY,
+	    .transport = router_transport(r),
 	    .fib_installed = r->fib_state == FIB_LIVE,
+	    .blind = r->blind,
 	    .fib_version = r->fib.version,
 	    .paths = r->fib.paths,
 	    .waiting = r->routes.sweep ? r->fib.count : r->fib.waiting,

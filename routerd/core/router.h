@@ -141,7 +141,8 @@ void router_links_begin(struct router *r);
 int router_link(struct router *r, const struct router_link *l, struct mono now) MUST_USE;
 void router_links_end(struct router *r, struct mono now);
 void router_link_down(struct router *r, uint64_t peer, struct mono now);
-/* No transportd, no links. */
+/* No transportd, no links, and no paths; but that is no news of others (router_blind), until there are paths
+ * to all that were reachable, or until RETURN_US after its return. */
 void router_transport_down(struct router *r, struct mono now);
 
 /* Where this node can be dialled: goes into its LSA. */
@@ -159,6 +160,10 @@ void router_node_dead(struct router *r, uint64_t node, bool dead, struct mono no
 void router_leave(struct router *r);
 /* Is there a link with this node? */
 bool router_linked(struct router *r, uint64_t node);
+/* Is there a transportd? */
+bool router_transport(const struct router *r);
+/* Is it away, or back for so short a time that a node without a path may be as well as before? */
+bool router_blind(const struct router *r);
 
 /* Data is sent to this node, or no longer: see demand.h.  Forgotten with the transportd that told it.
  * ERR_FULL: of too many; ERR_NOMEM. */
@@ -178,7 +183,7 @@ const struct cost_profiles *router_profiles(const struct router *r);
 const struct router_counters *router_counters(const struct router *r);
 struct router_summary {
 	size_t links, links_synced, nodes, nodes_alive, routes, lsdb_bytes;
-	bool signer, transport, fib_installed;
+	bool signer, transport, fib_installed, blind;
 	uint64_t fib_version;
 	size_t paths;   /* in the FIB */
 	size_t waiting; /* destinations whose alternatives are to be computed */

@@ -67,7 +67,10 @@ struct router {
 	struct routes routes;
 	struct fib fib;
 	enum fib_state fib_state;
-	struct mono fib_from, fib_by; /* FIB_WAIT: not before, and at the latest at, this */
+	struct mono fib_from, fib_by;         /* FIB_WAIT: not before, and at the latest at, this */
+	bool blind;                           /* that there is no path to a node is no news of it … */
+	struct mono blind_since, blind_until; /* … until then; MONO_NEVER: while there is no transportd */
+	bool missed;                          /* some node is, by the last computation */
 
 	uint64_t writing_to; /* the neighbour that writer's payloads go to */
 	struct linkstate_writer writer;
@@ -120,7 +123,7 @@ void paths_step(struct router *r, struct mono now);
 struct mono paths_next(struct router *r);
 /* transportd is there and has told its links; or it is gone. */
 void paths_transport_up(struct router *r, struct mono now);
-void paths_transport_down(struct router *r);
+void paths_transport_down(struct router *r, struct mono now);
 /* Tells of a node whose LSA changed in nothing that paths depend on. */
 void paths_refreshed(struct router *r, struct lsdb_entry *e);
 /* An LSA is about to end. */

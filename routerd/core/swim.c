@@ -304,11 +304,13 @@ swim_step(struct swim *s, struct mono now)
 	notice_stall(s, now);
 	if (!s->leaving) {
 		swim_probe_step(s, now);
-		swim_pushpull_step(s, now);
+		if (s->sight != SWIM_SIGHT_NONE)
+			swim_pushpull_step(s, now);
 	}
 	swim_state_step(s, now); /* a probe that failed may end a suspicion */
 	swim_user_step(s);
-	swim_send_gossip(s, now);
+	if (s->sight != SWIM_SIGHT_NONE)
+		swim_send_gossip(s, now);
 	s->due = swim_next(s);
 }
 
@@ -321,12 +323,14 @@ swim_next(struct swim *s)
 		return MONO_NEVER;
 	if (swim_user_waiting(s))
 		return MONO_ZERO;
-	next = mono_min(swim_state_next(s), swim_send_next(s));
+	next = swim_state_next(s);
+	if (s->sight != SWIM_SIGHT_NONE)
+		next = mono_min(next, swim_send_next(s));
 	if (s->leaving)
 		return next;
-	if (s->meet != 0)
-		next = mono_min(next, s->meet_at);
-	return mono_min(next, mono_min(swim_probe_next(s), s->sync_at));
+	if (s->sight != SWIM_SIGHT_NONE)
+		next = mono_min(next, s->meet != 0 ? mono_min(s->meet_at, s->sync_at) : s->sync_at);
+	return mono_min(next, swim_probe_next(s));
 }
 
 /* --- to look at --- */
@@ -388,6 +392,7 @@ swim_show(const struct swim *s, struct swim_summary *out)
 	    .left = by_state[SWIM_STATE_LEFT],
 	    .broadcasts = s->broadcasts.count,
 	    .health = s->health,
+	    .sight = s->sight,
 	    .incarnation = s->self != NULL ? s->self->incarnation : 0,
 	    .clock = s->users.clock,
 	};

@@ -13,7 +13,8 @@
  *   - a member that lost all its links is suspect at once, and dead unlinked_us later.  All nodes see that
  *     for themselves, so it is not gossiped, and it ends when the member has a link again;
  *   - a member that said goodbye has left when its links are gone, if it is known to have any.
- * A node whose timers fire late blames itself: its deadlines move by what it missed.
+ * A node whose timers fire late blames itself: its deadlines move by what it missed.  So does one that can't
+ * speak to anybody (swim_sight): that it hears of nobody says nothing of others.
  *
  * Relays could alter what passes them.  A statement about this node can but make it refute; one about
  * another has to be plausible (incarnation of the start that its signed LSA has, bounded jumps), and with
@@ -59,6 +60,13 @@ struct swim_conf {
 };
 /* The defaults of memberlist's LAN profile, but for what that does not have. */
 void swim_conf_default(struct swim_conf *conf);
+
+/* What this node can tell of others. */
+enum swim_sight {
+	SWIM_SIGHT_CLEAR,
+	SWIM_SIGHT_DIM,  /* it can speak, and its paths are not back yet: who is not heard may be well */
+	SWIM_SIGHT_NONE, /* it can't even speak */
+};
 
 enum swim_event {
 	SWIM_EVENT_JOIN,    /* a member is new, or back from the dead or left */
@@ -167,6 +175,10 @@ void swim_linked(struct swim *s, uint64_t node, bool linked, struct mono now);
 /* Whether this node has a link with it: neighbours are probed more often. */
 void swim_neighbour(struct swim *s, uint64_t node, bool neighbour);
 
+/* Until it is clear again, nobody is probed, no suspicion ends, and lost links are no news; without any
+ * sight, what is to be said waits, too.  Then the time until now does not count. */
+void swim_sight(struct swim *s, enum swim_sight sight, struct mono now);
+
 /* Tells all members something: 0, ERR_RANGE (name, length), ERR_STATE (no identity), ERR_NOMEM. */
 int swim_user_event(
     struct swim *s, const char *name, const uint8_t *payload, size_t len, struct mono now) MUST_USE;
@@ -185,6 +197,7 @@ const struct swim_counters *swim_counters(const struct swim *s);
 struct swim_summary {
 	size_t members, alive, suspect, dead, left, broadcasts;
 	unsigned health; /* local health multiplier: 0 is well */
+	enum swim_sight sight;
 	uint64_t incarnation, clock;
 };
 void swim_show(const struct swim *s, struct swim_summary *out);

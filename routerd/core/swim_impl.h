@@ -31,7 +31,9 @@ struct swim {
 	struct swim_members members;
 	struct swim_broadcasts broadcasts;
 	unsigned health; /* local health multiplier */
-	struct mono due; /* when swim_step() was to be called; later: this process stood still */
+	enum swim_sight sight;
+	struct mono dim_since; /* when it was last clear */
+	struct mono due;       /* when swim_step() was to be called; later: this process stood still */
 
 	struct swim_probes probes;
 	struct swim_users users;

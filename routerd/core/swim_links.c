@@ -1,5 +1,6 @@
 /*
- * What the link-state database says of members: who there is, in which life, and who has links.
+ * What the link-state database says of members: who there is, in which life, and who has links; and what
+ * this node's own links say of what it can know.
  */
 #include "common/base/err.h"
 #include "routerd/core/swim_impl.h"
@@ -82,6 +83,16 @@ swim_forget(struct swim *s, uint64_t node)
 		swim_members_del(&s->members, &s->broadcasts, m);
 }
 
+static void
+unlinked(struct swim *s, struct swim_member *m, struct mono now)
+{
+	m->unlinked_at = now;
+	if (m->goodbye && m->state <= SWIM_STATE_SUSPECT)
+		swim_state_end(s, m, 0, now);
+	else if (m->state == SWIM_STATE_ALIVE)
+		swim_state_begin(s, m, 0, now);
+}
+
 void
 swim_linked(struct swim *s, uint64_t node, bool linked, struct mono now)
 {
@@ -99,11 +110,8 @@ swim_linked(struct swim *s, uint64_t node, bool linked, struct mono now)
 			swim_state_revive(s, m, now);
 		return;
 	}
-	m->unlinked_at = now;
-	if (m->goodbye && m->state <= SWIM_STATE_SUSPECT)
-		swim_state_end(s, m, 0, now);
-	else if (m->state == SWIM_STATE_ALIVE)
-		swim_state_begin(s, m, 0, now);
+	if (s->sight == SWIM_SIGHT_CLEAR)
+		unlinked(s, m, now);
 }
 
 void
@@ -113,4 +121,41 @@ swim_neighbour(struct swim *s, uint64_t node, bool neighbour)
 
 	if (m != NULL)
 		m->neighbour = neighbour;
+}
+
+/* --- sight --- */
+
+/* What happened since is as if it had happened now: members had no time yet to show that they are there. */
+static void
+sight_back(struct swim *s, struct mono now)
+{
+	int64_t us = mono_diff_us(now, s->dim_since);
+	struct swim_member *m;
+
+	LIST_FOREACH (m, &s->members.suspects, ends) {
+		m->suspicion->started = mono_min(mono_add_us(m->suspicion->started, us), now);
+		m->unlinked_at = mono_min(mono_add_us(m->unlinked_at, us), now);
+	}
+	for (size_t i = 0; i < s->members.count; i++)
+		if ((m = s->members.sorted[i])->linked == SWIM_LINK_NONE && m != s->self &&
+		    (m->state == SWIM_STATE_ALIVE || m->goodbye))
+			unlinked(s, m, now);
+}
+
+void
+swim_sight(struct swim *s, enum swim_sight sight, struct mono now)
+{
+	enum swim_sight before = s->sight;
+
+	if (sight == before)
+		return;
+	s->sight = sight;
+	s->due = MONO_NEVER; /* that nothing was due is no standing still */
+	if (before == SWIM_SIGHT_CLEAR)
+		s->dim_since = now;
+	if (s->self == NULL)
+		return;
+	swim_probe_restart(s, now);
+	if (sight == SWIM_SIGHT_CLEAR)
+		sight_back(s, now);
 }

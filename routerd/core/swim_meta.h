@@ -4,6 +4,8 @@
  *	str8 name, str8 region, str8 software version, u8 count, str8 capabilities, u8 count, str8 addresses,
  *	u16 load per mille, u8 count, links {u64 peer, u32 rtt us, u32 bandwidth kbit/s}
  *
+ * Load is the machine's load average for each processor, at most 1000.
+ *
  * What is measured comes last: it changes all the time, and alone is not worth gossip.
  *
  * Anybody may have written it: what is shown is checked here.

@@ -324,19 +324,27 @@ swim_probe_cancel(struct swim *s, uint64_t target)
 /* --- time --- */
 
 void
+swim_probe_restart(struct swim *s, struct mono now)
+{
+	/* Not all nodes of a mesh that is switched on at once at the same moment. */
+	for (size_t i = 0; i < SWIM_PROBES; i++) {
+		s->probes.lanes[i].active = false;
+		s->probes.lanes[i].start_at =
+		    mono_add_us(now, (int64_t)rng_below(&s->rng, (uint64_t)s->conf.probe_interval_us));
+	}
+}
+
+void
 swim_probe_start(struct swim *s, struct mono now)
 {
 	s->probes.seq = (uint32_t)rng_u64(&s->rng);
-	/* Not all nodes of a mesh that is switched on at once at the same moment. */
-	for (size_t i = 0; i < SWIM_PROBES; i++)
-		s->probes.lanes[i].start_at =
-		    mono_add_us(now, (int64_t)rng_below(&s->rng, (uint64_t)s->conf.probe_interval_us));
+	swim_probe_restart(s, now);
 }
 
 void
 swim_probe_step(struct swim *s, struct mono now)
 {
-	for (size_t i = 0; i < SWIM_PROBES; i++)
+	for (size_t i = 0; s->sight == SWIM_SIGHT_CLEAR && i < SWIM_PROBES; i++)
 		lane_step(s, (enum swim_lane)i, now);
 	relays_step(s, now);
 }
@@ -347,7 +355,7 @@ swim_probe_next(const struct swim *s)
 	const struct swim_probes *ps = &s->probes;
 	struct mono next = MONO_NEVER;
 
-	for (size_t i = 0; i < SWIM_PROBES; i++)
+	for (size_t i = 0; s->sight == SWIM_SIGHT_CLEAR && i < SWIM_PROBES; i++)
 		next = mono_min(next, lane_next(&ps->lanes[i]));
 	for (size_t i = 0; ps->relay_count != 0 && i < SWIM_RELAYS_MAX; i++)
 		if (ps->relays[i].origin != 0)

@@ -61,6 +61,8 @@ struct mono swim_probe_next(const struct swim *s);
 void swim_probe_shift(struct swim *s, int64_t us);
 /* It has just shown that it is there. */
 void swim_probe_cancel(struct swim *s, uint64_t target);
+/* The probes that run have no meaning any more; new ones begin after a while. */
+void swim_probe_restart(struct swim *s, struct mono now);
 /* PING, PING_REQ, ACK, NACK. */
 void swim_probe_message(struct swim *s, const struct swim_msg *m, uint64_t from, struct mono now);
 

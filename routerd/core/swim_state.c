@@ -404,9 +404,10 @@ swim_state_step(struct swim *s, struct mono now)
 {
 	struct swim_member *m, *next;
 
-	LIST_FOREACH_SAFE (m, &s->members.suspects, ends, next)
-		if (!mono_before(now, suspect_end(s, m)))
-			swim_state_end(s, m, s->self->node, now);
+	if (s->sight == SWIM_SIGHT_CLEAR)
+		LIST_FOREACH_SAFE (m, &s->members.suspects, ends, next)
+			if (!mono_before(now, suspect_end(s, m)))
+				swim_state_end(s, m, s->self->node, now);
 	LIST_FOREACH_SAFE (m, &s->members.ended, ends, next)
 		if (!m->listed && !mono_before(now, mono_add_us(m->changed_at, s->conf.dead_keep_us)))
 			swim_members_del(&s->members, &s->broadcasts, m);
@@ -418,8 +419,9 @@ swim_state_next(const struct swim *s)
 	struct mono next = MONO_NEVER;
 	struct swim_member *m;
 
-	LIST_FOREACH (m, &s->members.suspects, ends)
-		next = mono_min(next, suspect_end(s, m));
+	if (s->sight == SWIM_SIGHT_CLEAR)
+		LIST_FOREACH (m, &s->members.suspects, ends)
+			next = mono_min(next, suspect_end(s, m));
 	LIST_FOREACH (m, &s->members.ended, ends)
 		if (!m->listed)
 			next = mono_min(next, mono_add_us(m->changed_at, s->conf.dead_keep_us));

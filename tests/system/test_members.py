@@ -1,4 +1,5 @@
 """Who is alive: noticed everywhere when a node crashes, hangs or comes back; in a line, so that gossip is relayed."""
+import json
 import queue
 import signal
 import threading
@@ -49,6 +50,13 @@ class Watch:
             if (k, n) == (kind, name):
                 return at
         raise AssertionError(f"no {kind} of {name} within {seconds} s")
+
+    def now(self):
+        """All that came and was not waited for, [(kind, name)] in the order in which it came."""
+        seen = []
+        while not self.seen.empty():
+            seen.append(self.seen.get()[1:])
+        return seen
 
     def close(self):
         self.call.cancel()
@@ -125,6 +133,99 @@ def test_hung_routerd(m):
     assert took < 5, took
     assert metric(m, "d", "mesh_member_stalls_total") >= 1
     calm(m)
+
+
+def detail(m, at):
+    """What a node says of its own view."""
+    with Api(m.node(at)) as client:
+        return next(n.detail for n in client.GetMeshStatus(pb.Empty(), timeout=10).nodes if n.node_name == at)
+
+
+def test_own_transportd_away(m):
+    """A node without transportd knows that it is cut off itself: to it nobody is dead; to the others it is."""
+    calm(m)
+    here, there = Watch(m, "b"), Watch(m, "a")
+    time.sleep(1)
+    here.now(), there.now()
+    suspected = metric(m, "b", "mesh_member_suspected_total")
+    m.kill("b", "transportd")
+    there.wait("node_down", "b", 20)
+    wait_until("b says so", lambda: "no transport" in detail(m, "b"), 20)
+    assert metric(m, "b", "mesh_member_blind") == 1
+    end = time.monotonic() + 4
+    while time.monotonic() < end:
+        assert set(states(m, "b").values()) == {"alive"}, states(m, "b")
+        time.sleep(0.2)
+    text = run(m, "b", "nodes")
+    assert "b: no transport" in text and "dead" not in text, text
+    with Api(m.node("b")) as client:
+        assert client.GetMeshStatus(pb.Empty(), timeout=10).status == "degraded"
+        assert not client.ListRoutes(pb.Empty(), timeout=10).routes
+    assert set(states(m, "a").values()) == {"alive", "dead"}
+    m.start("b", "transportd")
+    m.wait_ready()
+    there.wait("node_up", "b", 30)
+    calm(m)
+    wait_until("b sees again", lambda: detail(m, "b") == "", 30)
+    assert metric(m, "b", "mesh_member_blind") == 0
+    assert metric(m, "b", "mesh_member_suspected_total") == suspected
+    seen = here.now()
+    assert not [x for x in seen if x[0].startswith("node_")], seen
+    kinds = [kind for kind, _ in seen]
+    assert kinds.index("daemon_down") < kinds.index("daemon_up") < kinds.index("link_up"), kinds
+    # It probes again: a member that dies now is noticed.
+    m.signal("c", "transportd", signal.SIGSTOP)
+    here.wait("node_down", "c", 20)
+    m.signal("c", "transportd", signal.SIGCONT)
+    here.wait("node_up", "c", 30)
+    here.close()
+    there.close()
+    calm(m)
+
+
+def test_no_link(m):
+    """transportd is there, and no link: from here the others are gone, and the node says why that may be."""
+    calm(m)
+    watch = Watch(m, "a")
+    time.sleep(1)
+    m.cut("a", "b")
+    watch.wait("node_down", "b", 30)
+    wait_until("a says so", lambda: "no link" in detail(m, "a"), 20)
+    text = run(m, "a", "status")
+    assert "no link" in text, text
+    m.heal("a", "b")
+    watch.wait("node_up", "b", 30)
+    watch.close()
+    calm(m)
+    assert detail(m, "a") == ""
+
+
+def test_load_and_round_trips(m):
+    """What members tell of themselves, and what is found out about them, is there for clients."""
+    calm(m)
+    for at in "abcd":
+        with Api(m.node(at)) as client:
+            def told():
+                nodes = client.GetMeshStatus(pb.Empty(), timeout=10).nodes
+                others = [n for n in nodes if n.node_name != at]
+                return all(n.HasField("load_permille") for n in nodes) and \
+                    all(n.probe_rtt_us > 0 and n.status_since > 0 for n in others) and nodes
+            nodes = wait_until("load and round trips", told, 60)
+            assert all(n.load_permille <= 1000 for n in nodes)
+            found = client.DiscoverNodes(pb.DiscoverNodesReq(status="any"), timeout=10).nodes
+            assert all(n.HasField("load_permille") for n in found)
+    own = metric(m, "a", "mesh_router_load_permille")
+    assert 0 <= own <= 1000
+    head, *rows = run(m, "a", "nodes", "-v").splitlines()
+    assert {"LOAD", "RTT", "FOR"} <= set(head.split()) and len(rows) == 4, head
+    assert "LOAD" in run(m, "a", "nodes").splitlines()[0]
+    links = json.loads(run(m, "a", "-j", "topology"))
+    assert all(0 <= link[end] <= 1000 for link in links for end in ("a_load_permille", "b_load_permille")), links
+    assert "alive, load " in run(m, "a", "topology", "-f", "dot") and \
+        "alive, load " in run(m, "a", "topology", "-f", "svg")
+    row = next(n for n in json.loads(run(m, "a", "-j", "nodes")) if n["node_name"] == "d")
+    assert row["probe_rtt_us"] > 0 and 0 <= row["load_permille"] <= 1000 and row["status_since"] > 0, row
+    assert "no node fits" not in run(m, "a", "nodes", "-v", "--status", "alive")
 
 
 def test_user_events(m):

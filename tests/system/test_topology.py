@@ -124,7 +124,7 @@ def test_alternatives(m):
         least = min(p["cost"] for p in paths)
         assert all(abs(p["weight"] - 1000 * least / p["cost"]) <= max(1, 0.06 * p["weight"]) for p in paths), paths
     text = run(m, "a", "routes")
-    assert text.splitlines()[0].split() == ["TO", "ID", "CLASSES", "COST", "WEIGHT", "PATH"], text
+    assert text.splitlines()[0].split() == ["TO", "ID", "CLASSES", "COST", "WEIGHT", "STATE", "REASON", "PATH"], text
     reload(good + "routerd { paths 1; cost client { hops 1000 } }\n")
     wait_until("one path to C", lambda: [len(hops(to, "client")) for to in "bcd"] == [1, 1, 1])
     reload(good)

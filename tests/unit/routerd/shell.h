@@ -5,113 +5,8 @@
 #ifndef TESTS_UNIT_ROUTERD_SHELL_H
 #define TESTS_UNIT_ROUTERD_SHELL_H
 
-#include "tests/unit/unit.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-#include "common/base/be.h"
-#include "common/base/buf.h"
-#include "common/base/err.h"
-#include "common/base/frame.h"
-#include "common/os/channel.h"
-#include "common/os/clock.h"
-#include "common/os/conf.h"
-#include "common/os/crypto.h"
-#include "common/os/daemon.h"
-#include "common/os/log.h"
-#include "common/os/loop.h"
-#include "proto/ipc.pb.h"
-#include "proto/mesh.pb.h"
-#include "proto/messages.h"
-#include "proto/pb.h"
-#include "routerd/members.h"
-#include "routerd/routerd.h"
-
-/* clang-format off: handler prototypes and tables */
-#define EDGE_DEF "proto/router_transport.def"
-#define EDGE_HANDLERS transport_handlers
-#include "proto/edge_server.h"
-#define EDGE_DEF "proto/consensus_router.def"
-#define EDGE_HANDLERS consensus_handlers
-#include "proto/edge_client.h"
-#define EDGE_DEF "proto/gateway_router.def"
-#define EDGE_HANDLERS gateway_handlers
-#include "proto/edge_client.h"
-/* clang-format on */
-
-#define MESH_ID "01ARZ3NDEKTSV4RRFFQ69G5FAV"
-
-enum { DEADLINE_MS = 5000, CALLS_MAX = 8 };
-
-struct call {
-	unsigned items, done, replies;
-	uint32_t code;
-	size_t bytes;
-};
-
-struct env {
-	char dir[32], socket[64];
-	struct daemon daemon;
-	struct loop *loop;
-	struct loop_timer *alarm, *poll, *timer;
-	bool expired;
-	bool (*until)(struct env *e);
-
-	/* transportd */
-	struct channel_server *server;
-	struct channel *transport;
-	struct channel_conf transport_conf;
-	bool link_up;
-	unsigned fib_whole, fib_routes, fib_dels;
-	mesh_ipc_FibRoute route;
-	unsigned fib_classes; /* of all routes that came */
-	unsigned dials;
-	mesh_ipc_Dial dial;
-
-	/* consensusd */
-	struct channel *consensus;
-	struct channel_conf consensus_conf;
-	struct crypto_key *key;
-	mesh_ipc_Identity identity;
-	unsigned signs, nodes_begin, nodes, nodes_end;
-	bool refuse;
-	mesh_ipc_Node node; /* the neighbour */
-
-	/* gatewayd */
-	struct channel *gateway;
-	struct channel_conf gateway_conf;
-	struct call calls[CALLS_MAX];
-	unsigned events;
-	mesh_v1_NodeStatus status;
-	mesh_v1_RouteInfo route_info;
-	mesh_v1_LinkInfo link_info;
-	mesh_v1_NodeInfo node_info; /* of the neighbour */
-	mesh_v1_MeshEvent event;
-
-	/* the neighbour */
-	struct router *peer;
-	struct swim *peer_swim;
-	struct loop_timer *swim_timer;
-	bool peer_silent; /* it neither hears nor sends gossip */
-	unsigned gossip_out;
-	struct crypto_key *peer_key;
-	struct router_identity peer_id;
-	uint32_t ticket;
-	uint8_t sig[CRYPTO_SIG_BYTES];
-	bool sig_due;
-	uint64_t peer_wish_node, peer_wish_unix_ms;
-	unsigned mesh_links, topologies; /* told to consensusd */
-};
-
-static struct env env;
-
-static void
-in_dir(const struct env *e, const char *name, char out[64])
-{
-	snprintf(out, 64, "%.31s/%.30s", e->dir, name);
-}
+#include "tests/unit/routerd/shell_env.h"
+#include "tests/unit/routerd/shell_gateway.h"
 
 /* --- transportd --- */
 
@@ -211,17 +106,6 @@ on_fib_end(void *ctx, struct channel *ch, struct imsg *m)
 	(void)m;
 	e->fib_whole++;
 	return 0;
-}
-
-static void
-send_pb(struct channel *ch, uint32_t type, uint32_t peerid, const pb_msgdesc_t *fields, const void *msg)
-{
-	uint8_t mem[4096];
-	struct buf b;
-
-	buf_init_fixed(&b, mem, sizeof(mem));
-	assert_int_equal(pb_pack(&b, fields, msg), 0);
-	assert_int_equal(channel_send(ch, type, peerid, mem, buf_left(&b)), 0);
 }
 
 static void
@@ -359,14 +243,6 @@ consensus_up(void *ctx, struct channel *ch)
 }
 
 static void
-no_down(void *ctx, struct channel *ch, int err)
-{
-	(void)ctx;
-	(void)ch;
-	(void)err;
-}
-
-static void
 make_key(struct env *e, uint8_t seed_byte)
 {
 	uint8_t seed[CRYPTO_SEED_BYTES];
@@ -393,91 +269,6 @@ connect_consensus(struct env *e)
 	    .ctx = e,
 	};
 	e->consensus = channel_connect(e->loop, e->socket, "consensusd", &e->consensus_conf);
-}
-
-/* --- gatewayd --- */
-
-static int
-on_reply(void *ctx, struct channel *ch, struct imsg *m)
-{
-	struct env *e = ctx;
-
-	(void)ch;
-	assert_true(m->peerid < CALLS_MAX);
-	e->calls[m->peerid].replies++;
-	e->calls[m->peerid].bytes += m->len;
-	if (m->peerid == 0)
-		assert_int_equal(pb_unpack(m->body, m->len, mesh_v1_NodeStatus_fields, &e->status), 0);
-	return 0;
-}
-
-static int
-on_item(void *ctx, struct channel *ch, struct imsg *m)
-{
-	struct env *e = ctx;
-
-	(void)ch;
-	assert_true(m->peerid < CALLS_MAX);
-	e->calls[m->peerid].items++;
-	if (m->peerid == 3)
-		assert_int_equal(pb_unpack(m->body, m->len, mesh_v1_RouteInfo_fields, &e->route_info), 0);
-	if (m->peerid == 6) {
-		mesh_v1_NodeInfo info;
-
-		memset(&info, 0, sizeof(info));
-		assert_int_equal(pb_unpack(m->body, m->len, mesh_v1_NodeInfo_fields, &info), 0);
-		if (strcmp(info.node_name, "beta") == 0)
-			e->node_info = info;
-	}
-	if (m->peerid == 2)
-		assert_int_equal(pb_unpack(m->body, m->len, mesh_v1_LinkInfo_fields, &e->link_info), 0);
-	return 0;
-}
-
-static int
-on_done(void *ctx, struct channel *ch, struct imsg *m)
-{
-	mesh_ipc_CallStatus status;
-	struct env *e = ctx;
-
-	(void)ch;
-	assert_int_equal(pb_unpack(m->body, m->len, mesh_ipc_CallStatus_fields, &status), 0);
-	e->calls[m->peerid].done++;
-	e->calls[m->peerid].code = status.code;
-	return 0;
-}
-
-static int
-on_event(void *ctx, struct channel *ch, struct imsg *m)
-{
-	struct env *e = ctx;
-
-	(void)ch;
-	e->events++;
-	assert_int_equal(pb_unpack(m->body, m->len, mesh_v1_MeshEvent_fields, &e->event), 0);
-	return 0;
-}
-
-static int
-gateway_up(void *ctx, struct channel *ch)
-{
-	(void)ctx;
-	(void)ch;
-	return 0;
-}
-
-static void
-connect_gateway(struct env *e)
-{
-	e->gateway_conf = (struct channel_conf){
-	    .edge = &edge_gateway_router,
-	    .handlers = gateway_handlers,
-	    .handler_count = COUNT(gateway_handlers),
-	    .on_up = gateway_up,
-	    .on_down = no_down,
-	    .ctx = e,
-	};
-	e->gateway = channel_connect(e->loop, e->socket, "gatewayd", &e->gateway_conf);
 }
 
 /* --- the neighbour --- */

@@ -245,6 +245,170 @@ test_leave_with_links(void **state)
 	swimnet_free(&net);
 }
 
+/* --- a node that can't see --- */
+
+static bool
+block_3(struct swimnet *net, int from, int to)
+{
+	(void)net;
+	return from == 3 || to == 3;
+}
+
+static void
+sight(struct swimnet *net, int i, enum swim_sight what)
+{
+	swim_sight(net->nodes[i].swim, what, swimnet_mono(net));
+	swimnet_step(&net->nodes[i]);
+}
+
+static void
+blind_net(struct swimnet *net, uint64_t seed, bool links)
+{
+	swimnet_new(net, 20, seed, true);
+	swimnet_start_all(net);
+	if (links)
+		swimnet_all_linked(net);
+	swimnet_run(net, 10 * S);
+}
+
+/* Without transportd it hears of nobody and says nothing; to the others it is dead as ever, until it is back.
+ */
+static void
+test_no_sight(void **state)
+{
+	struct swimnet net;
+	uint64_t sent, probes;
+
+	(void)state;
+	blind_net(&net, 15, true);
+	net.blocked = block_3;
+	sight(&net, 3, SWIM_SIGHT_NONE);
+	swimnet_links(&net, 3, false, 20000);
+	for (int i = 0; i < net.count; i++)
+		swim_linked(net.nodes[3].swim, swimnet_id(i), false, swimnet_mono(&net));
+	swimnet_step(&net.nodes[3]);
+	sent = swim_counters(net.nodes[3].swim)->payloads_sent;
+	probes = swim_counters(net.nodes[3].swim)->probes;
+	swimnet_run(&net, 600 * S);
+	assert_true(swim_counters(net.nodes[3].swim)->probes == probes);
+	assert_int_equal(swimnet_think(&net, 3, SWIM_STATE_DEAD), 19);
+	for (int i = 0; i < net.count; i++)
+		assert_int_equal(swimnet_state(&net, 3, i), SWIM_STATE_ALIVE);
+	assert_true(swim_counters(net.nodes[3].swim)->payloads_sent == sent);
+
+	/* It can speak, and the links come one after the other: still nothing against anybody. */
+	net.blocked = NULL;
+	sight(&net, 3, SWIM_SIGHT_DIM);
+	swimnet_links(&net, 3, true, 0);
+	swimnet_run(&net, 4 * S);
+	for (int i = 0; i < net.count; i++)
+		swim_linked(net.nodes[3].swim, swimnet_id(i), true, swimnet_mono(&net));
+	sight(&net, 3, SWIM_SIGHT_CLEAR);
+	swimnet_run(&net, 30 * S);
+	assert_true(swimnet_all_alive(&net));
+	assert_int_equal(net.nodes[3].events[SWIM_EVENT_SUSPECT], 0);
+	assert_int_equal(net.nodes[3].events[SWIM_EVENT_DEAD], 0);
+	assert_int_equal(net.nodes[3].events[SWIM_EVENT_STALLED], 0);
+	assert_true(swim_counters(net.nodes[3].swim)->probes > probes + 20);
+	swimnet_free(&net);
+}
+
+/* Others suspected it by their probes: it denies that when it can speak again. */
+static void
+test_no_sight_is_refuted(void **state)
+{
+	struct swimnet net;
+
+	(void)state;
+	blind_net(&net, 16, false);
+	net.blocked = block_3;
+	sight(&net, 3, SWIM_SIGHT_NONE);
+	swimnet_run(&net, 5 * S);
+	assert_int_equal(swimnet_think(&net, 3, SWIM_STATE_SUSPECT), 19);
+	net.blocked = NULL;
+	sight(&net, 3, SWIM_SIGHT_DIM);
+	swimnet_run(&net, 5 * S);
+	assert_true(swimnet_all_alive(&net));
+	assert_true(swim_counters(net.nodes[3].swim)->refutations >= 1);
+	sight(&net, 3, SWIM_SIGHT_CLEAR);
+	swimnet_run(&net, 20 * S);
+	assert_true(swimnet_all_alive(&net));
+	assert_int_equal(net.nodes[3].events[SWIM_EVENT_SUSPECT], 0);
+	swimnet_free(&net);
+}
+
+/* A suspicion that runs stands still with it, and goes on afterwards. */
+static void
+test_no_sight_keeps_suspicions(void **state)
+{
+	struct swimnet net;
+
+	(void)state;
+	blind_net(&net, 17, false);
+	swimnet_stop(&net, 7);
+	swimnet_run(&net, 4 * S);
+	assert_int_equal(swimnet_state(&net, 3, 7), SWIM_STATE_SUSPECT);
+	net.blocked = block_3;
+	sight(&net, 3, SWIM_SIGHT_NONE);
+	swimnet_run(&net, 300 * S);
+	assert_int_equal(swimnet_think(&net, 7, SWIM_STATE_DEAD), 18);
+	assert_int_equal(swimnet_state(&net, 3, 7), SWIM_STATE_SUSPECT);
+	/* Nobody tells it: it has to find that out for itself. */
+	sight(&net, 3, SWIM_SIGHT_CLEAR);
+	swimnet_run(&net, S);
+	assert_int_equal(swimnet_state(&net, 3, 7), SWIM_STATE_SUSPECT);
+	swimnet_run(&net, 60 * S);
+	assert_int_equal(swimnet_state(&net, 3, 7), SWIM_STATE_DEAD);
+	swimnet_free(&net);
+}
+
+/* Who is without links when it sees again is suspect then, and dead after the usual time. */
+static void
+test_links_lost_unseen(void **state)
+{
+	struct swimnet net;
+
+	(void)state;
+	blind_net(&net, 18, true);
+	sight(&net, 3, SWIM_SIGHT_DIM);
+	swim_linked(net.nodes[3].swim, swimnet_id(7), false, swimnet_mono(&net));
+	swim_linked(net.nodes[3].swim, swimnet_id(8), false, swimnet_mono(&net));
+	swimnet_run(&net, 5 * S);
+	swim_linked(net.nodes[3].swim, swimnet_id(8), true, swimnet_mono(&net));
+	assert_int_equal(net.nodes[3].events[SWIM_EVENT_SUSPECT], 0);
+	sight(&net, 3, SWIM_SIGHT_CLEAR);
+	assert_int_equal(swimnet_state(&net, 3, 7), SWIM_STATE_SUSPECT);
+	assert_int_equal(swimnet_state(&net, 3, 8), SWIM_STATE_ALIVE);
+	swimnet_run(&net, S * 4 / 10);
+	assert_int_equal(swimnet_state(&net, 3, 7), SWIM_STATE_SUSPECT);
+	swimnet_run(&net, S * 2 / 10);
+	assert_int_equal(swimnet_state(&net, 3, 7), SWIM_STATE_DEAD);
+	assert_int_equal(net.nodes[3].events[SWIM_EVENT_DEAD], 1);
+	swimnet_free(&net);
+}
+
+/* What it is told to say meanwhile is said when it can be. */
+static void
+test_event_waits_for_sight(void **state)
+{
+	struct swimnet net;
+
+	(void)state;
+	blind_net(&net, 19, true);
+	net.blocked = block_3;
+	sight(&net, 3, SWIM_SIGHT_NONE);
+	assert_int_equal(swim_user_event(net.nodes[3].swim, "deploy", NULL, 0, swimnet_mono(&net)), 0);
+	swimnet_step(&net.nodes[3]);
+	swimnet_run(&net, 100 * S);
+	assert_int_equal(net.nodes[5].users, 0);
+	net.blocked = NULL;
+	sight(&net, 3, SWIM_SIGHT_DIM);
+	swimnet_run(&net, 5 * S);
+	for (int i = 0; i < net.count; i++)
+		assert_int_equal(net.nodes[i].users, 1);
+	swimnet_free(&net);
+}
+
 /* Halves of a mesh take each other for dead, and meet again. */
 static bool
 block_halves(struct swimnet *net, int from, int to)
@@ -401,6 +565,11 @@ main(void)
 	    cmocka_unit_test(test_links_flap),
 	    cmocka_unit_test(test_leave),
 	    cmocka_unit_test(test_leave_with_links),
+	    cmocka_unit_test(test_no_sight),
+	    cmocka_unit_test(test_no_sight_is_refuted),
+	    cmocka_unit_test(test_no_sight_keeps_suspicions),
+	    cmocka_unit_test(test_links_lost_unseen),
+	    cmocka_unit_test(test_event_waits_for_sight),
 	    cmocka_unit_test(test_partition),
 	    cmocka_unit_test(test_user_events),
 	    cmocka_unit_test(test_meta),

@@ -285,6 +285,7 @@ a_repair_is_told(void **state)
 	assert_int_equal(d.s->path_state.state, mesh_ipc_PathStateCode_PATH_SUSPECT);
 	assert_int_equal(d.s->path_state.path_id, OVER_X);
 	assert_string_equal(d.s->path_state.reason, "notice");
+	assert_true(d.s->path_state.used);
 	assert_int_equal(d.unreachable, 0); /* consensusd need not know */
 	/* As long as x goes round, the path is not taken for good. */
 	run_ms(3000);
@@ -293,6 +294,33 @@ a_repair_is_told(void **state)
 	wait_over(OVER_X);
 	run_ms(1500);
 	assert_int_equal(d.s->path_state.state, mesh_ipc_PathStateCode_PATH_UP);
+	diamond_down();
+}
+
+static bool
+forgotten(void *arg)
+{
+	(void)arg;
+	return d.s->path_state.state == mesh_ipc_PathStateCode_PATH_FORGOTTEN;
+}
+
+/* routerd holds what it was told of a path: it hears when that is void, for the path is one no more. */
+static void
+a_path_that_is_gone_is_forgotten(void **state)
+{
+	mesh_ipc_FibRoute there = mesh_ipc_FibRoute_init_default;
+
+	(void)state;
+	diamond_up();
+	(void)cut(reset_all, &d.xt);
+	wait_over(OVER_Y);
+	run_ms(100);
+	assert_int_equal(d.s->path_state.state, mesh_ipc_PathStateCode_PATH_SUSPECT);
+	rig_path(&there, OVER_Y, (uint64_t[]){d.y->id, d.t->id}, 2);
+	rig_send_route(d.s, &there);
+	assert_true(rig_wait(&d.r, forgotten, NULL, RIG_WAIT_MS));
+	assert_int_equal(d.s->path_state.path_id, OVER_X);
+	assert_int_equal(d.s->path_state.destination, d.t->id);
 	diamond_down();
 }
 
@@ -355,6 +383,7 @@ main(void)
 	    cmocka_unit_test(a_cut_first_link_is_left),
 	    cmocka_unit_test(a_cut_further_on_is_left),
 	    cmocka_unit_test(a_repair_is_told),
+	    cmocka_unit_test(a_path_that_is_gone_is_forgotten),
 	    cmocka_unit_test(a_stopped_relay_is_left),
 	    cmocka_unit_test(what_is_used_is_told),
 	};
