@@ -2,7 +2,7 @@
 # make demo       shows a mesh at work         make check-long  and the long ones
 # make lint       layers, symbols, style       make fuzz        fuzz targets for FUZZ_SECONDS each
 # make unit       unit tests                   make bench       benchmarks (BENCH=NAME one)
-# make sim        a thousand simulated nodes   make install     DESTDIR= PREFIX=/usr
+# make sim        simulated networks           make install     DESTDIR= PREFIX=/usr
 # make tidy       clang-tidy
 #
 # Each of them works as the first command on a bare Debian 12: it installs the packages it needs (as
@@ -104,11 +104,12 @@ $(BUILD)/$(1): $(BUILD)/$(1).o $(foreach p,$(2),$(BUILD)/lib$(p).a) $(LIBS_a)
 endef
 $(foreach f,$(BENCHES:.c=),$(eval $(call benchprogram,$(f),$(call fuzz_programs,$(f).c))))
 
-# --- the simulator: the cores of routerd as they are in the daemon ---
+# --- the simulator: the cores of routerd as they are in the daemon, but see tests/sim/reach.c ---
 SIM_BIN = $(BUILD)/tests/sim/sim
+SIM_WRAP = -Wl,--wrap=routes_rebuild,--wrap=routes_update
 $(SIM_BIN): $(call obj,$(SIMULATOR)) $(BUILD)/librouterd.a $(LIB_base_a)
 	@echo "  LINK   sim"
-	@$(CC) $(LDFLAGS_ALL) -o $@ $^
+	@$(CC) $(LDFLAGS_ALL) $(SIM_WRAP) -o $@ $^
 
 # --- stand-ins for daemons that system tests run against: tests/system/grpc/x.c ---
 $(BUILD)/tests/system/%: $(BUILD)/tests/system/%.o $(LIBS_a)

@@ -12,6 +12,7 @@ JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 60
 BENCH ?=
 SIM ?=
+SIM_NODES ?=
 DESTDIR ?=
 PREFIX ?= /usr
 SUBMAKE = +@$(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
@@ -50,7 +51,7 @@ bench:
 sim:
 	$(call needs,build)
 	$(SUBMAKE) sim-bin
-	@$(SIM_BIN) $(SIM)
+	@$(SIM_BIN) $(if $(SIM_NODES),-m -n $(SIM_NODES)) $(SIM)
 
 demo:
 	$(call needs,build run)

@@ -135,18 +135,18 @@ static int
 send_node(struct channel *ch, const struct lsdb_entry *e)
 {
 	mesh_ipc_Node out = {
-	    .node_id = e->id.node,
+	    .node_id = e->node,
 	    .status = state_code(e->state),
-	    .incarnation = e->id.incarnation,
-	    .seq = e->id.seq,
+	    .incarnation = e->lsa->id.incarnation,
+	    .seq = e->lsa->id.seq,
 	};
 
-	memcpy(out.public_key, e->pubkey, sizeof(out.public_key));
-	snprintf(out.name, sizeof(out.name), "%s", e->name);
-	snprintf(out.region, sizeof(out.region), "%s", e->region);
-	snprintf(out.version, sizeof(out.version), "%s", e->software);
+	memcpy(out.public_key, e->lsa->pubkey, sizeof(out.public_key));
+	snprintf(out.name, sizeof(out.name), "%s", e->lsa->name);
+	snprintf(out.region, sizeof(out.region), "%s", e->lsa->region);
+	snprintf(out.version, sizeof(out.version), "%s", e->lsa->software);
 	put_about(e, &out);
-	crypto_hash(out.lsa_hash, e->raw, e->raw_len);
+	crypto_hash(out.lsa_hash, e->lsa->raw, e->lsa->raw_len);
 	return message_send(ch, CR_NODE, 0, mesh_ipc_Node_fields, &out);
 }
 

@@ -62,8 +62,8 @@ node_item(struct routerd *d, struct channel *ch, struct dump *dump)
 		return 0;
 	report_node(d, e, &metadata, &out);
 	err = message_send(ch, GR_ITEM, dump->call, mesh_v1_NodeInfo_fields, &out);
-	dump->cursor = e->id.node + 1;
-	return err != 0 ? err : e->id.node != UINT64_MAX;
+	dump->cursor = e->node + 1;
+	return err != 0 ? err : e->node != UINT64_MAX;
 }
 
 static int
@@ -75,17 +75,17 @@ link_item(struct routerd *d, struct channel *ch, struct dump *dump)
 	mesh_v1_LinkInfo out;
 	int err;
 
-	if (e != NULL && e->id.node != dump->cursor)
+	if (e != NULL && e->node != dump->cursor)
 		dump->index = 0;
-	while (e != NULL && dump->index >= e->adj_count) {
+	while (e != NULL && dump->index >= e->lsa->adj_count) {
 		e = lsdb_next(db, e);
 		dump->index = 0;
 	}
 	if (e == NULL)
 		return 0;
-	report_link(d, e, &e->adj[dump->index], &metadata, &out);
+	report_link(d, e, &e->lsa->adj[dump->index], &metadata, &out);
 	err = message_send(ch, GR_ITEM, dump->call, mesh_v1_LinkInfo_fields, &out);
-	dump->cursor = e->id.node;
+	dump->cursor = e->node;
 	dump->index++;
 	return err != 0 ? err : 1;
 }

@@ -79,10 +79,10 @@ refresh(struct routerd *d)
 	struct address_list list;
 
 	for (struct lsdb_entry *e = lsdb_from(db, 0); e != NULL; e = lsdb_next(db, e)) {
-		if (self == NULL || e->id.node == self->node)
+		if (self == NULL || e->node == self->node)
 			continue;
 		lsdb_addresses(e, &list);
-		put(d->known, e->id.node, &list);
+		put(d->known, e->node, &list);
 	}
 }
 

@@ -205,24 +205,24 @@ members_node(struct routerd *d, const struct lsdb_entry *e)
 	struct members *m = d->members;
 	/* Without a path because membership has it for dead: that is no news of its links. */
 	const struct swim_listing l = {
-	    .node = e->id.node,
-	    .start = e->id.incarnation,
-	    .seq = e->id.seq,
+	    .node = e->node,
+	    .start = e->lsa->id.incarnation,
+	    .seq = e->lsa->id.seq,
 	    .linked = e->state == NODE_STATE_ALIVE || e->dead,
 	    .left = e->state == NODE_STATE_LEFT,
 	};
-	bool neighbour = router_linked(d->router, e->id.node);
+	bool neighbour = router_linked(d->router, e->node);
 	int err;
 
 	members_sight(d);
 	if ((err = swim_list(m->swim, &l, clock_mono())) != 0)
 		log_debug("a node could not be made a member: %s", err_text(err));
-	swim_neighbour(m->swim, e->id.node, neighbour);
-	if (self != NULL && e->id.node == self->node)
+	swim_neighbour(m->swim, e->node, neighbour);
+	if (self != NULL && e->node == self->node)
 		describe(d, e);
 	else if (neighbour && !m->met && l.linked) {
 		m->met = true;
-		swim_join(m->swim, e->id.node);
+		swim_join(m->swim, e->node);
 	}
 	touch(d);
 }

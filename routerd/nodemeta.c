@@ -62,20 +62,20 @@ void
 nodemeta_fill(struct routerd *d, const struct lsdb_entry *e, struct swim_meta *out)
 {
 	*out = (struct swim_meta){.load_permille = load_told(d)};
-	memcpy(out->name, e->name, sizeof(out->name));
-	memcpy(out->region, e->region, sizeof(out->region));
-	memcpy(out->software, e->software, sizeof(out->software));
+	memcpy(out->name, e->lsa->name, sizeof(out->name));
+	memcpy(out->region, e->lsa->region, sizeof(out->region));
+	memcpy(out->software, e->lsa->software, sizeof(out->software));
 	lsdb_addresses(e, &out->addresses);
 	for (size_t i = 0; i < d->capabilities.count; i++)
 		memcpy(out->capabilities[out->capability_count++], d->capabilities.text[i], LABEL_SIZE);
-	for (size_t i = 0; i < e->adj_count; i++)
-		swim_meta_add_link(
-		    out, &(struct swim_link_meta){
-			     .peer = e->adj[i].neighbour,
-			     .rtt_us = e->adj[i].latency_us < UINT32_MAX / 2 ? 2 * e->adj[i].latency_us
+	for (size_t i = 0; i < e->lsa->adj_count; i++)
+		swim_meta_add_link(out,
+		    &(struct swim_link_meta){
+			.peer = e->lsa->adj[i].neighbour,
+			.rtt_us = e->lsa->adj[i].latency_us < UINT32_MAX / 2 ? 2 * e->lsa->adj[i].latency_us
 									     : UINT32_MAX,
-			     .bandwidth_kbps = e->adj[i].bandwidth_kbps,
-			 });
+			.bandwidth_kbps = e->lsa->adj[i].bandwidth_kbps,
+		    });
 }
 
 /* The load may have changed, and nothing else. */

@@ -21,7 +21,7 @@ state_name(struct routerd *d, const struct lsdb_entry *e)
 	const struct router_identity *self = router_self(d->router);
 	struct swim_info info;
 
-	if (self != NULL && e->id.node != self->node && members_get(d, e->id.node, &info) &&
+	if (self != NULL && e->node != self->node && members_get(d, e->node, &info) &&
 	    info.state != SWIM_STATE_ALIVE)
 		return swim_state_name(info.state);
 	switch (e->state) {
@@ -45,9 +45,9 @@ last_seen_unix_ms(struct routerd *d, const struct lsdb_entry *e)
 	struct mono now = clock_mono(), seen = e->born;
 	struct swim_info info;
 
-	if (self != NULL && e->id.node == self->node)
+	if (self != NULL && e->node == self->node)
 		seen = now;
-	else if (members_get(d, e->id.node, &info) && mono_before(seen, info.seen_at))
+	else if (members_get(d, e->node, &info) && mono_before(seen, info.seen_at))
 		seen = info.seen_at;
 	return (int64_t)clock_unix_ms() - mono_diff_us(now, seen) / 1000;
 }
@@ -59,7 +59,7 @@ report_node_name(struct routerd *d, uint64_t node, char *out, size_t size)
 	char id[NODEID_TEXT_SIZE];
 
 	nodeid_format(id, node);
-	snprintf(out, size, "%s", e != NULL ? e->name : id);
+	snprintf(out, size, "%s", e != NULL ? e->lsa->name : id);
 }
 
 /* --- metadata --- */
@@ -157,19 +157,19 @@ report_node(
 {
 	*out = (mesh_v1_NodeInfo){
 	    .last_seen = last_seen_unix_ms(d, e),
-	    .incarnation = e->id.incarnation,
-	    .lsa_seq = e->id.seq,
+	    .incarnation = e->lsa->id.incarnation,
+	    .lsa_seq = e->lsa->id.seq,
 	    .hops = e->hops,
 	};
-	nodeid_format(out->node_id, e->id.node);
-	snprintf(out->node_name, sizeof(out->node_name), "%s", e->name);
+	nodeid_format(out->node_id, e->node);
+	snprintf(out->node_name, sizeof(out->node_name), "%s", e->lsa->name);
 	snprintf(out->status, sizeof(out->status), "%s", state_name(d, e));
-	snprintf(out->version, sizeof(out->version), "%s", e->software);
-	snprintf(out->region_id, sizeof(out->region_id), "%s", e->region);
+	snprintf(out->version, sizeof(out->version), "%s", e->lsa->software);
+	snprintf(out->region_id, sizeof(out->region_id), "%s", e->lsa->region);
 	report_metadata_init(metadata, &out->metadata);
 	put_addresses(e, metadata, out);
 	put_labels(e, out);
-	report_member_node(d, e->id.node, out);
+	report_member_node(d, e->node, out);
 }
 
 void
@@ -177,7 +177,7 @@ report_link(struct routerd *d, const struct lsdb_entry *e, const struct lsa_adj 
     struct report_metadata *metadata, mesh_v1_LinkInfo *out)
 {
 	const struct lsdb_entry *back = lsdb_get(router_lsdb(d->router), adj->neighbour);
-	bool both = back != NULL && lsdb_adj(back, e->id.node) != NULL;
+	bool both = back != NULL && lsdb_adj(back, e->node) != NULL;
 
 	*out = (mesh_v1_LinkInfo){
 	    .latency_ms = (int32_t)(adj->latency_us / 1000),
@@ -191,12 +191,12 @@ report_link(struct routerd *d, const struct lsdb_entry *e, const struct lsa_adj 
 	    .rtt_us = adj->latency_us < UINT32_MAX / 2 ? 2 * adj->latency_us : UINT32_MAX,
 	    .cost = cost_link(&d->conf.cost[FRAME_CLASS_CONTROL], adj),
 	};
-	nodeid_format(out->source_node_id, e->id.node);
+	nodeid_format(out->source_node_id, e->node);
 	nodeid_format(out->target_node_id, adj->neighbour);
 	snprintf(out->link_id, sizeof(out->link_id), "%s-%s", out->source_node_id, out->target_node_id);
 	snprintf(out->status, sizeof(out->status), "%s", both ? "up" : "one-way");
 	report_metadata_init(metadata, &out->metadata);
-	report_member_link(d, e->id.node, out, adj->neighbour, metadata);
+	report_member_link(d, e->node, out, adj->neighbour, metadata);
 }
 
 static void

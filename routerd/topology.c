@@ -32,18 +32,18 @@ send_links_of(struct routerd *d, struct channel *ch, const struct lsdb_entry *e,
 	struct lsdb *db = router_lsdb(d->router);
 	int err = 0;
 
-	for (size_t i = 0; i < e->adj_count && err == 0; i++) {
-		const struct lsa_adj *a = &e->adj[i];
+	for (size_t i = 0; i < e->lsa->adj_count && err == 0; i++) {
+		const struct lsa_adj *a = &e->lsa->adj[i];
 		const struct lsdb_entry *back = lsdb_get(db, a->neighbour);
 
-		batch->links[batch->links_count++] = (mesh_ipc_MeshLink){.from = e->id.node,
+		batch->links[batch->links_count++] = (mesh_ipc_MeshLink){.from = e->node,
 		    .to = a->neighbour,
 		    .latency_us = a->latency_us,
 		    .bandwidth_kbps = a->bandwidth_kbps,
 		    .loss_ppm = a->loss_ppm,
 		    .utilisation_permille = a->utilisation_permille,
 		    .weight = a->weight,
-		    .two_way = back != NULL && lsdb_adj(back, e->id.node) != NULL};
+		    .two_way = back != NULL && lsdb_adj(back, e->node) != NULL};
 		if (batch->links_count == BATCH_MAX)
 			err = flush(ch, batch);
 	}

@@ -24,13 +24,13 @@ dial_all(struct routerd *d)
 	int err = 0;
 
 	for (struct lsdb_entry *e = lsdb_from(db, 0); e != NULL && err == 0; e = lsdb_next(db, e)) {
-		if (e->id.node == self->node || (e->flags & LSA_FLAG_LEFT) != 0 ||
-		    router_linked(d->router, e->id.node) || count == ROUTERD_WISH_DIALS_MAX)
+		if (e->node == self->node || (e->lsa->flags & LSA_FLAG_LEFT) != 0 ||
+		    router_linked(d->router, e->node) || count == ROUTERD_WISH_DIALS_MAX)
 			continue;
 		lsdb_addresses(e, &list);
 		if (list.count == 0)
 			continue;
-		err = peer_transport_dial(d, e->id.node, &list);
+		err = peer_transport_dial(d, e->node, &list);
 		count++;
 	}
 	log_notice("full links are wished for: %u nodes without a link are dialled", count);

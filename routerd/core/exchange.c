@@ -31,7 +31,7 @@ resend(struct router *r, struct neighbour *n, struct mono now)
 		return;
 	n->resend_at = MONO_NEVER;
 	for (struct lsdb_entry *e = lsdb_from(&r->db, 0); e != NULL; e = lsdb_next(&r->db, e))
-		push(r, n, e->id.node, now);
+		push(r, n, e->node, now);
 }
 
 static void
@@ -60,9 +60,9 @@ store(struct router *r, struct neighbour *from, const struct linkstate_msg *m, s
 	if (err != 0)
 		return err;
 	r->counters.lsa_accepted++;
-	exchange_flood(r, e->id.node, from->id, now);
+	exchange_flood(r, e->node, from->id, now);
 	if ((wish = lsdb_wish(e)) != 0)
-		r->ops->wish(r->arg, e->id.node, wish);
+		r->ops->wish(r->arg, e->node, wish);
 	if (topology || e->state == NODE_STATE_NEW)
 		paths_want(r, now, e->lost ? PATHS_LOST : PATHS_LATER);
 	else
@@ -113,7 +113,7 @@ take_same(struct router *r, struct neighbour *from, const struct linkstate_msg *
 	r->counters.lsa_duplicate++;
 	if (r->lsa.id.node != r->self.node || e == NULL)
 		return;
-	if ((e->raw_len != m->len || memcmp(e->raw, m->data, m->len) != 0) &&
+	if ((e->lsa->raw_len != m->len || memcmp(e->lsa->raw, m->data, m->len) != 0) &&
 	    r->ops->verify(r->arg, &r->lsa, m->data, m->len) == 0)
 		reissue(r, from);
 }

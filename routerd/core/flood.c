@@ -75,7 +75,7 @@ flood_has(struct flood *f, struct lsdb *db, const struct lsa_id *id)
 	if (i == NULL)
 		return;
 	e = lsdb_get(db, id->node);
-	if (e == NULL || lsa_compare(&e->id, id) <= 0)
+	if (e == NULL || lsa_compare(&e->lsa->id, id) <= 0)
 		item_free(f, i);
 }
 
@@ -97,7 +97,7 @@ static void
 write_item(struct flood_item *i, const struct lsdb_entry *e, struct linkstate_writer *w, int64_t rto_us,
     struct mono now, struct flood_written *written)
 {
-	linkstate_write_update(w, lsdb_age_ms(e, now), e->raw, e->raw_len);
+	linkstate_write_update(w, lsdb_age_ms(e, now), e->lsa->raw, e->lsa->raw_len);
 	written->updates++;
 	written->again += i->rto_us != 0;
 	i->rto_us = i->rto_us != 0 ? 2 * i->rto_us : rto_us;

@@ -26,7 +26,7 @@ graph_fini(struct graph *g)
 static bool
 takes_part(const struct lsdb_entry *e, uint64_t self)
 {
-	return e->id.node != self && (e->flags & LSA_FLAG_LEFT) == 0 && !e->dead;
+	return e->node != self && (e->lsa->flags & LSA_FLAG_LEFT) == 0 && !e->dead;
 }
 
 struct sizes {
@@ -42,7 +42,7 @@ sizes_get(struct lsdb *db, uint64_t self, size_t own_edges)
 		if (!takes_part(e, self))
 			continue;
 		s.vertices++;
-		s.edges += e->adj_count;
+		s.edges += e->lsa->adj_count;
 	}
 	return s;
 }
@@ -110,17 +110,17 @@ static void
 list_vertices(struct graph *g, struct lsdb *db, const struct lsdb_entry *self)
 {
 	for (struct lsdb_entry *e = lsdb_from(db, 0); e != NULL; e = lsdb_next(db, e)) {
-		if (!takes_part(e, self->id.node))
+		if (!takes_part(e, self->node))
 			continue;
-		if (g->root == GRAPH_NONE && self->id.node < e->id.node) {
+		if (g->root == GRAPH_NONE && self->node < e->node) {
 			g->root = (uint32_t)g->vertex_count;
-			add_vertex(g, self->id.node, self);
+			add_vertex(g, self->node, self);
 		}
-		add_vertex(g, e->id.node, e);
+		add_vertex(g, e->node, e);
 	}
 	if (g->root == GRAPH_NONE) {
 		g->root = (uint32_t)g->vertex_count;
-		add_vertex(g, self->id.node, self);
+		add_vertex(g, self->node, self);
 	}
 }
 
@@ -145,8 +145,8 @@ add_edge(struct graph *g, uint32_t to, const struct lsa_adj *a, enum graph_use u
 static enum graph_use
 limited_use(const struct lsdb_entry *e)
 {
-	for (size_t i = 0; i < e->adj_count; i++)
-		if (e->adj[i].weight != LSA_WEIGHT_NEVER)
+	for (size_t i = 0; i < e->lsa->adj_count; i++)
+		if (e->lsa->adj[i].weight != LSA_WEIGHT_NEVER)
 			return GRAPH_ENDS;
 	return GRAPH_FIRST;
 }
@@ -158,24 +158,21 @@ add_edges(struct graph *g, size_t from)
 	enum graph_use limited = limited_use(e);
 
 	g->first[from] = (uint32_t)g->edge_count;
-	for (size_t i = 0; i < e->adj_count; i++) {
-		uint32_t to = graph_find(g, e->adj[i].neighbour);
+	for (size_t i = 0; i < e->lsa->adj_count; i++) {
+		const struct lsa_adj *a = &e->lsa->adj[i];
+		uint32_t to = graph_find(g, a->neighbour);
 
 		/* The two-way check: does it list us? */
-		if (to != GRAPH_NONE && lsdb_adj(g->entries[to], e->id.node) != NULL)
-			add_edge(g, to, &e->adj[i],
-			    e->adj[i].weight == LSA_WEIGHT_NEVER ? limited : GRAPH_TRANSIT);
+		if (to != GRAPH_NONE && lsdb_adj(g->entries[to], e->node) != NULL)
+			add_edge(g, to, a, a->weight == LSA_WEIGHT_NEVER ? limited : GRAPH_TRANSIT);
 	}
 }
 
 int
 graph_build(struct graph *g, struct lsdb *db, uint64_t self, const struct lsa_adj *adj, size_t adj_count)
 {
-	const struct lsdb_entry own = {
-	    .id.node = self,
-	    .adj = (struct lsa_adj *)(uintptr_t)adj,
-	    .adj_count = (uint16_t)adj_count,
-	};
+	struct lsa_body links = {.adj = adj, .adj_count = (uint16_t)adj_count};
+	const struct lsdb_entry own = {.node = self, .lsa = &links};
 	struct sizes s = sizes_get(db, self, adj_count);
 
 	MUST(adj_count <= LSA_ADJ_MAX);

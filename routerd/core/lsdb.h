@@ -6,11 +6,13 @@
  * LSA_TOMBSTONE_MAX_US, so that an old copy can't come back.  At most nodes_max nodes, of LSA_MAX_BYTES
  * each; a new node beyond is refused.
  * Iteration is in ascending order of node ids.
+ *
+ * Entries are small and lie in one array, in that order: a walk over all is fast, and a new node, which is
+ * rare, moves those behind it.  What an LSA says is in its body.
  */
 #ifndef ROUTERD_CORE_LSDB_H
 #define ROUTERD_CORE_LSDB_H
 
-#include <bsd/sys/tree.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -18,8 +20,8 @@
 #include "common/base/id.h"
 #include "common/base/mono.h"
 #include "common/base/must.h"
-#include "routerd/core/bucket.h"
 #include "routerd/core/lsa.h"
+#include "routerd/core/lsa_body.h"
 
 struct address_list;
 struct label_list;
@@ -32,35 +34,24 @@ enum node_state {
 };
 
 struct lsdb_entry {
-	RB_ENTRY(lsdb_entry) link;
-	struct lsa_id id;
+	uint64_t node;
 	struct mono born; /* when its origin made it, by our clock */
-	int64_t lifetime_us;
-	struct bucket rate; /* LSAs that it may send */
-	uint8_t flags;      /* of the LSA */
+	struct lsa_body *lsa;
+	/* When its origin may send a whole burst of LSAs again, in 10 ms: the low half, with the order of
+	 * RFC 1982 (no entry gets as old as the half of that). */
+	uint32_t earned_cs;
 	uint8_t state;      /* enum node_state */
-	bool tombstone;     /* nothing below is there */
-	bool changed;       /* since its state was last told */
-	bool unsaid;        /* it does not say how long it lives */
-	bool lost;          /* its LSA lists fewer nodes than the one before, or the node left */
-	bool dead;          /* membership says so: not on any path until it gives a newer LSA */
-	bool missed;        /* it was reachable before transportd went away, and is not yet again */
-	uint32_t hops;      /* on the best path; 0: no path, or this node */
-	uint8_t pubkey[LSA_PUBKEY_BYTES];
-	char name[NODE_NAME_SIZE];
-	char region[NODE_NAME_SIZE];
-	char software[LSA_SOFTWARE_SIZE];
-	struct lsa_adj *adj;
-	uint8_t *raw; /* the LSA as it came */
-	size_t raw_len;
-	uint16_t adj_count;
-	uint16_t tlv_len; /* of the extensions, in raw before the signature */
+	uint8_t hops;       /* on the best path; 0: no path, or this node */
+	bool tombstone : 1; /* never seen outside of lsdb */
+	bool changed : 1;   /* since its state was last told */
+	bool lost : 1;      /* its LSA lists fewer nodes than the one before, or the node left */
+	bool dead : 1;      /* membership says so: not on any path until it gives a newer LSA */
+	bool missed : 1;    /* it was reachable before transportd went away, and is not yet again */
 };
 
-RB_HEAD(lsdb_tree, lsdb_entry);
-
 struct lsdb {
-	struct lsdb_tree tree;
+	struct lsdb_entry *entries; /* ascending */
+	size_t cap;
 	size_t count; /* without tombstones */
 	size_t tombstones;
 	size_t nodes_max;
@@ -107,6 +98,9 @@ enum lsdb_verdict lsdb_judge(
  * changed.  ERR_FULL only if lsdb_judge() would say so. */
 int lsdb_put(struct lsdb *db, const struct lsa *lsa, const uint8_t *raw, size_t raw_len, struct mono born,
     struct mono now, struct lsdb_entry **out, bool *topology) MUST_USE;
+/* Likewise, an LSA of which there is a body: that is taken over, but not after an error. */
+int lsdb_put_body(struct lsdb *db, struct lsa_body *body, struct mono born, struct mono now,
+    struct lsdb_entry **out, bool *topology) MUST_USE;
 
 /* Ends what is too old, after calling fn for each LSA among it. */
 void lsdb_expire(struct lsdb *db, struct mono now, void (*fn)(void *arg, struct lsdb_entry *e), void *arg);

@@ -40,12 +40,12 @@ set_state(struct router *r, struct lsdb_entry *e, enum node_state state, uint32_
 {
 	enum node_state before = e->state;
 
-	e->hops = hops;
+	e->hops = (uint8_t)hops;
 	if (state != before) {
 		e->state = state;
 		e->changed = true;
-		if (e->id.node != r->self.node)
-			tell_event(r, e->id.node, before, state);
+		if (e->node != r->self.node)
+			tell_event(r, e->node, before, state);
 	}
 	if (e->changed)
 		tell(r, e);
@@ -80,15 +80,15 @@ update_node(struct router *r, struct lsdb_entry *e)
 	uint32_t hops = 0;
 	int found;
 
-	if (e->id.node == r->self.node) {
+	if (e->node == r->self.node) {
 		set_state(r, e, NODE_STATE_ALIVE, 0);
 		return 0;
 	}
-	if ((e->flags & LSA_FLAG_LEFT) != 0) {
+	if ((e->lsa->flags & LSA_FLAG_LEFT) != 0) {
 		set_state(r, e, NODE_STATE_LEFT, 0);
 		return 0;
 	}
-	if ((found = routes_update(r, e->id.node, &hops)) < 0)
+	if ((found = routes_update(r, e->node, &hops)) < 0)
 		return found;
 	e->missed = found == 0 && r->blind && (e->missed || e->state == NODE_STATE_ALIVE);
 	r->missed |= e->missed;

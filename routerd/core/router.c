@@ -159,11 +159,11 @@ router_put(struct router *r, const uint8_t *raw, size_t len, struct mono born, s
     struct lsdb_entry **out, bool *topology)
 {
 	const struct lsdb_entry *old = lsdb_get(&r->db, r->lsa.id.node);
-	size_t before = old != NULL ? old->adj_count : 0;
+	size_t before = old != NULL ? old->lsa->adj_count : 0;
 	int err;
 
 	if (before != 0)
-		memcpy(r->adj_before, old->adj, before * sizeof(old->adj[0]));
+		memcpy(r->adj_before, old->lsa->adj, before * sizeof(old->lsa->adj[0]));
 	if ((err = lsdb_put(&r->db, &r->lsa, raw, len, born, now, out, topology)) == 0)
 		quality_diff(r->adj_before, before, r->lsa.adj, r->lsa.adj_count, quality_told, r);
 	return err;

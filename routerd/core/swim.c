@@ -157,11 +157,12 @@ swim_identity(struct swim *s, uint64_t node, uint64_t start, struct mono now)
 		return err;
 	if (self != NULL && start <= SWIM_START(self->incarnation))
 		return 0;
-	s->leaving = false;
 	if (s->self->incarnation < start << 32)
 		s->self->incarnation = start << 32;
-	if (s->self->meta != NULL)
-		s->self->meta_version = s->self->incarnation + 1;
+	if (s->self->meta != NULL &&
+	    (err = swim_meta_body_set_version(&s->self->meta, s->self->incarnation + 1)) != 0)
+		return err;
+	s->leaving = false;
 	swim_spread(s, s->self, SWIM_JOIN, 0);
 	return 0;
 }
@@ -169,35 +170,35 @@ swim_identity(struct swim *s, uint64_t node, uint64_t start, struct mono now)
 int
 swim_describe(struct swim *s, const struct swim_meta *meta, struct mono now)
 {
-	uint8_t mem[SWIM_META_MAX_BYTES], *copy;
+	uint8_t mem[SWIM_META_MAX_BYTES];
 	struct swim_member *self = s->self;
+	struct swim_meta_body *before, *body;
 	struct buf b;
-	int err;
-
+	uint64_t version;
 	bool news;
+	int err;
 
 	if (self == NULL)
 		return ERR_STATE;
 	buf_init_fixed(&b, mem, sizeof(mem));
 	if ((err = swim_meta_encode(meta, &b)) != 0)
 		return err;
-	if (self->meta != NULL && self->meta_len == buf_left(&b) &&
-	    memcmp(self->meta, mem, self->meta_len) == 0)
+	before = self->meta;
+	if (before != NULL && before->len == buf_left(&b) && memcmp(before->data, mem, before->len) == 0)
 		return 0;
-	news = self->meta == NULL || !swim_meta_same(self->meta, self->meta_len, mem, buf_left(&b));
+	news = before == NULL || !swim_meta_same(before->data, before->len, mem, buf_left(&b));
 	/* What is measured goes with push/pull, and not more often than that has brought it around. */
 	if (!news && mono_before(now, mono_add_us(s->described_at, SWIM_MEASURED_US)))
 		return 0;
-	if ((copy = mem_dup(mem, buf_left(&b))) == NULL)
+	/* Not below the incarnation: metas of this life are above those of the last one. */
+	version = before != NULL ? before->version : 0;
+	if (SWIM_START(version) < SWIM_START(self->incarnation))
+		version = SWIM_START(self->incarnation) << 32;
+	if ((body = swim_meta_body_new(version + 1, mem, buf_left(&b))) == NULL)
 		return ERR_NOMEM;
 	s->described_at = now;
-	mem_free(self->meta);
-	self->meta = copy;
-	self->meta_len = (uint16_t)buf_left(&b);
-	/* Not below the incarnation: metas of this life are above those of the last one. */
-	if (SWIM_START(self->meta_version) < SWIM_START(self->incarnation))
-		self->meta_version = SWIM_START(self->incarnation) << 32;
-	self->meta_version++;
+	swim_meta_body_unref(before);
+	self->meta = body;
 	if (news)
 		swim_spread_meta(s, self);
 	return 0;
@@ -216,7 +217,7 @@ swim_leave(struct swim *s, struct mono now)
 bool
 swim_left(const struct swim *s)
 {
-	return s->leaving && s->self->said == NULL;
+	return s->leaving && !swim_broadcasts_have(&s->broadcasts, SWIM_TOPIC_STATE, s->self->node);
 }
 
 void
@@ -264,7 +265,7 @@ heard(struct swim *s, uint64_t from, struct mono now)
 
 	if (m == NULL)
 		return !s->conf.listed;
-	m->heard_at = m->seen_at = now;
+	swim_member_heard(m, now);
 	if (m != s->self && swim_member_told_state(m) != SWIM_STATE_ALIVE)
 		swim_send_buddy(s, m, now);
 	return true;
@@ -341,16 +342,16 @@ info_of(const struct swim_member *m, struct swim_info *out)
 	*out = (struct swim_info){
 	    .node = m->node,
 	    .incarnation = m->incarnation,
-	    .meta_version = m->meta_version,
+	    .meta_version = swim_member_meta_version(m),
 	    .state = (enum swim_state)m->state,
 	    .linked = m->linked == SWIM_LINK_SOME,
 	    .neighbour = m->neighbour,
 	    .by_links = m->by_links,
 	    .rtt_us = m->rtt_us,
-	    .changed_at = m->changed_at,
+	    .changed_at = swim_member_since(m),
 	    .seen_at = m->seen_at,
-	    .meta = m->meta,
-	    .meta_len = m->meta_len,
+	    .meta = m->meta != NULL ? m->meta->data : NULL,
+	    .meta_len = m->meta != NULL ? m->meta->len : 0,
 	};
 }
 
@@ -361,7 +362,7 @@ swim_from(const struct swim *s, uint64_t node, struct swim_info *out)
 
 	if (i == s->members.count)
 		return false;
-	info_of(s->members.sorted[i], out);
+	info_of(swim_members_sorted(&s->members, i), out);
 	return true;
 }
 
@@ -383,7 +384,7 @@ swim_show(const struct swim *s, struct swim_summary *out)
 	size_t by_state[SWIM_STATE_COUNT] = {0};
 
 	for (size_t i = 0; i < s->members.count; i++)
-		by_state[s->members.sorted[i]->state]++;
+		by_state[swim_members_sorted(&s->members, i)->state]++;
 	*out = (struct swim_summary){
 	    .members = s->members.count,
 	    .alive = by_state[SWIM_STATE_ALIVE],

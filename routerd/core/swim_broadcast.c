@@ -24,11 +24,22 @@ broadcast_compare(const struct swim_broadcast *a, const struct swim_broadcast *b
 
 RB_GENERATE_STATIC(swim_broadcast_tree, swim_broadcast, link, broadcast_compare)
 
+static int
+topic_compare(const struct swim_broadcast *a, const struct swim_broadcast *b)
+{
+	if (a->node != b->node)
+		return a->node < b->node ? -1 : 1;
+	return (int)a->topic - (int)b->topic;
+}
+
+RB_GENERATE_STATIC(swim_topic_tree, swim_broadcast, by_topic, topic_compare)
+
 void
 swim_broadcasts_init(struct swim_broadcasts *q, size_t max)
 {
 	*q = (struct swim_broadcasts){.max = max};
 	RB_INIT(&q->tree);
+	RB_INIT(&q->topics);
 }
 
 static void
@@ -36,8 +47,8 @@ end(struct swim_broadcasts *q, struct swim_broadcast *b)
 {
 	RB_REMOVE(swim_broadcast_tree, &q->tree, b);
 	q->count--;
-	if (b->slot != NULL)
-		*b->slot = NULL;
+	if (b->topic != SWIM_TOPIC_NONE)
+		RB_REMOVE(swim_topic_tree, &q->topics, b);
 	mem_free(b);
 }
 
@@ -50,15 +61,33 @@ swim_broadcasts_fini(struct swim_broadcasts *q)
 		end(q, b);
 }
 
-void
-swim_broadcasts_drop(struct swim_broadcasts *q, struct swim_broadcast **slot)
+static struct swim_broadcast *
+find(const struct swim_broadcasts *q, enum swim_topic topic, uint64_t node)
 {
-	if (*slot != NULL)
-		end(q, *slot);
+	struct swim_broadcast key = {.node = node, .topic = (uint8_t)topic};
+
+	/* Nothing is changed by that; the macros know no const. */
+	return RB_FIND(swim_topic_tree, (struct swim_topic_tree *)(uintptr_t)&q->topics, &key);
+}
+
+bool
+swim_broadcasts_have(const struct swim_broadcasts *q, enum swim_topic topic, uint64_t node)
+{
+	return find(q, topic, node) != NULL;
+}
+
+void
+swim_broadcasts_drop(struct swim_broadcasts *q, enum swim_topic topic, uint64_t node)
+{
+	struct swim_broadcast *b = find(q, topic, node);
+
+	if (b != NULL)
+		end(q, b);
 }
 
 int
-swim_broadcasts_put(struct swim_broadcasts *q, struct swim_broadcast **slot, const uint8_t *data, size_t len)
+swim_broadcasts_put(
+    struct swim_broadcasts *q, enum swim_topic topic, uint64_t node, const uint8_t *data, size_t len)
 {
 	struct swim_broadcast *b = mem_calloc(1, sizeof(*b) + len);
 
@@ -68,17 +97,17 @@ swim_broadcasts_put(struct swim_broadcasts *q, struct swim_broadcast **slot, con
 	memcpy(b->data, data, len);
 	b->len = (uint16_t)len;
 	b->order = ++q->order;
-	if (slot != NULL)
-		swim_broadcasts_drop(q, slot);
+	b->node = node;
+	b->topic = (uint8_t)topic;
+	swim_broadcasts_drop(q, topic, node);
 	if (q->count >= q->max) {
 		end(q, RB_MAX(swim_broadcast_tree, &q->tree));
 		q->dropped++;
 	}
 	RB_INSERT(swim_broadcast_tree, &q->tree, b);
 	q->count++;
-	b->slot = slot;
-	if (slot != NULL)
-		*slot = b;
+	if (topic != SWIM_TOPIC_NONE)
+		RB_INSERT(swim_topic_tree, &q->topics, b);
 	return 0;
 }
 

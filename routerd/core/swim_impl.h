@@ -11,6 +11,7 @@
 #include "routerd/core/swim.h"
 #include "routerd/core/swim_broadcast.h"
 #include "routerd/core/swim_member.h"
+#include "routerd/core/swim_meta_body.h"
 #include "routerd/core/swim_msg.h"
 #include "routerd/core/swim_probe.h"
 #include "routerd/core/swim_suspicion.h"

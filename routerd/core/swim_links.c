@@ -60,8 +60,8 @@ swim_list(struct swim *s, const struct swim_listing *l, struct mono now)
 	if ((err = swim_member(s, l->node, l->start, now)) != 0)
 		return err;
 	m = swim_members_get(&s->members, l->node);
-	newer = !fresh && l->seq > m->seq && l->start == SWIM_START(m->incarnation);
-	m->seq = l->seq;
+	newer = !fresh && (int32_t)((uint32_t)l->seq - m->seq) > 0 && l->start == SWIM_START(m->incarnation);
+	m->seq = (uint32_t)l->seq;
 	if (m == s->self)
 		return 0;
 	if (l->left) {
@@ -86,7 +86,10 @@ swim_forget(struct swim *s, uint64_t node)
 static void
 unlinked(struct swim *s, struct swim_member *m, struct mono now)
 {
-	m->unlinked_at = now;
+	struct swim_suspicion *sus = swim_member_suspicion(m);
+
+	if (sus != NULL)
+		sus->unlinked_at = now;
 	if (m->goodbye && m->state <= SWIM_STATE_SUSPECT)
 		swim_state_end(s, m, 0, now);
 	else if (m->state == SWIM_STATE_ALIVE)
@@ -130,14 +133,17 @@ static void
 sight_back(struct swim *s, struct mono now)
 {
 	int64_t us = mono_diff_us(now, s->dim_since);
+	const struct swim_members *t = &s->members;
 	struct swim_member *m;
 
-	LIST_FOREACH (m, &s->members.suspects, ends) {
-		m->suspicion->started = mono_min(mono_add_us(m->suspicion->started, us), now);
-		m->unlinked_at = mono_min(mono_add_us(m->unlinked_at, us), now);
+	for (m = swim_members_nth(t, t->suspects); m != NULL; m = swim_members_nth(t, m->after)) {
+		struct swim_suspicion *sus = m->u.suspicion;
+
+		sus->started = mono_min(mono_add_us(sus->started, us), now);
+		sus->unlinked_at = mono_min(mono_add_us(sus->unlinked_at, us), now);
 	}
-	for (size_t i = 0; i < s->members.count; i++)
-		if ((m = s->members.sorted[i])->linked == SWIM_LINK_NONE && m != s->self &&
+	for (size_t i = 0; i < t->count; i++)
+		if ((m = swim_members_sorted(t, i))->linked == SWIM_LINK_NONE && m != s->self &&
 		    (m->state == SWIM_STATE_ALIVE || m->goodbye))
 			unlinked(s, m, now);
 }

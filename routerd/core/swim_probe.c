@@ -273,7 +273,7 @@ acked(struct swim *s, uint32_t seq, uint64_t from, struct mono now)
 	if (p != NULL && (p->target == from || helper_of(p, from) < p->helper_count)) {
 		p->active = false;
 		if ((m = swim_members_get(&s->members, p->target)) != NULL)
-			m->heard_at = m->seen_at = now;
+			swim_member_heard(m, now);
 		swim_health(s, -1);
 	} else if (p == NULL) {
 		relay_answered(s, seq, from);

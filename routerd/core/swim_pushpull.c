@@ -86,10 +86,10 @@ put_digest(struct swim *s, uint64_t to, uint64_t first, uint64_t *last, uint8_t 
 	size_t i = swim_members_at(&s->members, first), n = 0;
 	struct swim_msg msg = {.kind = SWIM_DIGEST, .flags = flags, .first = first, .entries = entries};
 
-	for (; i < s->members.count && s->members.sorted[i]->node <= *last; i++) {
-		const struct swim_member *m = s->members.sorted[i];
+	for (; i < s->members.count && swim_members_sorted(&s->members, i)->node <= *last; i++) {
+		const struct swim_member *m = swim_members_sorted(&s->members, i);
 		const struct swim_digest_entry e = {
-		    m->node, m->incarnation, m->meta_version, swim_member_told_state(m)};
+		    m->node, m->incarnation, swim_member_meta_version(m), swim_member_told_state(m)};
 
 		if (n == SWIM_DIGEST_MAX) {
 			*last = m->node - 1;
@@ -183,11 +183,12 @@ only_here(struct swim *s, struct compared *c, const struct swim_member *m)
 static void
 both(struct swim *s, struct compared *c, const struct swim_digest_entry *e, const struct swim_member *m)
 {
+	uint64_t meta_version = swim_member_meta_version(m);
 	int order = compare(e, m);
 
-	if (order < 0 || e->meta_version < m->meta_version)
-		send_member(s, c, m, order < 0, e->meta_version < m->meta_version);
-	if (order > 0 || e->meta_version > m->meta_version)
+	if (order < 0 || e->meta_version < meta_version)
+		send_member(s, c, m, order < 0, e->meta_version < meta_version);
+	if (order > 0 || e->meta_version > meta_version)
 		c->behind++;
 }
 
@@ -199,15 +200,15 @@ walk(struct swim *s, struct compared *c, const struct swim_msg *msg)
 
 	for (size_t k = 0; k < msg->entry_count; k++) {
 		swim_digest_load(msg, k, &e);
-		while (i < s->members.count && s->members.sorted[i]->node < e.node)
-			only_here(s, c, s->members.sorted[i++]);
-		if (i < s->members.count && s->members.sorted[i]->node == e.node)
-			both(s, c, &e, s->members.sorted[i++]);
+		while (i < s->members.count && swim_members_sorted(&s->members, i)->node < e.node)
+			only_here(s, c, swim_members_sorted(&s->members, i++));
+		if (i < s->members.count && swim_members_sorted(&s->members, i)->node == e.node)
+			both(s, c, &e, swim_members_sorted(&s->members, i++));
 		else if (e.state <= SWIM_STATE_SUSPECT && !s->conf.listed)
 			c->behind++;
 	}
-	while (i < s->members.count && s->members.sorted[i]->node <= msg->last)
-		only_here(s, c, s->members.sorted[i++]);
+	while (i < s->members.count && swim_members_sorted(&s->members, i)->node <= msg->last)
+		only_here(s, c, swim_members_sorted(&s->members, i++));
 }
 
 void

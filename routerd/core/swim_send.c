@@ -80,9 +80,11 @@ swim_send(struct swim *s, uint64_t to, const struct swim_msg *m)
 void
 swim_send_buddy(struct swim *s, struct swim_member *m, struct mono now)
 {
-	if (mono_before(now, mono_add_us(m->told_at, SWIM_TELL_US)))
+	uint32_t now_ms = (uint32_t)(now.us / 1000);
+
+	if (now_ms - m->told_ms < SWIM_TELL_US / 1000)
 		return;
-	m->told_at = now;
+	m->told_ms = now_ms;
 	swim_send_open(s);
 	add_buddy(s, m);
 	swim_send_close(s, m->node);
@@ -117,14 +119,14 @@ swim_send_next(const struct swim *s)
 }
 
 static void
-queue(struct swim *s, struct swim_broadcast **slot, const struct swim_msg *m)
+queue(struct swim *s, enum swim_topic topic, const struct swim_msg *m)
 {
 	uint8_t mem[SWIM_MSG_HEAD_BYTES + 32 + SWIM_META_MAX_BYTES];
 	struct buf b;
 
 	buf_init_fixed(&b, mem, sizeof(mem));
 	MUST(swim_msg_put(&b, m) == 0);
-	if (swim_broadcasts_put(&s->broadcasts, slot, buf_head(&b), buf_left(&b)) != 0)
+	if (swim_broadcasts_put(&s->broadcasts, topic, m->node, buf_head(&b), buf_left(&b)) != 0)
 		s->counters.memory_out++; /* push/pull repairs it */
 }
 
@@ -134,7 +136,7 @@ swim_spread(struct swim *s, struct swim_member *m, enum swim_kind kind, uint64_t
 	const struct swim_msg msg = {
 	    .kind = (uint8_t)kind, .node = m->node, .incarnation = m->incarnation, .from = from};
 
-	queue(s, &m->said, &msg);
+	queue(s, SWIM_TOPIC_STATE, &msg);
 }
 
 void
@@ -143,5 +145,5 @@ swim_spread_meta(struct swim *s, struct swim_member *m)
 	struct swim_msg msg;
 
 	swim_state_meta_message(m, &msg);
-	queue(s, &m->said_meta, &msg);
+	queue(s, SWIM_TOPIC_META, &msg);
 }

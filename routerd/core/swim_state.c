@@ -25,18 +25,7 @@ swim_state_name(enum swim_state state)
 void
 swim_state_set(struct swim *s, struct swim_member *m, enum swim_state state, struct mono now)
 {
-	if (m->state != SWIM_STATE_ALIVE)
-		LIST_REMOVE(m, ends);
-	if (state != SWIM_STATE_SUSPECT) {
-		mem_free(m->suspicion);
-		m->suspicion = NULL;
-	}
-	m->state = (uint8_t)state;
-	m->changed_at = now;
-	if (state == SWIM_STATE_SUSPECT)
-		LIST_INSERT_HEAD(&s->members.suspects, m, ends);
-	else if (state != SWIM_STATE_ALIVE)
-		LIST_INSERT_HEAD(&s->members.ended, m, ends);
+	swim_members_set_state(&s->members, m, (uint8_t)state, NULL, now);
 }
 
 void
@@ -45,7 +34,7 @@ swim_state_revive(struct swim *s, struct swim_member *m, struct mono now)
 	enum swim_state before = m->state;
 
 	m->by_links = m->goodbye = false;
-	m->heard_at = m->seen_at = now;
+	swim_member_heard(m, now);
 	swim_probe_cancel(s, m->node);
 	if (before == SWIM_STATE_ALIVE)
 		return;
@@ -64,9 +53,10 @@ swim_state_revive(struct swim *s, struct swim_member *m, struct mono now)
 }
 
 /* Suspicion times of Lifeguard, section IV.B, as memberlist computes them. */
-static int
-suspicion_new(struct swim *s, struct swim_member *m, uint64_t from, struct mono now)
+static struct swim_suspicion *
+suspicion_new(struct swim *s, uint64_t from, struct mono now)
 {
+	struct swim_suspicion *sus;
 	size_t n = s->members.count;
 	uint64_t scale = max_u64(1000, swim_log10_permille(n));
 	int64_t least = s->conf.suspicion_mult * s->conf.probe_interval_us / 1000 * (int64_t)scale;
@@ -75,20 +65,21 @@ suspicion_new(struct swim *s, struct swim_member *m, uint64_t from, struct mono 
 	/* Without enough others there is nobody to agree. */
 	if (n < wanted + 2)
 		wanted = 0;
-	if ((m->suspicion = mem_calloc(1, sizeof(*m->suspicion))) == NULL) {
+	if ((sus = mem_calloc(1, sizeof(*sus))) != NULL)
+		swim_suspicion_init(sus, from, wanted, least, least * s->conf.suspicion_max_mult, now);
+	else
 		s->counters.memory_out++; /* the next failed probe tries again */
-		return ERR_NOMEM;
-	}
-	swim_suspicion_init(m->suspicion, from, wanted, least, least * s->conf.suspicion_max_mult, now);
-	return 0;
+	return sus;
 }
 
 void
 swim_state_begin(struct swim *s, struct swim_member *m, uint64_t from, struct mono now)
 {
-	if (suspicion_new(s, m, from, now) != 0)
+	struct swim_suspicion *sus = suspicion_new(s, from, now);
+
+	if (sus == NULL)
 		return;
-	swim_state_set(s, m, SWIM_STATE_SUSPECT, now);
+	swim_members_set_state(&s->members, m, SWIM_STATE_SUSPECT, sus, now);
 	m->by_links = from == 0;
 	s->counters.suspected++;
 	if (from != 0)
@@ -105,7 +96,7 @@ suspected(struct swim *s, struct swim_member *m, uint64_t from, struct mono now)
 		bool first = m->by_links;
 
 		m->by_links = false;
-		if (swim_suspicion_add(m->suspicion, from) || first)
+		if (swim_suspicion_add(m->u.suspicion, from) || first)
 			swim_spread(s, m, SWIM_SUSPECT, from);
 	}
 }
@@ -123,7 +114,7 @@ swim_state_end(struct swim *s, struct swim_member *m, uint64_t from, struct mono
 
 	m->by_links = m->linked == SWIM_LINK_NONE && !left;
 	if (m->by_links) {
-		swim_broadcasts_drop(&s->broadcasts, &m->said);
+		swim_broadcasts_drop(&s->broadcasts, SWIM_TOPIC_STATE, m->node);
 		s->counters.unlinked++;
 	} else if (!left) {
 		swim_spread(s, m, SWIM_CONFIRM, from);
@@ -177,7 +168,7 @@ refute(struct swim *s, uint64_t incarnation)
 		s->counters.refutations++;
 		swim_health(s, 1);
 		swim_tell(s, SWIM_EVENT_REFUTED, self->node);
-	} else if (self->said != NULL) {
+	} else if (swim_broadcasts_have(&s->broadcasts, SWIM_TOPIC_STATE, self->node)) {
 		return; /* the refutation of that is on its way */
 	}
 	swim_spread(s, self, SWIM_ALIVE, 0);
@@ -188,11 +179,14 @@ about_self(struct swim *s, const struct swim_msg *m)
 {
 	if (m->kind == SWIM_META) {
 		/* Of this life it can only be ours, or forged; ours has to be above it. */
-		if (m->version > s->self->meta_version && s->self->meta != NULL &&
-		    plausible(s, s->self, s->self->meta_version, m->version)) {
-			s->self->meta_version = m->version + 1;
+		uint64_t ours = swim_member_meta_version(s->self);
+
+		if (m->version <= ours || ours == 0 || !plausible(s, s->self, ours, m->version))
+			return;
+		if (swim_meta_body_set_version(&s->self->meta, m->version + 1) == 0)
 			swim_spread_meta(s, s->self);
-		}
+		else
+			s->counters.memory_out++; /* the next push/pull brings it up again */
 		return;
 	}
 	if (m->kind == SWIM_SUSPECT || m->kind == SWIM_CONFIRM || m->kind == SWIM_LEAVE)
@@ -207,10 +201,11 @@ about_self(struct swim *s, const struct swim_msg *m)
 static void
 evict(struct swim *s)
 {
+	const struct swim_members *t = &s->members;
 	struct swim_member *m, *oldest = NULL;
 
-	LIST_FOREACH (m, &s->members.ended, ends)
-		if (!m->listed && (oldest == NULL || mono_before(m->changed_at, oldest->changed_at)))
+	for (m = swim_members_nth(t, t->ended); m != NULL; m = swim_members_nth(t, m->after))
+		if (!m->listed && (oldest == NULL || mono_before(m->u.since, oldest->u.since)))
 			oldest = m;
 	if (oldest != NULL)
 		swim_members_del(&s->members, &s->broadcasts, oldest);
@@ -277,11 +272,12 @@ on_suspect(struct swim *s, const struct swim_msg *msg, struct swim_member *m, st
 static void
 on_confirm(struct swim *s, const struct swim_msg *msg, struct swim_member *m, struct mono now)
 {
+	const struct swim_suspicion *sus = swim_member_suspicion(m);
+
 	if (msg->incarnation < m->incarnation)
 		return;
 	if (m->linked == SWIM_LINK_SOME &&
-	    (m->suspicion == NULL ||
-		mono_before(now, mono_add_us(m->suspicion->started, m->suspicion->max_us)))) {
+	    (sus == NULL || mono_before(now, mono_add_us(sus->started, sus->max_us)))) {
 		on_suspect(s, msg, m, now);
 		return;
 	}
@@ -305,19 +301,17 @@ on_leave(struct swim *s, const struct swim_msg *msg, struct swim_member *m, stru
 static void
 on_meta(struct swim *s, const struct swim_msg *msg, struct swim_member *m)
 {
-	bool news = m->meta == NULL || !swim_meta_same(m->meta, m->meta_len, msg->data, msg->data_len);
-	uint8_t *copy;
+	struct swim_meta_body *before = m->meta, *body;
+	bool news = before == NULL || !swim_meta_same(before->data, before->len, msg->data, msg->data_len);
 
-	if (msg->version <= m->meta_version || !plausible(s, m, m->incarnation, msg->version))
+	if (msg->version <= swim_member_meta_version(m) || !plausible(s, m, m->incarnation, msg->version))
 		return;
-	if ((copy = mem_dup(msg->data, msg->data_len)) == NULL) {
+	if ((body = swim_meta_body_new(msg->version, msg->data, msg->data_len)) == NULL) {
 		s->counters.memory_out++;
 		return;
 	}
-	mem_free(m->meta);
-	m->meta = copy;
-	m->meta_len = msg->data_len;
-	m->meta_version = msg->version;
+	swim_meta_body_unref(before);
+	m->meta = body;
 	if (news)
 		swim_spread_meta(s, m);
 	swim_tell(s, SWIM_EVENT_META, m->node);
@@ -375,9 +369,9 @@ swim_state_meta_message(const struct swim_member *m, struct swim_msg *out)
 	*out = (struct swim_msg){
 	    .kind = SWIM_META,
 	    .node = m->node,
-	    .version = m->meta_version,
-	    .data = m->meta,
-	    .data_len = m->meta_len,
+	    .version = m->meta->version,
+	    .data = m->meta->data,
+	    .data_len = m->meta->len,
 	};
 }
 
@@ -387,54 +381,62 @@ swim_state_meta_message(const struct swim_member *m, struct swim_msg *out)
 static struct mono
 suspect_end(const struct swim *s, const struct swim_member *m)
 {
-	const struct swim_suspicion *sus = m->suspicion;
+	const struct swim_suspicion *sus = m->u.suspicion;
 	struct mono at = swim_suspicion_end(sus);
 
 	if (m->linked == SWIM_LINK_NONE)
-		return mono_min(at, mono_add_us(m->unlinked_at, s->conf.unlinked_us));
+		return mono_min(at, mono_add_us(sus->unlinked_at, s->conf.unlinked_us));
 	if (m->linked == SWIM_LINK_UNKNOWN)
 		return at;
 	/* Somebody has a link with it.  Is it only slow?  Then something comes from it now and then. */
-	at = mono_before(sus->started, m->heard_at) ? m->heard_at : sus->started;
+	at = mono_before(sus->started, sus->heard_at) ? sus->heard_at : sus->started;
 	return mono_add_us(at, s->conf.linked_mult * sus->max_us);
 }
 
 void
 swim_state_step(struct swim *s, struct mono now)
 {
+	struct swim_members *t = &s->members;
 	struct swim_member *m, *next;
 
-	if (s->sight == SWIM_SIGHT_CLEAR)
-		LIST_FOREACH_SAFE (m, &s->members.suspects, ends, next)
-			if (!mono_before(now, suspect_end(s, m)))
-				swim_state_end(s, m, s->self->node, now);
-	LIST_FOREACH_SAFE (m, &s->members.ended, ends, next)
-		if (!m->listed && !mono_before(now, mono_add_us(m->changed_at, s->conf.dead_keep_us)))
-			swim_members_del(&s->members, &s->broadcasts, m);
+	for (m = swim_members_nth(t, t->suspects); m != NULL && s->sight == SWIM_SIGHT_CLEAR; m = next) {
+		next = swim_members_nth(t, m->after);
+		if (!mono_before(now, suspect_end(s, m)))
+			swim_state_end(s, m, s->self->node, now);
+	}
+	for (m = swim_members_nth(t, t->ended); m != NULL; m = next) {
+		next = swim_members_nth(t, m->after);
+		if (!m->listed && !mono_before(now, mono_add_us(m->u.since, s->conf.dead_keep_us)))
+			swim_members_del(t, &s->broadcasts, m);
+	}
 }
 
 struct mono
 swim_state_next(const struct swim *s)
 {
+	const struct swim_members *t = &s->members;
 	struct mono next = MONO_NEVER;
-	struct swim_member *m;
+	const struct swim_member *m;
 
 	if (s->sight == SWIM_SIGHT_CLEAR)
-		LIST_FOREACH (m, &s->members.suspects, ends)
+		for (m = swim_members_nth(t, t->suspects); m != NULL; m = swim_members_nth(t, m->after))
 			next = mono_min(next, suspect_end(s, m));
-	LIST_FOREACH (m, &s->members.ended, ends)
+	for (m = swim_members_nth(t, t->ended); m != NULL; m = swim_members_nth(t, m->after))
 		if (!m->listed)
-			next = mono_min(next, mono_add_us(m->changed_at, s->conf.dead_keep_us));
+			next = mono_min(next, mono_add_us(m->u.since, s->conf.dead_keep_us));
 	return next;
 }
 
 void
 swim_state_shift(struct swim *s, int64_t us)
 {
-	struct swim_member *m;
+	const struct swim_members *t = &s->members;
+	const struct swim_member *m;
 
-	LIST_FOREACH (m, &s->members.suspects, ends) {
-		m->suspicion->started = mono_add_us(m->suspicion->started, us);
-		m->unlinked_at = mono_add_us(m->unlinked_at, us);
+	for (m = swim_members_nth(t, t->suspects); m != NULL; m = swim_members_nth(t, m->after)) {
+		struct swim_suspicion *sus = m->u.suspicion;
+
+		sus->started = mono_add_us(sus->started, us);
+		sus->unlinked_at = mono_add_us(sus->unlinked_at, us);
 	}
 }

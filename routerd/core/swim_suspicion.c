@@ -10,7 +10,12 @@ void
 swim_suspicion_init(
     struct swim_suspicion *s, uint64_t from, unsigned wanted, int64_t min_us, int64_t max_us, struct mono now)
 {
-	*s = (struct swim_suspicion){.started = now, .min_us = min_us, .max_us = max_us};
+	*s = (struct swim_suspicion){.began = now,
+	    .started = now,
+	    .heard_at = now,
+	    .unlinked_at = now,
+	    .min_us = min_us,
+	    .max_us = max_us};
 	s->wanted = (uint8_t)(wanted < SWIM_CONFIRMERS_MAX ? wanted : SWIM_CONFIRMERS_MAX);
 	s->from[0] = from;
 }

@@ -16,7 +16,10 @@
 #include "routerd/core/limits.h"
 
 struct swim_suspicion {
+	struct mono began; /* whatever is added to started */
 	struct mono started;
+	struct mono heard_at;    /* the last sign of life of the member since then */
+	struct mono unlinked_at; /* since when it has had no links, if it has none */
 	int64_t min_us, max_us;
 	uint8_t wanted; /* k: independent suspicions that make it shortest */
 	uint8_t count;  /* c: beyond the first */

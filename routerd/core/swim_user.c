@@ -143,7 +143,7 @@ spread(struct swim *s, const struct swim_user *u)
 	user_message(u, &m);
 	buf_init_fixed(&b, mem, sizeof(mem));
 	MUST(swim_msg_put(&b, &m) == 0);
-	return swim_broadcasts_put(&s->broadcasts, NULL, buf_head(&b), buf_left(&b));
+	return swim_broadcasts_put(&s->broadcasts, SWIM_TOPIC_NONE, 0, buf_head(&b), buf_left(&b));
 }
 
 static void

@@ -138,9 +138,9 @@ write_answer(struct sync *s, struct lsdb *db, struct linkstate_writer *w)
 		return;
 	}
 	for (; e != NULL && n < DIGEST_IDS_MAX; e = lsdb_next(db, e))
-		linkstate_put_id(ids + LINKSTATE_ID_BYTES * n++, &e->id);
+		linkstate_put_id(ids + LINKSTATE_ID_BYTES * n++, &e->lsa->id);
 	if (e != NULL)
-		last = e->id.node - 1;
+		last = e->node - 1;
 	linkstate_write_digest(w, 0, s->asked.first, last, ids, n);
 }
 

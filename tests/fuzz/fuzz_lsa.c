@@ -107,7 +107,7 @@ op_node(void *arg, const struct lsdb_entry *e)
 	lsdb_services(e, &labels);
 	for (size_t i = 0; i < labels.count; i++)
 		FUZZ_CHECK(label_valid(labels.text[i]));
-	FUZZ_CHECK(node_name_valid(e->name));
+	FUZZ_CHECK(node_name_valid(e->lsa->name));
 }
 
 static void

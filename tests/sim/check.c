@@ -33,18 +33,19 @@ check_fib(struct sim *s, struct sim_node *n)
 static void
 check_entry(struct sim *s, struct sim_node *n, const struct lsdb_entry *e)
 {
-	struct sim_node *origin = &s->nodes[sim_index(e->id.node)];
-	const struct lsdb_entry *own = lsdb_get(router_lsdb(origin->router), e->id.node);
+	struct sim_node *origin = &s->nodes[sim_index(e->node)];
+	const struct lsdb_entry *own = lsdb_get(router_lsdb(origin->router), e->node);
 	int order;
 
 	if (own == NULL)
 		sim_fail(s, "node %u has no LSA of its own", origin->index);
-	if ((order = lsa_compare(&e->id, &own->id)) > 0)
+	if ((order = lsa_compare(&e->lsa->id, &own->lsa->id)) > 0)
 		sim_fail(s, "node %u has an LSA of node %u that it did not make", n->index, origin->index);
 	if (order < 0 && lsdb_age_ms(own, node_now(origin)) * INT64_C(1000) > SIM_SETTLE_US)
 		sim_fail(s, "node %u has an old LSA of node %u, %u ms after the next", n->index,
 		    origin->index, lsdb_age_ms(own, node_now(origin)));
-	if (order == 0 && (e->raw_len != own->raw_len || memcmp(e->raw, own->raw, e->raw_len) != 0))
+	if (order == 0 && (e->lsa->raw_len != own->lsa->raw_len ||
+			      memcmp(e->lsa->raw, own->lsa->raw, e->lsa->raw_len) != 0))
 		sim_fail(s, "node %u has another LSA of node %u with the same id", n->index, origin->index);
 	if (e->state != NODE_STATE_ALIVE || n->states[origin->index] != NODE_STATE_ALIVE)
 		sim_fail(s, "node %u thinks that node %u is down, %lld us after the last fault", n->index,
@@ -58,7 +59,7 @@ check_lsdb(struct sim *s, struct sim_node *n)
 	uint32_t seen = 0;
 
 	for (struct lsdb_entry *e = lsdb_from(db, 0); e != NULL; e = lsdb_next(db, e)) {
-		uint32_t origin = sim_index(e->id.node);
+		uint32_t origin = sim_index(e->node);
 
 		if (net_connected(s, n->index, origin)) {
 			seen++;
@@ -83,9 +84,12 @@ check_all(struct sim *s)
 	for (uint32_t i = 0; i < few; i++) {
 		struct sim_node *n = &s->nodes[(s->n.checks * SAMPLE + i) % s->node_count];
 
-		if (n->router != NULL)
+		if (n->router != NULL && n->fib != NULL && !s->sampled)
 			check_fib(s, n);
 	}
+	for (uint32_t i = 0; s->sampled && i < s->node_count; i++)
+		if (s->nodes[i].router != NULL && s->nodes[i].fib != NULL)
+			check_fib(s, &s->nodes[i]);
 	if (!quiet)
 		return;
 	if (!sim_converged(s) || s->stale != 0)
@@ -94,10 +98,12 @@ check_all(struct sim *s)
 		    "links",
 		    (long long)(s->now - s->disturbed), (unsigned long long)s->routes,
 		    (unsigned long long)s->pairs, (unsigned long long)s->stale);
-	for (uint32_t i = 0; i < s->node_count; i++) {
-		if (s->nodes[i].up) {
-			check_lsdb(s, &s->nodes[i]);
-			member_check(s, &s->nodes[i]);
+	for (uint32_t i = 0; i < s->shape.checks; i++) {
+		struct sim_node *n = &s->nodes[(s->n.checks * s->shape.checks + i) % s->node_count];
+
+		if (n->up) {
+			check_lsdb(s, n);
+			member_check(s, n);
 		}
 	}
 }

@@ -8,6 +8,10 @@
  * none that can be reached for dead, and all others, and after SIM_REFUTE_US suspects none, either;
  * databases of nodes that can reach each other hold the same LSAs, but for those that were made just now;
  * and no data frame is lost.
+ *
+ * In large networks (struct sim_shape): FIBs are checked of the nodes that compute paths, and databases and
+ * members of a sample, others each time; but whether all databases agree, about who has links with whom, is
+ * known of all (agree.h).
  */
 #ifndef TESTS_SIM_CHECK_H
 #define TESTS_SIM_CHECK_H

@@ -6,6 +6,8 @@
 #include "common/base/frame.h"
 #include "tests/sim/check.h"
 #include "tests/sim/net.h"
+#include "tests/sim/node.h"
+#include "tests/sim/way.h"
 
 enum { NOWHERE = UINT32_MAX };
 
@@ -39,11 +41,13 @@ usable(struct sim *s, const struct sim_path *p, uint32_t self, uint32_t from)
 	return true;
 }
 
-/* The best path of self that can be used by a frame that came from `from`, or NULL. */
+/* The best path of self that can be used by a frame that came from `from`, or NULL.  A node that computes no
+ * paths repairs none. */
 static const struct sim_path *
 choose(struct sim *s, uint32_t self, uint32_t from, uint32_t dst, unsigned hops_max)
 {
-	const struct sim_route *r = s->nodes[self].fib[dst];
+	const struct sim_node *n = &s->nodes[self];
+	const struct sim_route *r = n->fib != NULL ? n->fib[dst] : NULL;
 
 	for (uint32_t i = 0; r != NULL && i < r->path_count; i++)
 		if (r->path[i].hop_count <= hops_max && usable(s, &r->path[i], self, from))
@@ -87,11 +91,104 @@ data_start(struct sim *s, int64_t us)
 	s->traffic_us = us;
 }
 
+/* --- whom a node sends to --- */
+
+/* Who sends to whom changes each so often, and is this many at a time. */
+enum { ERA_US = 15 * SIM_SECOND, PARTNERS = 2 };
+
+struct data_use {
+	uint32_t dst;
+	int64_t last_at;
+};
+
+static struct data_use *
+use_find(struct sim_node *n, uint32_t dst)
+{
+	for (uint32_t i = 0; i < n->use_count; i++)
+		if (n->uses[i].dst == dst)
+			return &n->uses[i];
+	return NULL;
+}
+
+static void
+use_tell(struct sim_node *n, uint32_t dst, bool used)
+{
+	struct sim_event ev = {.what = SIM_USED, .node = n->index, .link = dst, .a = used};
+
+	node_take(n->sim, &ev);
+}
+
+static void
+use_look_later(struct sim_node *n, const struct data_use *u)
+{
+	queue_push(&n->sim->queue,
+	    (struct sim_event){
+		.at = u->last_at + SIM_UNUSED_US, .what = SIM_UNUSED, .node = n->index, .link = u->dst});
+}
+
+static void
+use_note(struct sim_node *n, uint32_t dst)
+{
+	struct data_use *u = use_find(n, dst);
+
+	if (u != NULL) {
+		u->last_at = n->sim->now;
+		return;
+	}
+	if (n->use_count == n->use_cap) {
+		n->use_cap = n->use_cap != 0 ? 2 * n->use_cap : 4;
+		n->uses = sim_realloc(n->uses, n->use_cap, sizeof(n->uses[0]));
+	}
+	u = &n->uses[n->use_count++];
+	*u = (struct data_use){dst, n->sim->now};
+	n->sim->n.data_used++;
+	use_tell(n, dst, true);
+	use_look_later(n, u);
+}
+
+void
+data_unused(struct sim *s, const struct sim_event *ev)
+{
+	struct sim_node *n = &s->nodes[ev->node];
+	struct data_use *u = use_find(n, ev->link);
+
+	if (u == NULL)
+		return;
+	if (s->now - u->last_at < SIM_UNUSED_US) {
+		use_look_later(n, u);
+		return;
+	}
+	*u = n->uses[--n->use_count];
+	s->n.data_unused++;
+	use_tell(n, ev->link, false);
+}
+
+void
+data_tell(struct sim_node *n)
+{
+	for (uint32_t i = 0; i < n->use_count; i++)
+		use_tell(n, n->uses[i].dst, true);
+}
+
+void
+data_clear(struct sim_node *n)
+{
+	n->use_count = 0;
+}
+
+/* One of those that src sends to at this time. */
+static uint32_t
+partner(struct sim *s, uint32_t src)
+{
+	uint64_t key[] = {s->seed, src, (uint64_t)(s->now / ERA_US), rng_below(&s->rng, PARTNERS)};
+
+	return (uint32_t)(sim_mix(0, key, sizeof(key)) % s->node_count);
+}
+
 void
 data_inject(struct sim *s)
 {
-	uint32_t src = (uint32_t)rng_below(&s->rng, s->node_count);
-	uint32_t dst = (uint32_t)rng_below(&s->rng, s->node_count);
+	uint32_t src = s->sources[rng_below(&s->rng, s->shape.routes)], dst = partner(s, src);
 	const struct sim_path *p;
 	struct data *d;
 
@@ -101,6 +198,7 @@ data_inject(struct sim *s)
 	if (src == dst || !s->nodes[src].up)
 		return;
 	s->n.data_sent++;
+	use_note(&s->nodes[src], dst);
 	d = sim_alloc(1, sizeof(*d));
 	*d = (struct data){.src = src, .dst = dst, .sent_at = s->now, .ttl = FRAME_TTL_DEFAULT};
 	d->must_arrive = check_quiet(s) && net_connected(s, src, dst);
@@ -111,31 +209,17 @@ data_inject(struct sim *s)
 		take_path(s, d, src, p);
 }
 
-/* Without FIBs: the way with the fewest hops, as it was before anything happened. */
-static struct data_way
-gossip_way(struct sim *s, uint32_t from, uint32_t to)
-{
-	const struct sim_way *w = &s->ways[(size_t)from * s->node_count + to];
-
-	if (!s->nodes[to].up)
-		return (struct data_way){.us = -1, .hops = w->hops};
-	return (struct data_way){
-	    .us = w->us_100 * 100 + w->hops * SIM_RELAY_US,
-	    .hops = w->hops,
-	    .header_bytes = w->hops * FRAME_HDR_BYTES + 8u * w->hops * (w->hops - 1u) / 2,
-	};
-}
-
 struct data_way
 data_way(struct sim *s, uint32_t from, uint32_t to)
 {
-	const struct sim_path *p = s->gossip_only ? NULL : choose(s, from, NOWHERE, to, PATH_HOPS_MAX);
+	const struct sim_path *p;
 	struct data_way way = {.us = -1};
 	uint32_t at = from, before = NOWHERE, i = 0;
 	int64_t us = 0, delay;
 
-	if (s->gossip_only)
-		return gossip_way(s, from, to);
+	if (s->gossip_only || s->sampled)
+		return way_find(s, from, to);
+	p = choose(s, from, NOWHERE, to, PATH_HOPS_MAX);
 	for (unsigned ttl = FRAME_TTL_DEFAULT; p != NULL && at != to && ttl > 1; ttl--) {
 		uint32_t next = p->hop[i];
 

@@ -1,6 +1,9 @@
 /*
  * data: frames of applications, forwarded as transportd does it (transportd/core/forward.h): the
  * source gives the whole path, a relay that lacks the next link takes a path of its own.
+ *
+ * Nodes send to few others at a time, which change: routerd is told whom (router_used()), and has more paths
+ * to these.
  */
 #ifndef TESTS_SIM_DATA_H
 #define TESTS_SIM_DATA_H
@@ -14,10 +17,16 @@ struct data_way {
 };
 struct data_way data_way(struct sim *s, uint32_t from, uint32_t to);
 
-/* Sends data frames from now on: one each us, from random nodes to random nodes. */
+/* Sends data frames from now on: one each us, from random nodes that have a FIB. */
 void data_start(struct sim *s, int64_t us);
 /* Events. */
 void data_inject(struct sim *s);
 void data_frame(struct sim *s, struct sim_event *ev);
+void data_unused(struct sim *s, const struct sim_event *ev);
+
+/* Tells a routerd that has just started which destinations are used. */
+void data_tell(struct sim_node *n);
+/* transportd is gone, and with it what it sent. */
+void data_clear(struct sim_node *n);
 
 #endif

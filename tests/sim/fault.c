@@ -130,7 +130,7 @@ static void
 partition(struct sim *s)
 {
 	bool *side = sim_alloc(s->node_count, sizeof(side[0]));
-	uint32_t count = 1 + (uint32_t)chance(s, s->node_count / 2);
+	uint32_t count = 1 + (uint32_t)chance(s, s->shape.part);
 
 	sim_say(s, "fault: a part of %u nodes is cut off", count);
 	fault_region(s, count, side);
@@ -141,7 +141,7 @@ partition(struct sim *s)
 static void
 crash(struct sim *s)
 {
-	for (uint64_t count = 1 + chance(s, 1 + s->node_count / 50); count != 0; count--) {
+	for (uint64_t count = 1 + chance(s, 1 + s->shape.part / 25); count != 0; count--) {
 		uint32_t node = any_node(s);
 		bool reset = chance(s, 2) != 0;
 

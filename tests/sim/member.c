@@ -5,7 +5,8 @@
 #include <string.h>
 
 #include "common/base/frame.h"
-#include "routerd/core/swim.h"
+#include "routerd/core/router_impl.h"
+#include "routerd/core/swim_impl.h"
 #include "routerd/core/swim_meta.h"
 #include "tests/sim/data.h"
 #include "tests/sim/net.h"
@@ -141,13 +142,13 @@ describe(struct sim_node *n, const struct lsdb_entry *e)
 {
 	struct swim_meta meta = {0};
 
-	memcpy(meta.name, e->name, sizeof(meta.name));
-	memcpy(meta.region, e->region, sizeof(meta.region));
-	memcpy(meta.software, e->software, sizeof(meta.software));
-	for (size_t i = 0; i < e->adj_count; i++)
-		swim_meta_add_link(&meta, &(struct swim_link_meta){.peer = e->adj[i].neighbour,
-					      .rtt_us = 2 * e->adj[i].latency_us,
-					      .bandwidth_kbps = e->adj[i].bandwidth_kbps});
+	memcpy(meta.name, e->lsa->name, sizeof(meta.name));
+	memcpy(meta.region, e->lsa->region, sizeof(meta.region));
+	memcpy(meta.software, e->lsa->software, sizeof(meta.software));
+	for (size_t i = 0; i < e->lsa->adj_count; i++)
+		swim_meta_add_link(&meta, &(struct swim_link_meta){.peer = e->lsa->adj[i].neighbour,
+					      .rtt_us = 2 * e->lsa->adj[i].latency_us,
+					      .bandwidth_kbps = e->lsa->adj[i].bandwidth_kbps});
 	if (swim_describe(n->swim, &meta, node_now(n)) != 0)
 		sim_fail(n->sim, "node %u: cannot be described", n->index);
 }
@@ -156,23 +157,23 @@ void
 member_node(struct sim_node *n, const struct lsdb_entry *e)
 {
 	const struct swim_listing l = {
-	    .node = e->id.node,
-	    .start = e->id.incarnation,
-	    .seq = e->id.seq,
+	    .node = e->node,
+	    .start = e->lsa->id.incarnation,
+	    .seq = e->lsa->id.seq,
 	    .linked = e->state == NODE_STATE_ALIVE || e->dead,
 	    .left = e->state == NODE_STATE_LEFT,
 	};
-	bool neighbour = router_linked(n->router, e->id.node);
+	bool neighbour = router_linked(n->router, e->node);
 
 	n->touched = true;
 	if (swim_list(n->swim, &l, node_now(n)) != 0)
-		sim_fail(n->sim, "node %u: node %u refused as a member", n->index, sim_index(e->id.node));
-	swim_neighbour(n->swim, e->id.node, neighbour);
-	if (e->id.node == sim_id(n->index)) {
+		sim_fail(n->sim, "node %u: node %u refused as a member", n->index, sim_index(e->node));
+	swim_neighbour(n->swim, e->node, neighbour);
+	if (e->node == sim_id(n->index)) {
 		describe(n, e);
 	} else if (neighbour && !n->met && l.linked) {
 		n->met = true;
-		swim_join(n->swim, e->id.node);
+		swim_join(n->swim, e->node);
 	}
 }
 
@@ -183,32 +184,32 @@ member_feed(struct sim_node *n, const struct sim_event *ev)
 	swim_feed(n->swim, sim_id((uint32_t)ev->a), ev->data, ev->len, node_now(n));
 }
 
-/* Calls fn for each member. */
+/* Members of which the database has no LSA any more. */
 static void
-each(struct sim_node *n, void (*fn)(struct sim_node *n, const struct swim_info *info))
+forget_expired(struct sim_node *n)
 {
-	struct swim_info info;
-	uint64_t from = 0;
+	const struct swim_members *t = &n->swim->members;
 
-	while (swim_from(n->swim, from, &info)) {
-		fn(n, &info);
-		if ((from = info.node + 1) == 0)
-			break;
+	for (size_t i = t->count; i > 0; i--)
+		if (lsdb_get(&n->router->db, swim_members_sorted(t, i - 1)->node) == NULL)
+			swim_forget(n->swim, swim_members_sorted(t, i - 1)->node);
+}
+
+/* Whom membership has for dead the router is told, and whom it has not.  Both are in the order of ids. */
+static void
+tell_deaths(struct sim_node *n)
+{
+	struct lsdb_entry *e = lsdb_from(&n->router->db, 0);
+
+	for (size_t i = 0; i < n->swim->members.count && e != NULL; i++) {
+		const struct swim_member *m = swim_members_sorted(&n->swim->members, i);
+		bool dead = m->state == SWIM_STATE_DEAD && !m->by_links;
+
+		while (e != NULL && e->node < m->node)
+			e = lsdb_next(&n->router->db, e);
+		if (e != NULL && e->node == m->node && e->dead != dead)
+			router_node_dead(n->router, m->node, dead, node_now(n));
 	}
-}
-
-static void
-forget(struct sim_node *n, const struct swim_info *info)
-{
-	if (lsdb_get(router_lsdb(n->router), info->node) == NULL)
-		swim_forget(n->swim, info->node);
-}
-
-static void
-tell_death(struct sim_node *n, const struct swim_info *info)
-{
-	router_node_dead(
-	    n->router, info->node, info->state == SWIM_STATE_DEAD && !info->by_links, node_now(n));
 }
 
 void
@@ -220,7 +221,7 @@ member_step(struct sim_node *n)
 	if (n->router != NULL) {
 		expired = router_counters(n->router)->lsa_aged_out;
 		if (expired != n->expired)
-			each(n, forget);
+			forget_expired(n);
 		n->expired = expired;
 	}
 	for (int steps = 0; n->touched || !mono_before(node_now(n), n->member_due); steps++) {
@@ -231,7 +232,7 @@ member_step(struct sim_node *n)
 		n->member_due = swim_next(n->swim);
 	}
 	if (n->router != NULL && c->confirmed + c->refuted != n->deaths)
-		each(n, tell_death);
+		tell_deaths(n);
 	n->deaths = c->confirmed + c->refuted;
 }
 
@@ -244,14 +245,11 @@ member_next(struct sim_node *n)
 size_t
 member_waiting(struct sim *s)
 {
-	struct swim_summary sum;
 	size_t waiting = 0;
 
 	for (uint32_t i = 0; i < s->node_count; i++) {
-		if (!s->nodes[i].running)
-			continue;
-		swim_show(s->nodes[i].swim, &sum);
-		waiting += sum.broadcasts;
+		if (s->nodes[i].running)
+			waiting += s->nodes[i].swim->broadcasts.count;
 	}
 	return waiting;
 }
@@ -259,20 +257,20 @@ member_waiting(struct sim *s)
 /* --- what must hold --- */
 
 static void
-check_member(struct sim_node *n, const struct swim_info *info)
+check_member(struct sim_node *n, const struct swim_member *m)
 {
 	struct sim *s = n->sim;
-	uint32_t about = sim_index(info->node);
+	uint32_t about = sim_index(m->node);
 	bool there = net_connected(s, n->index, about);
 
-	if (there && info->state == SWIM_STATE_SUSPECT && s->now - s->disturbed < SIM_REFUTE_US)
+	if (there && m->state == SWIM_STATE_SUSPECT && s->now - s->disturbed < SIM_REFUTE_US)
 		return;
-	if (there && info->state != SWIM_STATE_ALIVE)
+	if (there && m->state != SWIM_STATE_ALIVE)
 		sim_fail(s, "node %u: membership has node %u for %s, %lld us after the last fault", n->index,
-		    about, swim_state_name(info->state), (long long)(s->now - s->disturbed));
-	if (!there && info->state != SWIM_STATE_DEAD)
+		    about, swim_state_name(m->state), (long long)(s->now - s->disturbed));
+	if (!there && m->state != SWIM_STATE_DEAD)
 		sim_fail(s, "node %u: membership has node %u for %s, %lld us after it was lost", n->index,
-		    about, swim_state_name(info->state), (long long)(s->now - s->disturbed));
+		    about, swim_state_name(m->state), (long long)(s->now - s->disturbed));
 }
 
 void
@@ -280,7 +278,8 @@ member_check(struct sim *s, struct sim_node *n)
 {
 	struct swim_summary sum;
 
-	each(n, check_member);
+	for (size_t i = 0; i < n->swim->members.count; i++)
+		check_member(n, swim_members_sorted(&n->swim->members, i));
 	swim_show(n->swim, &sum);
 	if (sum.alive + sum.suspect != s->part_size[s->part[n->index]])
 		sim_fail(s, "node %u: membership has %zu nodes for alive, not %u", n->index, sum.alive,

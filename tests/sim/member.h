@@ -2,7 +2,7 @@
  * member: the membership core of a node, beside its router, as routerd has them (routerd/members.c).
  *
  * Its payloads go to any node: hop by hop over the FIBs of the nodes in between, as data frames do, but
- * in one event.  Without routers (sim->gossip_only) they take what a shortest path would.
+ * in one event.  If not every node has a FIB they take what a shortest path would (way.h).
  */
 #ifndef TESTS_SIM_MEMBER_H
 #define TESTS_SIM_MEMBER_H

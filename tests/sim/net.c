@@ -4,7 +4,9 @@
 #include <string.h>
 
 #include "common/base/frame.h"
+#include "tests/sim/agree.h"
 #include "tests/sim/node.h"
+#include "tests/sim/way.h"
 
 struct sim_link *
 net_link(struct sim *s, uint32_t a, uint32_t b)
@@ -69,11 +71,13 @@ lose_later(struct sim *s, struct sim_link *l, uint32_t node, bool reset)
 void
 net_changed(struct sim *s, struct sim_link *l, bool reset)
 {
-	bool broken = net_broken(s, l);
+	bool before = l->broken, broken = net_broken(s, l);
 
-	if (broken == l->broken)
-		return;
 	l->broken = broken;
+	if (s->sampled)
+		agree_link(s, l);
+	if (broken == before)
+		return;
 	s->stale += broken ? l->use : -l->use;
 	s->stale_best += broken ? l->use_best : -l->use_best;
 	s->parts_known = false;
@@ -107,6 +111,7 @@ net_lost(struct sim *s, const struct sim_event *ev)
 	if (!l->broken && l->told[other])
 		return;
 	l->told[side] = false;
+	way_changed(s);
 	s->disturbed = s->now;
 	sim_trace(s, ev->node, SIM_LINK_LOST, ev->link, ev->a);
 	node_link_down(s, ev->node, net_peer(l, ev->node));
@@ -133,6 +138,7 @@ net_dial(struct sim *s, const struct sim_event *ev)
 		return;
 	l->session++;
 	l->told[0] = l->told[1] = true;
+	way_changed(s);
 	s->disturbed = s->now;
 	sim_trace(s, l->a, SIM_LINK_DIAL, ev->link, l->session);
 	net_tell(s, l, l->a);
@@ -232,7 +238,9 @@ net_parts(struct sim *s)
 		if (s->part[i] != UINT32_MAX)
 			continue;
 		s->part_size[i] = flood_part(s, stack, i);
-		s->pairs += (uint64_t)s->part_size[i] * (s->part_size[i] - 1);
 	}
+	for (uint32_t i = 0; i < s->node_count; i++)
+		if (s->nodes[i].fib != NULL)
+			s->pairs += s->part_size[s->part[i]] - 1;
 	free(stack);
 }

@@ -11,8 +11,6 @@
 
 /* Makes the nodes' links: connected, SIM_DEGREE links for a node on average, latencies by distance. */
 void topo_make(struct sim *s);
-/* Finds ways between all nodes, and by_id. */
-void topo_ways(struct sim *s);
 
 /* The link between two nodes, or NULL. */
 struct sim_link *net_link(struct sim *s, uint32_t a, uint32_t b);
@@ -51,7 +49,8 @@ void net_dial(struct sim *s, const struct sim_event *ev);
 /* Is the frame still on the connection on which it was sent? */
 bool net_arrives(struct sim *s, const struct sim_event *ev);
 
-/* Finds parts, part_size and pairs anew, if they are not known. */
+/* Finds parts, part_size and pairs (of a node that has a FIB, and one that it can reach) anew, if they are
+ * not known. */
 void net_parts(struct sim *s);
 static inline bool
 net_connected(struct sim *s, uint32_t a, uint32_t b)

@@ -5,11 +5,15 @@
 #include <string.h>
 
 #include "common/base/be.h"
-#include "common/base/err.h"
+#include "routerd/core/router_impl.h"
+#include "tests/sim/agree.h"
+#include "tests/sim/data.h"
 #include "tests/sim/member.h"
 #include "tests/sim/net.h"
+#include "tests/sim/share.h"
+#include "tests/sim/way.h"
 
-enum { STEPS_MAX = 4, START_US = 200 * SIM_MS };
+enum { STEPS_MAX = 4 };
 enum { TRACE_ROUTE_SET = 100, TRACE_ROUTE_DEL, TRACE_STATE, TRACE_EVENT };
 
 /* What routerd's work takes.  Frames that come while it is busy are taken together. */
@@ -68,8 +72,8 @@ next_of(struct sim_node *n)
 }
 
 /* Sees to it that the core is stepped when it wants to be. */
-static void
-arm(struct sim_node *n)
+void
+node_arm(struct sim_node *n)
 {
 	struct mono next;
 
@@ -80,9 +84,9 @@ arm(struct sim_node *n)
 
 /* --- effects of the core --- */
 
-/* What stands for an Ed25519 signature: a hash that only the harness makes. */
-static void
-fake_signature(uint64_t id, const uint8_t *text, size_t len, uint8_t sig[LSA_SIG_BYTES])
+/* Instead of an Ed25519 signature: a hash that only the harness makes. */
+void
+node_sign(uint64_t id, const uint8_t *text, size_t len, uint8_t sig[LSA_SIG_BYTES])
 {
 	uint64_t h = sim_mix(id, text, len);
 
@@ -90,6 +94,19 @@ fake_signature(uint64_t id, const uint8_t *text, size_t len, uint8_t sig[LSA_SIG
 		h = sim_mix(h, &i, sizeof(i));
 		be_store64(sig + i, h);
 	}
+}
+
+/* A newer LSA will be put into the database, unless it is one of this node from an earlier life. */
+static void
+taken(struct sim_node *n, const struct lsa *lsa, const uint8_t *raw)
+{
+	bool own = raw == buf_head(&n->router->origin.text);
+
+	if (lsa->id.node == sim_id(n->index) && !own)
+		return;
+	share_note(n->sim, sim_index(lsa->id.node));
+	if (n->sim->sampled)
+		agree_lsa(n, lsa, own);
 }
 
 static int
@@ -100,9 +117,10 @@ op_verify(void *arg, const struct lsa *lsa, const uint8_t *raw, size_t raw_len)
 
 	n->sim->n.verified++;
 	n->cost_us += COST_VERIFY_US;
-	fake_signature(lsa->id.node, raw, raw_len - LSA_SIG_BYTES, sig);
+	node_sign(lsa->id.node, raw, raw_len - LSA_SIG_BYTES, sig);
 	if (be_load64(lsa->pubkey) != lsa->id.node || memcmp(sig, lsa->sig, sizeof(sig)) != 0)
 		sim_fail(n->sim, "node %u: an LSA with a bad signature", n->index);
+	taken(n, lsa, raw);
 	return 0;
 }
 
@@ -126,15 +144,18 @@ op_sign(void *arg, uint32_t ticket, const uint8_t *text, size_t len)
 	    .len = LSA_SIG_BYTES};
 
 	ev.data = sim_alloc(1, LSA_SIG_BYTES);
-	fake_signature(sim_id(n->index), text, len, ev.data);
+	node_sign(sim_id(n->index), text, len, ev.data);
 	queue_push(&n->sim->queue, ev);
 }
 
 static int
 op_fib_begin(void *arg, uint64_t version)
 {
+	struct sim_node *n = arg;
+
 	(void)version;
-	route_begin(arg);
+	if (n->fib != NULL)
+		route_begin(n);
 	return 0;
 }
 
@@ -162,8 +183,11 @@ op_route_del(void *arg, uint64_t destination)
 static int
 op_fib_end(void *arg, uint64_t version)
 {
+	struct sim_node *n = arg;
+
 	(void)version;
-	route_end(arg);
+	if (n->fib != NULL)
+		route_end(n);
 	return 0;
 }
 
@@ -172,8 +196,8 @@ op_node(void *arg, const struct lsdb_entry *e)
 {
 	struct sim_node *n = arg;
 
-	sim_trace(n->sim, n->index, TRACE_STATE, e->id.node, e->state);
-	n->states[sim_index(e->id.node)] = e->state;
+	sim_trace(n->sim, n->index, TRACE_STATE, e->node, e->state);
+	n->states[sim_index(e->node)] = e->state;
 	member_node(n, e);
 }
 
@@ -242,7 +266,8 @@ node_init(struct sim *s, uint32_t index)
 		n->clock_ppm *= 100;
 	if (s->gossip_only)
 		return;
-	n->fib = sim_alloc(s->node_count, sizeof(n->fib[0]));
+	if (n->computes)
+		n->fib = sim_alloc(s->node_count, sizeof(n->fib[0]));
 	n->states = sim_alloc(s->node_count, 1);
 }
 
@@ -264,6 +289,8 @@ node_fini(struct sim *s, uint32_t index)
 	member_stop(n);
 	router_free(n->router);
 	inbox_clear(n);
+	data_clear(n);
+	free(n->uses);
 	free(n->inbox);
 	free(n->fib);
 	free(n->states);
@@ -278,26 +305,45 @@ links_tell(struct sim *s, struct sim_node *n)
 	router_links_end(n->router, node_now(n));
 }
 
-static void
-routerd_start(struct sim *s, struct sim_node *n)
+void
+node_identity(const struct sim_node *n, struct router_identity *out)
 {
-	struct router_identity id = {.node = sim_id(n->index), .incarnation = ++n->incarnation};
+	*out = (struct router_identity){.node = sim_id(n->index), .incarnation = n->incarnation};
+	be_store64(out->pubkey, out->node);
+	snprintf(out->name, sizeof(out->name), "node-%u", n->index);
+	snprintf(out->region, sizeof(out->region), "lab");
+}
 
+void
+node_create(struct sim_node *n)
+{
+	struct sim *s = n->sim;
+	struct router_conf conf = s->conf;
+	struct router_identity id;
+
+	n->incarnation++;
 	n->running = true;
 	member_start(n);
-	if (s->gossip_only) {
-		arm(n);
+	if (s->gossip_only)
 		return;
-	}
-	if ((n->router = router_new(&s->conf, &ops, n, rng_u64(&s->rng))) == NULL)
+	if (!n->alternatives)
+		conf.paths_max = 1;
+	if ((n->router = router_new(&conf, &ops, n, rng_u64(&s->rng))) == NULL)
 		sim_fail(s, "out of memory");
-	be_store64(id.pubkey, id.node);
-	snprintf(id.name, sizeof(id.name), "node-%u", n->index);
-	snprintf(id.region, sizeof(id.region), "lab");
+	node_identity(n, &id);
 	if (router_identity(n->router, &id, node_now(n)) != 0)
 		sim_fail(s, "node %u: identity refused", n->index);
 	links_tell(s, n);
-	arm(n);
+	data_tell(n);
+	if (s->sampled)
+		agree_gone(n);
+}
+
+static void
+routerd_start(struct sim_node *n)
+{
+	node_create(n);
+	node_arm(n);
 }
 
 static void
@@ -306,6 +352,8 @@ routerd_stop(struct sim_node *n)
 	member_stop(n);
 	router_free(n->router);
 	n->router = NULL;
+	if (n->sim->sampled)
+		agree_gone(n);
 	n->running = false;
 	n->life++;
 	n->wake_at = INT64_MAX;
@@ -316,7 +364,7 @@ routerd_stop(struct sim_node *n)
 }
 
 void
-node_start_all(struct sim *s)
+node_all_up(struct sim *s)
 {
 	for (uint32_t i = 0; i < s->node_count; i++)
 		s->nodes[i].up = true;
@@ -326,9 +374,15 @@ node_start_all(struct sim *s)
 		s->links[i].session = 1;
 	}
 	s->disturbed = s->now;
+}
+
+void
+node_start_all(struct sim *s)
+{
+	node_all_up(s);
 	for (uint32_t i = 0; i < s->node_count; i++) {
-		routerd_start(s, &s->nodes[i]);
-		sim_run(s, START_US / s->node_count);
+		routerd_start(&s->nodes[i]);
+		sim_run(s, SIM_START_US / s->node_count);
 	}
 }
 
@@ -349,12 +403,12 @@ node_start(struct sim *s, uint32_t index)
 	n->up = true;
 	s->parts_known = false;
 	s->disturbed = s->now;
-	routerd_start(s, n);
+	routerd_start(n);
 	for (uint32_t i = 0; s->gossip_only && i < s->node_count; i++) {
 		if (!s->nodes[i].running)
 			continue;
 		member_listed(&s->nodes[i], n);
-		arm(&s->nodes[i]);
+		node_arm(&s->nodes[i]);
 	}
 	links_changed(s, n, false);
 }
@@ -374,10 +428,12 @@ node_crash(struct sim *s, uint32_t index, bool reset)
 
 		l->told[net_side(l, index)] = false;
 	}
+	way_changed(s);
 	routerd_stop(n);
 	links_changed(s, n, reset);
 	if (n->fib != NULL)
 		route_clear(n);
+	data_clear(n);
 }
 
 void
@@ -390,7 +446,7 @@ node_restart_routerd(struct sim *s, uint32_t index)
 	s->disturbed = s->now;
 	routerd_stop(n);
 	n->fib_opening = false;
-	routerd_start(s, n);
+	routerd_start(n);
 }
 
 void
@@ -456,18 +512,31 @@ step(struct sim_node *n)
 	}
 }
 
+static void
+on_used(struct sim_node *n, const struct sim_event *ev)
+{
+	if (router_used(n->router, sim_id(ev->link), ev->a != 0) != 0)
+		sim_fail(n->sim, "node %u: it is refused that node %u is used", n->index, ev->link);
+}
+
 /* The core gets an event. */
 static void
 handle(struct sim_node *n, const struct sim_event *ev)
 {
+	struct sim *s = n->sim;
+
 	if (ev->what == SIM_FRAME)
 		on_frame(n, ev);
 	else if (ev->what == SIM_SIGNATURE)
 		router_signature(n->router, (uint32_t)ev->a, ev->data, node_now(n));
 	else if (ev->what == SIM_GOSSIP)
 		member_feed(n, ev);
+	else if (ev->what == SIM_USED)
+		on_used(n, ev);
 	else
 		on_link(n, ev);
+	if (s->noted_count != 0)
+		share_noted(n);
 	free(ev->data);
 	n->cost_us += COST_EVENT_US + n->slow_us;
 }
@@ -489,6 +558,14 @@ node_take(struct sim *s, struct sim_event *ev)
 	arm_at(n, s->now);
 }
 
+void
+node_drain(struct sim_node *n)
+{
+	for (size_t i = 0; i < n->inbox_count; i++)
+		handle(n, &n->inbox[i]);
+	n->inbox_count = 0;
+}
+
 /* All that waits, then what is due. */
 static void
 turn(struct sim_node *n)
@@ -497,9 +574,7 @@ turn(struct sim_node *n)
 	uint64_t spf_runs = n->router != NULL ? router_counters(n->router)->spf_runs : 0;
 
 	n->cost_us = COST_TURN_US;
-	for (size_t i = 0; i < n->inbox_count; i++)
-		handle(n, &n->inbox[i]);
-	n->inbox_count = 0;
+	node_drain(n);
 	if (n->router != NULL) {
 		step(n);
 		spf_runs = router_counters(n->router)->spf_runs - spf_runs;
@@ -521,5 +596,5 @@ node_wake(struct sim *s, const struct sim_event *ev)
 		turn(n);
 	if (n->inbox_count != 0)
 		arm_at(n, s->now);
-	arm(n);
+	node_arm(n);
 }

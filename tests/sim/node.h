@@ -8,7 +8,9 @@
 
 void node_init(struct sim *s, uint32_t index);
 void node_fini(struct sim *s, uint32_t index);
-/* All links are up, and routerd of each node starts within a fraction of a second. */
+/* All links and machines are up. */
+void node_all_up(struct sim *s);
+/* Likewise, and routerd of each node starts within a fraction of a second. */
 void node_start_all(struct sim *s);
 /* The machine starts, with a higher incarnation and nothing else. */
 void node_start(struct sim *s, uint32_t index);
@@ -27,6 +29,16 @@ void node_link_down(struct sim *s, uint32_t node, uint32_t peer);
 void node_take(struct sim *s, struct sim_event *ev);
 /* Its loop has a turn. */
 void node_wake(struct sim *s, const struct sim_event *ev);
+
+/* Its cores, as they are when routerd has just started and knows its links; then a turn when they want it. */
+void node_create(struct sim_node *n);
+/* Takes what waits for the next turn. */
+void node_drain(struct sim_node *n);
+void node_arm(struct sim_node *n);
+/* Who it is, in this life. */
+void node_identity(const struct sim_node *n, struct router_identity *out);
+/* What stands for its signature. */
+void node_sign(uint64_t id, const uint8_t *text, size_t len, uint8_t sig[LSA_SIG_BYTES]);
 
 /* The node's clock. */
 struct mono node_now(const struct sim_node *n);

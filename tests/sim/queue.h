@@ -17,6 +17,8 @@ enum sim_what {
 	SIM_LINK_DIAL, /* somebody tries whether link works again */
 	SIM_LINK_TOLD, /* node's transportd tells of the link to node `link`; a 0: it is down */
 	SIM_INJECT,    /* an application sends a data frame */
+	SIM_USED,      /* node's transportd tells that it sends data to node `link`; a 0: no longer */
+	SIM_UNUSED,    /* it looks whether it still does */
 	SIM_GOSSIP,    /* a GOSSIP frame reaches node, over whatever path it took */
 };
 

@@ -11,7 +11,5 @@ struct figures;
 
 void report_table(struct figures *f, size_t count);
 void report_json(struct figures *f, size_t count);
-/* What a larger network would need, by what one of this size did: bytes. */
-double report_memory(const struct figures *f, uint32_t nodes);
 
 #endif

@@ -4,12 +4,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "tests/sim/agree.h"
 #include "tests/sim/check.h"
 #include "tests/sim/data.h"
 #include "tests/sim/fault.h"
 #include "tests/sim/net.h"
 #include "tests/sim/node.h"
+#include "tests/sim/reach.h"
+#include "tests/sim/share.h"
+#include "tests/sim/way.h"
 
 uint64_t
 sim_mix(uint64_t h, const void *data, size_t len)
@@ -39,11 +44,13 @@ sim_fail(const struct sim *s, const char *fmt, ...)
 	va_start(ap, fmt);
 	vprintf(fmt, ap);
 	va_end(ap);
-	printf("\nsim: to see it again: sim -v %s-n %u -s %llu%s%s\n",
-	    s->gossip_only   ? "-m -g "
-	    : s->faults == 0 ? "-m "
-			     : "",
-	    s->node_count, (unsigned long long)s->seed, s->faults != 0 ? " -f " : "", letters);
+	printf("\nsim: to see it again: sim -v -i %u ", s->shape.refresh_s);
+	if (s->faults == 0)
+		printf(s->gossip_only ? "-m -g " : "-m ");
+	if (s->sampled)
+		printf("-r %u ", s->shape.routes);
+	printf("-n %u -s %llu%s%s\n", s->node_count, (unsigned long long)s->seed,
+	    s->faults != 0 ? " -f " : "", letters);
 	exit(1);
 }
 
@@ -61,54 +68,133 @@ sim_say(const struct sim *s, const char *fmt, ...)
 	putchar('\n');
 }
 
-static struct sim *
-new_sim(uint32_t nodes, uint64_t seed, unsigned faults, bool gossip_only)
-{
-	struct sim *s = sim_alloc(1, sizeof(*s));
+/* Seconds between lines of progress, where they are not written over each other. */
+enum { PROGRESS_S = 15 };
 
-	*s = (struct sim){.node_count = nodes, .seed = seed, .faults = faults, .gossip_only = gossip_only};
-	s->now = SIM_SECOND;
-	/* A check of everything looks at each node's copy of each LSA. */
-	s->check_every = SIM_CHECK_EVERY + (uint64_t)SIM_CHECK_PAIR * nodes * nodes;
-	s->check_at = s->check_every;
-	/* The values of mesh.conf. */
-	s->conf = (struct router_conf){
-	    .lsa_refresh_us = 60 * (int64_t)SIM_SECOND,
-	    .lsa_max_age_us = 200 * (int64_t)SIM_SECOND,
+void
+sim_progress(struct sim *s, const char *fmt, ...)
+{
+	bool terminal = isatty(STDERR_FILENO) != 0;
+	time_t now = time(NULL);
+	char text[128];
+	va_list ap;
+
+	if (!s->progress || (!terminal && now < s->progress_at))
+		return;
+	s->progress_at = now + PROGRESS_S;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	fprintf(stderr, "%ssim: %u nodes%s, at %.1f s: %s%s", terminal ? "\r\033[K" : "", s->node_count,
+	    s->gossip_only ? ", members" : "", (double)s->now / SIM_SECOND, text, terminal ? "" : "\n");
+}
+
+void
+sim_progress_end(const struct sim *s)
+{
+	if (s->progress && isatty(STDERR_FILENO))
+		fputs("\r\033[K", stderr);
+}
+
+/* --- what is simulated --- */
+
+struct sim_shape
+sim_shape(uint32_t nodes, bool gossip_only)
+{
+	/* By what a computation takes: alternatives to all nodes, then best paths.  By what is flooded, when
+	 * a part is cut off; and by what a walk over all databases takes. */
+	static const struct sim_shape shapes[] = {
+	    {.nodes = 200, .routes = 200, .alternatives = 200, .checks = 200, .part = 100, .refresh_s = 60},
+	    {.nodes = 2000, .routes = 32, .alternatives = 8, .checks = 2000, .part = 16, .refresh_s = 1800},
+	    {.nodes = UINT32_MAX,
+		.routes = 32,
+		.alternatives = 0,
+		.checks = 256,
+		.part = 16,
+		.refresh_s = 1800},
+	};
+	struct sim_shape shape = shapes[0];
+
+	for (unsigned i = 1; nodes > shape.nodes; i++)
+		shape = shapes[i];
+	shape.nodes = nodes;
+	shape.routes = shape.routes < nodes ? shape.routes : nodes;
+	shape.alternatives = shape.alternatives < nodes ? shape.alternatives : nodes;
+	shape.checks = shape.checks < nodes ? shape.checks : nodes;
+	shape.part = shape.part < nodes / 2 ? shape.part : nodes / 2;
+	shape.gossip_only = gossip_only;
+	return shape;
+}
+
+/* Who computes paths. */
+static void
+draw_sample(struct sim *s)
+{
+	uint32_t *order = sim_alloc(s->node_count, sizeof(order[0]));
+	struct rng rng;
+
+	rng_seed(&rng, s->seed ^ 0x5a);
+	for (uint32_t i = 0; i < s->node_count; i++)
+		order[i] = i;
+	s->sources = sim_alloc(s->shape.routes, sizeof(s->sources[0]));
+	for (uint32_t i = 0; i < s->shape.routes; i++) {
+		uint32_t other = i + (uint32_t)rng_below(&rng, s->node_count - i), taken = order[other];
+
+		order[other] = order[i];
+		s->sources[i] = taken;
+		s->nodes[taken].computes = true;
+		s->nodes[taken].alternatives = i < s->shape.alternatives;
+	}
+	free(order);
+}
+
+/* The values of mesh.conf. */
+static struct router_conf
+router_defaults(int64_t refresh_us)
+{
+	struct router_conf conf = {
+	    .lsa_refresh_us = refresh_us,
+	    .lsa_max_age_us = 3 * refresh_us,
 	    .spf_delay_us = 10 * SIM_MS,
 	    .nodes_max = 16384,
 	    .software = MESH_VERSION,
 	    .paths_max = 3,
 	    .hysteresis_percent = 15,
 	};
-	memcpy(s->conf.cost, cost_defaults, sizeof(cost_defaults));
+
+	memcpy(conf.cost, cost_defaults, sizeof(cost_defaults));
+	return conf;
+}
+
+struct sim *
+sim_new(const struct sim_shape *shape, uint64_t seed, unsigned faults, bool verbose)
+{
+	struct sim *s = sim_alloc(1, sizeof(*s));
+	uint32_t nodes = shape->nodes;
+
+	*s = (struct sim){.node_count = nodes, .seed = seed, .faults = faults, .verbose = verbose};
+	s->shape = *shape;
+	s->gossip_only = shape->gossip_only;
+	s->sampled = !shape->gossip_only && shape->routes < nodes;
+	s->now = SIM_SECOND;
+	s->conf = router_defaults((int64_t)shape->refresh_s * SIM_SECOND);
+	/* A check of everything looks at a node's copy of each LSA. */
+	s->check_every = SIM_CHECK_EVERY + (uint64_t)SIM_CHECK_PAIR * nodes * shape->checks;
+	s->check_at = s->check_every;
 	rng_seed(&s->rng, seed);
 	rng_seed(&s->fault_rng, ~seed);
 	s->nodes = sim_alloc(nodes, sizeof(s->nodes[0]));
 	s->part = sim_alloc(nodes, sizeof(s->part[0]));
 	s->part_size = sim_alloc(nodes, sizeof(s->part_size[0]));
 	topo_make(s);
+	draw_sample(s);
+	share_init(s);
+	if (s->gossip_only || s->sampled)
+		way_init(s);
+	if (s->sampled)
+		reach_init(s);
 	for (uint32_t i = 0; i < nodes; i++)
 		node_init(s, i);
-	return s;
-}
-
-struct sim *
-sim_new(uint32_t nodes, uint64_t seed, unsigned faults, bool verbose)
-{
-	struct sim *s = new_sim(nodes, seed, faults, false);
-
-	s->verbose = verbose;
-	return s;
-}
-
-struct sim *
-sim_new_gossip(uint32_t nodes, uint64_t seed, bool verbose)
-{
-	struct sim *s = new_sim(nodes, seed, 0, true);
-
-	s->verbose = verbose;
-	topo_ways(s);
 	return s;
 }
 
@@ -123,8 +209,11 @@ sim_free(struct sim *s)
 	free(s->node_links);
 	free(s->part);
 	free(s->part_size);
+	share_fini(s);
+	way_fini(s);
+	reach_fini(s);
 	free(s->by_id);
-	free(s->ways);
+	free(s->sources);
 	free(s);
 }
 
@@ -132,7 +221,7 @@ bool
 sim_converged(struct sim *s)
 {
 	net_parts(s);
-	return s->stale_best == 0 && s->routes == s->pairs;
+	return s->stale_best == 0 && s->routes == s->pairs && (!s->sampled || agree_all(s));
 }
 
 static void
@@ -163,13 +252,17 @@ dispatch(struct sim *s, struct sim_event *ev)
 	case SIM_INJECT:
 		data_inject(s);
 		break;
+	case SIM_UNUSED:
+		data_unused(s, ev);
+		break;
 	case SIM_LINK_LOST:
 		net_lost(s, ev);
 		break;
 	case SIM_LINK_DIAL:
 		net_dial(s, ev);
 		break;
-	case SIM_LINK_TOLD: /* goes to the node at once */
+	case SIM_LINK_TOLD: /* these go to the node at once */
+	case SIM_USED:
 		break;
 	}
 }

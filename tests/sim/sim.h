@@ -1,5 +1,5 @@
 /*
- * sim: a network of thousands of nodes in one process, in virtual time.
+ * sim: a network of up to ten thousand nodes in one process, in virtual time.
  *
  * A node is the shipped cores of routerd (router and membership) with models of what surrounds them:
  * consensusd (signs, with a hash that stands for a signature), transportd (which links it has, the FIB
@@ -7,9 +7,14 @@
  * over all that happened tells whether two runs were the same.  A broken invariant ends the program with the
  * command that shows it again.
  *
+ * All nodes run link state (database, flooding, comparison) and membership.  Paths are dear: in large
+ * networks a sample of nodes computes them and has a FIB, the others only find out who can be reached; see
+ * struct sim_shape.  Memory is SIM_PAIR_BYTES for each pair of nodes: 12 GiB for 10,000.
+ *
  * Files: queue (events), topo (who has links), net (links and frames), node (the models around the
- * cores), member (membership), route (the FIB in transportd), data (forwarding), fault (what goes wrong),
- * check (invariants), measure (figures), report (how they are shown), main.
+ * cores), share (LSAs that many have), member (membership), route (the FIB in transportd), data
+ * (forwarding), reach, way, agree (for nodes that compute no paths), warm (networks as they are after a long
+ * time), fault (what goes wrong), check (invariants), measure (figures), report (how they are shown), main.
  */
 #ifndef TESTS_SIM_SIM_H
 #define TESTS_SIM_SIM_H
@@ -17,6 +22,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "common/base/rng.h"
 #include "routerd/core/router.h"
@@ -28,6 +34,7 @@ enum {
 	SIM_SECOND = 1000 * 1000,
 	SIM_NODES_MAX = 60000, /* indexes of nodes fit 16 bits in routes */
 	SIM_DEGREE = 8,        /* links of a node, on average */
+	SIM_PAIR_BYTES = 125,
 
 	/* transportd: 3 heartbeats of 100 ms without an answer, at any phase of the interval. */
 	SIM_SILENT_US = 300 * SIM_MS,
@@ -35,15 +42,20 @@ enum {
 	/* transportd: a link that went down is dialled again after this. */
 	SIM_DIAL_US = 100 * SIM_MS,
 	SIM_DIAL_SPREAD_US = 900 * SIM_MS,
-	SIM_SIGN_US = 200, /* consensusd signs */
-	SIM_RELAY_US = 50, /* transportd passes a frame on */
+	SIM_START_US = 200 * SIM_MS, /* all nodes start within this time */
+	SIM_SIGN_US = 200,           /* consensusd signs */
+	SIM_RELAY_US = 50,           /* transportd passes a frame on */
+	/* Nothing was sent to a destination for so long: transportd tells that it is not used.  Shorter than
+	 * PATH_IDLE_MS there: destinations are to come and go in a run of a minute. */
+	SIM_UNUSED_US = 10 * SIM_SECOND,
 
 	/* With the network as it should be, and no fault for so long, all must be well: see check.h. */
 	SIM_SETTLE_US = 10 * SIM_SECOND,
 	/* A suspicion from worse times has ended after this: a push/pull each 30 s at the latest, and some.
 	 */
 	SIM_REFUTE_US = 45 * SIM_SECOND,
-	/* Events between checks of everything: so many, and so many for each pair of nodes. */
+	/* Events between checks of everything: so many, and so many for each pair of nodes that is looked
+	 * at. */
 	SIM_CHECK_EVERY = 200 * 1000,
 	SIM_CHECK_PAIR = 20,
 };
@@ -62,12 +74,22 @@ enum sim_fault {
 	FAULT_ALL = (1u << 9) - 1,
 };
 
+struct data_use;
+struct reach;
 struct swim;
+struct way_tree;
 
-/* With fewest hops, and how long that takes. */
-struct sim_way {
-	uint16_t us_100; /* in 100 us */
-	uint16_t hops;
+struct sim_shape {
+	uint32_t nodes;
+	/* So many of them, from the seed, compute paths and have a FIB; for the others it is found out whom
+	 * they can reach.  If it is not all, gossip does not go by FIBs (way.h), and all have converged when
+	 * all databases agree (agree.h) and those FIBs are right. */
+	uint32_t routes;
+	uint32_t alternatives; /* and of these, look for more than the best path */
+	uint32_t checks;       /* databases and members of so many, others each time, are checked: check.h */
+	uint32_t part;         /* no more nodes than this are cut off at once */
+	uint32_t refresh_s;    /* lsa-refresh of routerd: that of mesh.conf, unless too much is flooded */
+	bool gossip_only;      /* membership without routers: see member.h */
 };
 
 /* One link, between nodes a < b. */
@@ -82,6 +104,8 @@ struct sim_link {
 	uint64_t use_best;  /* likewise, of the paths that each node prefers */
 	uint64_t use;       /* paths that lead over it, in all nodes' FIBs */
 	bool broken;        /* as net_broken() last found it */
+	bool listed[2];     /* agree.h: does a, does b, say in its LSA that it has the link? */
+	uint8_t listed_wrong;
 };
 
 struct sim_node {
@@ -106,13 +130,17 @@ struct sim_node {
 	bool fib_opening;
 	uint32_t route_count;
 	struct sim_route **fib, **fib_next; /* by destination */
-	uint8_t *states;                    /* enum node_state that the core told, by node */
+	struct data_use *uses;              /* data.h: destinations that its transportd sends data to */
+	uint32_t use_count, use_cap;
+	uint8_t *states;                       /* enum node_state that the core told, by node */
+	bool computes, alternatives;           /* paths; if it does not, there is no fib */
+	uint64_t topo, own_topo, reached_topo; /* agree.h */
 };
 
 struct sim_counters {
 	uint64_t events, frames, bytes, frames_lost, verified;
 	uint64_t data_sent, data_delivered, data_lost, data_no_route, data_ttl, data_repaired, data_again;
-	uint64_t data_hops;
+	uint64_t data_hops, data_used, data_unused; /* the last two: destinations of a node */
 	uint64_t down_true, down_false; /* ROUTER_NODE_DOWN of nodes that were, were not, out of reach */
 	uint64_t gossip_frames, gossip_bytes, gossip_lost; /* as they are sent */
 	uint64_t gossip_hop_bytes;                         /* on all links together */
@@ -131,9 +159,27 @@ struct sim {
 	uint64_t seed, hash;
 	unsigned faults;
 	bool verbose;
-	bool gossip_only;     /* membership without routers: see member.h */
-	uint32_t *by_id;      /* gossip_only: nodes in the order of their ids */
-	struct sim_way *ways; /* gossip_only: between all nodes */
+	bool progress; /* is told on stderr */
+	time_t progress_at;
+	bool gossip_only; /* of the shape */
+	bool sampled;     /* not all nodes compute paths */
+	struct sim_shape shape;
+	uint32_t *by_id;   /* nodes in the order of their ids */
+	uint32_t *sources; /* nodes that have a FIB: data comes from these */
+
+	struct lsa_body **shared; /* share.h: the newest LSAs, by node */
+	uint32_t *noted;          /* what a node put into its database in this turn */
+	size_t noted_count;
+
+	/* sampled, gossip_only: */
+	struct way_tree *ways; /* way.h: by node */
+	uint32_t *way_list;
+	uint32_t way_epoch, way_gone;
+	/* sampled: */
+	struct reach *reach;
+	uint32_t disagrees;    /* agree.h: one whose database is not as others', or may be not */
+	uint32_t listed_wrong; /* ends of links that don't work and are listed */
+
 	int64_t now;
 	struct queue queue;
 	struct rng rng;       /* of the network */
@@ -149,7 +195,7 @@ struct sim {
 	bool parts_known;
 	uint32_t *part;      /* by node; a dead node is alone */
 	uint32_t *part_size; /* by part */
-	uint64_t pairs;      /* ordered pairs of live nodes that can reach each other */
+	uint64_t pairs;      /* ordered pairs of live nodes that can reach each other, the first with a FIB */
 	int64_t disturbed;   /* when the network last changed, or something was last wrong with it */
 	uint64_t routes;     /* destinations in all live nodes' FIBs */
 	uint64_t stale_best;
@@ -168,15 +214,16 @@ struct sim {
 	uint64_t check_at; /* number of the event after which all is checked */
 };
 
-struct sim *sim_new(uint32_t nodes, uint64_t seed, unsigned faults, bool verbose);
-/* Membership alone. */
-struct sim *sim_new_gossip(uint32_t nodes, uint64_t seed, bool verbose);
+/* As much of everything as there is time and memory for; of membership alone if gossip_only. */
+struct sim_shape sim_shape(uint32_t nodes, bool gossip_only);
+struct sim *sim_new(const struct sim_shape *shape, uint64_t seed, unsigned faults, bool verbose);
 void sim_free(struct sim *s);
 /* Lets time pass. */
 void sim_run(struct sim *s, int64_t us);
 /* Lets time pass until sim_converged(), at most us; true if it did. */
 bool sim_run_until_converged(struct sim *s, int64_t us);
-/* Does every node have routes to all that it can reach, over links that work and no others? */
+/* Does every node (that computes paths) have routes to all that it can reach, over links that work and no
+ * others?  And if not all compute them, do all databases agree? */
 bool sim_converged(struct sim *s);
 
 /* Ids of nodes are spread over all numbers, so that their order is not that of indexes. */
@@ -209,6 +256,9 @@ sim_trace(struct sim *s, uint32_t node, unsigned kind, uint64_t a, uint64_t b)
 uint64_t sim_mix(uint64_t h, const void *data, size_t len);
 /* An invariant is broken: says which, when, and how to see it again; ends the program. */
 void sim_fail(const struct sim *s, const char *fmt, ...) __attribute__((noreturn, format(printf, 2, 3)));
+/* How far it is: on a terminal always, else now and then. */
+void sim_progress(struct sim *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void sim_progress_end(const struct sim *s);
 /* With -v: what goes on. */
 void sim_say(const struct sim *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

@@ -115,6 +115,23 @@ index_links(struct sim *s)
 	}
 }
 
+static int
+by_id(const void *a, const void *b)
+{
+	uint64_t x = sim_id(*(const uint32_t *)a), y = sim_id(*(const uint32_t *)b);
+
+	return x < y ? -1 : x > y;
+}
+
+static void
+sort_ids(struct sim *s)
+{
+	s->by_id = sim_alloc(s->node_count, sizeof(s->by_id[0]));
+	for (uint32_t i = 0; i < s->node_count; i++)
+		s->by_id[i] = i;
+	qsort(s->by_id, s->node_count, sizeof(s->by_id[0]), by_id);
+}
+
 void
 topo_make(struct sim *s)
 {
@@ -134,53 +151,8 @@ topo_make(struct sim *s)
 		for (uint32_t k = 1; k < each; k++)
 			add(&m, i, choose(&m, i, k % 2 != 0 ? CANDIDATES : 1));
 	index_links(s);
+	sort_ids(s);
 	free(m.points);
 	free(m.near);
 	free(m.near_count);
-}
-
-static void
-ways_from(struct sim *s, uint32_t from, uint32_t *list)
-{
-	struct sim_way *ways = &s->ways[(size_t)from * s->node_count];
-	uint32_t found = 1;
-
-	list[0] = from;
-	for (uint32_t i = 0; i < found; i++) {
-		const struct sim_node *n = &s->nodes[list[i]];
-
-		for (uint32_t k = 0; k < n->link_count; k++) {
-			const struct sim_link *l = &s->links[s->node_links[n->first_link + k]];
-			uint32_t peer = net_peer(l, list[i]);
-
-			if (peer == from || ways[peer].hops != 0)
-				continue;
-			ways[peer].hops = (uint16_t)(ways[list[i]].hops + 1);
-			ways[peer].us_100 = (uint16_t)(ways[list[i]].us_100 + l->latency_us / 100);
-			list[found++] = peer;
-		}
-	}
-}
-
-static int
-by_id(const void *a, const void *b)
-{
-	uint64_t x = sim_id(*(const uint32_t *)a), y = sim_id(*(const uint32_t *)b);
-
-	return x < y ? -1 : x > y;
-}
-
-void
-topo_ways(struct sim *s)
-{
-	uint32_t *list = sim_alloc(s->node_count, sizeof(list[0]));
-
-	s->ways = sim_alloc((size_t)s->node_count * s->node_count, sizeof(s->ways[0]));
-	s->by_id = sim_alloc(s->node_count, sizeof(s->by_id[0]));
-	for (uint32_t i = 0; i < s->node_count; i++) {
-		ways_from(s, i, list);
-		s->by_id[i] = i;
-	}
-	qsort(s->by_id, s->node_count, sizeof(s->by_id[0]), by_id);
-	free(list);
 }

@@ -331,8 +331,8 @@ net_op_node(void *arg, const struct lsdb_entry *e)
 	struct net_node *n = arg;
 
 	n->node_news++;
-	n->states[net_index(e->id.node)] = e->state;
-	net_trace(n->net, n->index, 103, e->id.node, e->state);
+	n->states[net_index(e->node)] = e->state;
+	net_trace(n->net, n->index, 103, e->node, e->state);
 }
 
 static inline void
@@ -723,14 +723,14 @@ net_check_subset(struct net *net, int a, int b)
 	struct lsdb_entry *e;
 
 	for (e = lsdb_from(db, 0); e != NULL; e = lsdb_next(db, e)) {
-		const struct lsdb_entry *other = lsdb_get(router_lsdb(net->nodes[b].router), e->id.node);
+		const struct lsdb_entry *other = lsdb_get(router_lsdb(net->nodes[b].router), e->node);
 
 		if (lsdb_age_ms(e, net_mono(net)) + 1000 >= net->conf.lsa_max_age_us / 1000)
 			continue;
 		assert_non_null(other);
-		assert_int_equal(lsa_compare(&e->id, &other->id), 0);
-		assert_int_equal(e->raw_len, other->raw_len);
-		assert_memory_equal(e->raw, other->raw, e->raw_len);
+		assert_int_equal(lsa_compare(&e->lsa->id, &other->lsa->id), 0);
+		assert_int_equal(e->lsa->raw_len, other->lsa->raw_len);
+		assert_memory_equal(e->lsa->raw, other->lsa->raw, e->lsa->raw_len);
 	}
 }
 

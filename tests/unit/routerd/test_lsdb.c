@@ -80,10 +80,10 @@ test_order_and_lookup(void **state)
 		put(1 + n * 7 % 10, 1, 1, 0, 0);
 	assert_int_equal(db.count, 10);
 	for (e = lsdb_from(&db, 0); e != NULL; e = lsdb_next(&db, e)) {
-		assert_true(e->id.node > before);
-		before = e->id.node;
+		assert_true(e->node > before);
+		before = e->node;
 	}
-	assert_true(lsdb_from(&db, 4)->id.node == 4);
+	assert_true(lsdb_from(&db, 4)->node == 4);
 	assert_null(lsdb_from(&db, 11));
 	assert_null(lsdb_get(&db, 11));
 }
@@ -253,6 +253,23 @@ test_too_old_to_take(void **state)
 	assert_int_equal(judge(1, 1, 1, 0, MAX_AGE), LSDB_EXPIRED);
 }
 
+/* What the rate counts time in is short, and goes round after 497 days: also then. */
+static void
+test_rate_when_its_time_goes_round(void **state)
+{
+	const int64_t round = (INT64_C(1) << 32) * 10000, before = round - ORIGIN_INTERVAL_US / 2;
+	uint64_t seq = 0;
+
+	(void)state;
+	for (int64_t at = before; at <= before + 4 * (int64_t)ORIGIN_INTERVAL_US; at += ORIGIN_INTERVAL_US) {
+		while (judge(1, 1, seq + 1, at, at) == LSDB_NEWER) {
+			seq++;
+			put(1, 1, seq, at, at);
+		}
+		assert_int_equal(seq, ORIGIN_BURST + (at - before) / ORIGIN_INTERVAL_US);
+	}
+}
+
 static void
 test_rate_per_origin(void **state)
 {
@@ -291,29 +308,117 @@ test_sum_depends_on_content_only(void **state)
 	lsdb_fini(&other);
 }
 
+/* Puts the LSA into a database of a few nodes, where the first allocations, but for so many, fail: true if
+ * it went in. */
+static bool
+put_at(struct lsdb *d, unsigned long allocation, size_t nodes)
+{
+	static uint8_t raw[LSA_MAX_BYTES];
+	uint64_t sum;
+	struct lsdb_entry *e;
+	bool topology;
+	int err;
+
+	for (uint64_t n = 1; n <= nodes; n++) {
+		struct lsa l;
+
+		make_lsa(&l, n, 1, 1);
+		make_entry(d, &l, 0, 0);
+	}
+	sum = d->sum;
+	mem_fail_at(allocation);
+	err = lsdb_put(d, &lsa, raw, make_raw(&lsa, raw), MONO_ZERO, MONO_ZERO, &e, &topology);
+	mem_fail_at(0);
+	if (err == 0)
+		return true;
+	assert_int_equal(err, ERR_NOMEM);
+	assert_true(d->sum == sum && d->count == nodes && d->tombstones == 0);
+	for (uint64_t n = 1; n <= nodes; n++)
+		assert_true(lsdb_get(d, n)->lsa->id.seq == 1);
+	return false;
+}
+
 static void
 test_memory_out_changes_nothing(void **state)
 {
-	static uint8_t raw[LSA_MAX_BYTES];
-	struct lsdb_entry *e;
-	bool topology;
-	size_t len;
+	/* In place of another one, into an empty database, where the array has to grow. */
+	static const struct {
+		uint64_t node;
+		size_t nodes;
+		unsigned long allocations;
+	} cases[] = {{1, 1, 1}, {5, 0, 2}, {17, 16, 2}};
 
 	(void)state;
-	put(1, 1, 1, 0, 0);
-	for (unsigned long k = 1; k <= 3; k++) {
-		uint64_t sum = db.sum;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		unsigned long k = 0;
+		bool done = false;
 
-		make_lsa(&lsa, k == 3 ? 2 : 1, 1, 2);
-		make_adj(&lsa, 9, 1);
-		len = make_raw(&lsa, raw);
-		mem_fail_at(k);
-		assert_int_equal(
-		    lsdb_put(&db, &lsa, raw, len, MONO_ZERO, MONO_ZERO, &e, &topology), ERR_NOMEM);
-		mem_fail_at(0);
-		assert_true(db.sum == sum && db.count == 1);
-		assert_true(lsdb_get(&db, 1)->id.seq == 1);
+		while (!done) {
+			struct lsdb d;
+
+			lsdb_init(&d, 100, MAX_AGE);
+			make_lsa(&lsa, cases[i].node, 1, 2);
+			make_adj(&lsa, 99, 1);
+			done = put_at(&d, ++k, cases[i].nodes);
+			lsdb_fini(&d);
+		}
+		assert_int_equal(k, cases[i].allocations + 1);
 	}
+}
+
+/* What is held twice is there once, and as long as somebody holds it. */
+static void
+test_bodies_are_shared(void **state)
+{
+	struct lsdb other;
+	struct lsa_body *body;
+	struct lsdb_entry *a, *b;
+
+	(void)state;
+	lsdb_init(&other, 10, MAX_AGE);
+	make_lsa(&lsa, 3, 1, 1);
+	make_adj(&lsa, 9, 1);
+	a = make_entry(&db, &lsa, 0, 0);
+	b = make_entry(&other, &lsa, 0, 0);
+	assert_int_equal(a->lsa->raw_len, b->lsa->raw_len);
+	assert_memory_equal(a->lsa->raw, b->lsa->raw, a->lsa->raw_len);
+	lsa_body_unref(b->lsa);
+	b->lsa = body = lsa_body_ref(a->lsa);
+	assert_int_equal(body->refs, 2);
+	put(3, 1, 2, 0, 0);
+	assert_int_equal(body->refs, 1);
+	assert_int_equal(lsdb_adj(b, 9)->latency_us, 1);
+	lsdb_fini(&other);
+}
+
+/* However nodes come and go: in order, found, and counted. */
+static void
+test_many_nodes_come_and_go(void **state)
+{
+	const uint64_t step = 0x9e3779b97f4a7c15u;
+	struct lsdb_entry *e;
+	uint64_t before = 0;
+	size_t seen = 0;
+
+	(void)state;
+	lsdb_fini(&db);
+	lsdb_init(&db, 300, MAX_AGE);
+	for (uint64_t n = 1; n <= 200; n++)
+		put(n * step, 1, 1, n % 3 == 0 ? -150 * (int64_t)SECOND : 0, 0);
+	expire(60 * SECOND);
+	assert_int_equal(db.count, 134);
+	assert_int_equal(db.tombstones, 66);
+	for (uint64_t n = 201; n <= 350; n++)
+		put(n * step, 1, 1, 60 * (int64_t)SECOND, 60 * SECOND);
+	assert_int_equal(db.count, 284);
+	assert_int_equal(db.tombstones, 0);
+	for (e = lsdb_from(&db, 0); e != NULL; e = lsdb_next(&db, e), seen++) {
+		assert_true(e->node > before);
+		before = e->node;
+	}
+	assert_int_equal(seen, 284);
+	for (uint64_t n = 1; n <= 350; n++)
+		assert_int_equal(lsdb_get(&db, n * step) != NULL, n > 200 || n % 3 != 0);
 }
 
 int
@@ -331,8 +436,11 @@ main(void)
 	    cmocka_unit_test_setup_teardown(test_own_lsa_does_not_age, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_too_old_to_take, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_rate_per_origin, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_rate_when_its_time_goes_round, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_sum_depends_on_content_only, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_memory_out_changes_nothing, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_bodies_are_shared, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_many_nodes_come_and_go, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

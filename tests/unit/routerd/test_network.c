@@ -95,7 +95,7 @@ test_leave(void **state)
 		struct lsdb_entry *e = lsdb_get(router_lsdb(net.nodes[i].router), net_id(1));
 
 		assert_int_equal(e->state, NODE_STATE_LEFT);
-		assert_int_equal(e->flags & LSA_FLAG_LEFT, LSA_FLAG_LEFT);
+		assert_int_equal(e->lsa->flags & LSA_FLAG_LEFT, LSA_FLAG_LEFT);
 		assert_null(fib_get(router_fib(net.nodes[i].router), net_id(1)));
 		assert_null(fib_get(router_fib(net.nodes[i].router), net_id(2 - i)));
 	}
@@ -495,14 +495,14 @@ test_own_newer_lsa_is_topped(void **state)
 	net_run(&net, NET_SECOND);
 	net_check(&net);
 	net_check_equal(&net);
-	assert_true(lsdb_get(router_lsdb(net.nodes[2].router), net_id(0))->id.incarnation == 77);
-	assert_true(lsdb_get(router_lsdb(net.nodes[2].router), net_id(0))->id.seq > 5);
+	assert_true(lsdb_get(router_lsdb(net.nodes[2].router), net_id(0))->lsa->id.incarnation == 77);
+	assert_true(lsdb_get(router_lsdb(net.nodes[2].router), net_id(0))->lsa->id.seq > 5);
 	/* The last seq there is: the incarnation goes up. */
 	len = forge_lsa(lsa, 0, 80, UINT64_MAX, -1, true);
 	forge_send(&net, 1, 2, 0, lsa, len);
 	net_run(&net, NET_SECOND);
 	net_check(&net);
-	assert_true(lsdb_get(router_lsdb(net.nodes[2].router), net_id(0))->id.incarnation == 81);
+	assert_true(lsdb_get(router_lsdb(net.nodes[2].router), net_id(0))->lsa->id.incarnation == 81);
 }
 
 static void
@@ -544,7 +544,7 @@ test_origin_that_sends_too_many(void **state)
 		forge_send(&net, 0, 1, 0, lsa, len);
 	}
 	assert_int_equal(router_counters(net.nodes[0].router)->lsa_limited, 50 - ORIGIN_BURST);
-	assert_true(lsdb_get(router_lsdb(net.nodes[0].router), net_id(3))->id.seq == ORIGIN_BURST);
+	assert_true(lsdb_get(router_lsdb(net.nodes[0].router), net_id(3))->lsa->id.seq == ORIGIN_BURST);
 }
 
 static void

@@ -145,8 +145,9 @@ check_node(int at, struct graph *g, struct ksp *k, const struct cost_profiles *p
 	const struct lsdb_entry *self = lsdb_get(router_lsdb(net.nodes[at].router), net_id(at));
 
 	assert_non_null(self);
-	assert_int_equal(
-	    graph_build(g, router_lsdb(net.nodes[at].router), net_id(at), self->adj, self->adj_count), 0);
+	assert_int_equal(graph_build(g, router_lsdb(net.nodes[at].router), net_id(at), self->lsa->adj,
+			     self->lsa->adj_count),
+	    0);
 	for (size_t p = 0; p < profiles->count; p++) {
 		unsigned class = p == 0 ? FRAME_CLASS_CONTROL : FRAME_CLASS_CLIENT;
 

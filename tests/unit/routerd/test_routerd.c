@@ -236,7 +236,8 @@ static bool
 snapshot_again(struct env *e)
 {
 	return e->nodes_end == 2 && e->node.status == mesh_ipc_NodeStatusCode_NODE_ALIVE &&
-	       lsdb_get(router_lsdb(e->peer), e->identity.node_id)->id.incarnation == e->identity.incarnation;
+	       lsdb_get(router_lsdb(e->peer), e->identity.node_id)->lsa->id.incarnation ==
+		   e->identity.incarnation;
 }
 
 static void

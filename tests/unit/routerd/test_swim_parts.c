@@ -12,6 +12,7 @@
 #include "common/base/rng.h"
 #include "routerd/core/swim_broadcast.h"
 #include "routerd/core/swim_meta.h"
+#include "routerd/core/swim_meta_body.h"
 #include "routerd/core/swim_msg.h"
 #include "routerd/core/swim_suspicion.h"
 
@@ -278,33 +279,70 @@ first_of(struct swim_broadcasts *q)
 static void
 test_broadcasts(void **state)
 {
-	struct swim_broadcast *slot = NULL;
 	struct swim_broadcasts q;
 	const uint8_t a[4] = {'a'}, b[4] = {'b'}, c[4] = {'c'};
 
 	(void)state;
 	swim_broadcasts_init(&q, 3);
-	assert_int_equal(swim_broadcasts_put(&q, &slot, a, 4), 0);
-	assert_int_equal(swim_broadcasts_put(&q, NULL, b, 4), 0);
+	assert_int_equal(swim_broadcasts_put(&q, SWIM_TOPIC_META, 7, a, 4), 0);
+	assert_int_equal(swim_broadcasts_put(&q, SWIM_TOPIC_NONE, 0, b, 4), 0);
 	assert_int_equal(first_of(&q), 'b'); /* the newest */
 	assert_int_equal(first_of(&q), 'a'); /* the one sent less */
-	assert_int_equal(swim_broadcasts_put(&q, &slot, c, 4), 0);
+	assert_int_equal(swim_broadcasts_put(&q, SWIM_TOPIC_META, 7, c, 4), 0);
 	assert_int_equal(q.count, 2); /* in place of the older one */
 	for (int i = 0; i < 5; i++)
 		(void)first_of(&q);
 	assert_int_equal(q.count, 0); /* each three times */
-	assert_null(slot);
+	assert_false(swim_broadcasts_have(&q, SWIM_TOPIC_META, 7));
 	for (int i = 0; i < 5; i++)
-		assert_int_equal(swim_broadcasts_put(&q, NULL, b, 4), 0);
+		assert_int_equal(swim_broadcasts_put(&q, SWIM_TOPIC_NONE, 0, b, 4), 0);
 	assert_int_equal(q.count, 3);
 	assert_int_equal(q.dropped, 2);
-	assert_int_equal(swim_broadcasts_put(&q, &slot, a, 4), 0);
-	swim_broadcasts_drop(&q, &slot);
-	assert_null(slot);
+	assert_int_equal(swim_broadcasts_put(&q, SWIM_TOPIC_META, 7, a, 4), 0);
+	assert_true(swim_broadcasts_have(&q, SWIM_TOPIC_META, 7));
+	swim_broadcasts_drop(&q, SWIM_TOPIC_META, 7);
+	assert_false(swim_broadcasts_have(&q, SWIM_TOPIC_META, 7));
+	/* Another node, and another topic, are other things. */
+	swim_broadcasts_fini(&q);
+	swim_broadcasts_init(&q, 4);
+	assert_int_equal(swim_broadcasts_put(&q, SWIM_TOPIC_META, 7, a, 4), 0);
+	assert_int_equal(swim_broadcasts_put(&q, SWIM_TOPIC_STATE, 7, b, 4), 0);
+	assert_int_equal(swim_broadcasts_put(&q, SWIM_TOPIC_META, 8, c, 4), 0);
+	assert_int_equal(q.count, 3);
+	swim_broadcasts_drop(&q, SWIM_TOPIC_META, 7);
+	assert_true(swim_broadcasts_have(&q, SWIM_TOPIC_STATE, 7));
+	assert_true(swim_broadcasts_have(&q, SWIM_TOPIC_META, 8));
 	mem_fail_at(1);
-	assert_int_equal(swim_broadcasts_put(&q, &slot, a, 4), ERR_NOMEM);
+	assert_int_equal(swim_broadcasts_put(&q, SWIM_TOPIC_META, 7, a, 4), ERR_NOMEM);
 	mem_fail_at(0);
 	swim_broadcasts_fini(&q);
+}
+
+static void
+test_meta_body_is_shared(void **state)
+{
+	struct swim_meta_body *a = swim_meta_body_new(5, (const uint8_t *)"what", 4), *b;
+
+	(void)state;
+	assert_non_null(a);
+	b = swim_meta_body_ref(a);
+	mem_fail_at(1);
+	assert_int_equal(swim_meta_body_set_version(&b, 6), ERR_NOMEM);
+	mem_fail_at(0);
+	assert_ptr_equal(a, b);
+	assert_true(a->version == 5);
+	/* Who holds it alone gets another one; after that there is no need to. */
+	assert_int_equal(swim_meta_body_set_version(&b, 6), 0);
+	assert_true(a != b && a->refs == 1 && b->refs == 1);
+	assert_true(a->version == 5 && b->version == 6);
+	assert_memory_equal(b->data, "what", 4);
+	mem_fail_at(1);
+	assert_int_equal(swim_meta_body_set_version(&b, 7), 0);
+	mem_fail_at(0);
+	assert_true(b->version == 7);
+	swim_meta_body_unref(a);
+	swim_meta_body_unref(b);
+	swim_meta_body_unref(NULL);
 }
 
 int
@@ -320,6 +358,7 @@ main(void)
 	    cmocka_unit_test(test_logarithms),
 	    cmocka_unit_test(test_suspicion),
 	    cmocka_unit_test(test_broadcasts),
+	    cmocka_unit_test(test_meta_body_is_shared),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
