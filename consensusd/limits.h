@@ -71,6 +71,10 @@ enum {
 
 	/* Frames that are gathered for one message to transportd. */
 	TRANSPORT_OUT_BYTES = 262144,
+	/* Bytes that wait to be written to transportd: above, streams wait, and below the low mark they go
+	 * on. What waits here is sent even if transportd says hold meanwhile, and has to find room there. */
+	TRANSPORT_HIGH_BYTES = 512 * 1024,
+	TRANSPORT_LOW_BYTES = 256 * 1024,
 	/* Frames from this node to itself that wait: then its streams wait. */
 	LOOPBACK_MAX_BYTES = 16 * 1024 * 1024,
 	/* Closed streams that are remembered, so that an old frame opens none of them again. */

@@ -58,6 +58,8 @@ transport_new(struct engine *e)
 	    .on_down = on_down,
 	    .on_drain = on_drain,
 	    .ctx = t,
+	    .high_bytes = TRANSPORT_HIGH_BYTES,
+	    .low_bytes = TRANSPORT_LOW_BYTES,
 	};
 	buf_init(&t->out, TRANSPORT_OUT_BYTES);
 	buf_init(&t->self_in, LOOPBACK_BUFFER_BYTES);

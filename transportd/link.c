@@ -17,6 +17,7 @@
 #include "transportd/core/sched.h"
 #include "transportd/lane.h"
 #include "transportd/link_upkeep.h"
+#include "transportd/mark.h"
 #include "transportd/stats.h"
 #include "transportd/transport.h"
 #include "transportd/ws.h"
@@ -449,7 +450,7 @@ link_send(struct link *l, struct frame *f)
 		return ERR_RANGE;
 	lane = lane_for(l, f, &k, size);
 	f->lane_id = lane < LANES_MAX ? (uint16_t)lane : 0;
-	if (f->class == FRAME_CLASS_CLIENT && (sched_high(l->q) || sched_key_high(l->q, &k))) {
+	if (mark_due(l, f, lane)) {
 		f->flags |= FRAME_FLAG_MARKED;
 		stat_inc(STAT_MARKED);
 	}

@@ -44,7 +44,7 @@ int
 channel_start(struct channel *ch, int fd)
 {
 	ch->fd = fd;
-	ch->queue = imsg_queue_new(fd, CHANNEL_HIGH_BYTES);
+	ch->queue = imsg_queue_new(fd, ch->conf.high_bytes != 0 ? ch->conf.high_bytes : CHANNEL_HIGH_BYTES);
 	if (ch->queue != NULL)
 		ch->watch = loop_fd_add(ch->loop, fd, ch->paused ? 0 : LOOP_READ, on_socket, ch);
 	if (ch->watch == NULL) {
@@ -285,7 +285,9 @@ channel_write(struct channel *ch)
 static bool
 drain_tell(struct channel *ch)
 {
-	if (!ch->full || ch->close_err != 0 || imsg_queued_bytes(ch->queue) >= CHANNEL_LOW_BYTES)
+	size_t low = ch->conf.high_bytes != 0 ? ch->conf.low_bytes : CHANNEL_LOW_BYTES;
+
+	if (!ch->full || ch->close_err != 0 || imsg_queued_bytes(ch->queue) >= low)
 		return true;
 	ch->full = false;
 	if (ch->conf.on_drain == NULL || ch->state != CHANNEL_UP)
@@ -394,7 +396,8 @@ channel_sendv(
 		channel_write(ch);
 	if (!ch->full && imsg_full(ch->queue)) {
 		ch->full = true;
-		metric_inc(&channel_metrics.full);
+		if (ch->conf.high_bytes == 0)
+			metric_inc(&channel_metrics.full);
 	}
 	if (!ch->blocked)
 		loop_defer_add(ch->loop, &ch->turn);

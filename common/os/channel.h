@@ -62,6 +62,9 @@ struct channel_conf {
 	/* What is queued fell below the low mark after channel_full() was true.  May be NULL. */
 	void (*on_drain)(void *ctx, struct channel *ch);
 	void *ctx;
+	/* Marks of its own, below these; 0: CHANNEL_HIGH_BYTES and CHANNEL_LOW_BYTES.  With them being full
+	 * is how the user paces itself, and is not counted as overload. */
+	size_t high_bytes, low_bytes;
 };
 
 /*

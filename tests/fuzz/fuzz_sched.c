@@ -122,7 +122,7 @@ push(struct model *m)
 	sent(m, &k);
 	if (!striped && k.class == FRAME_CLASS_CLIENT)
 		FUZZ_CHECK(sched_lane(m->s, &key) == (pinned >= 0 ? pinned : (int)lane));
-	(void)sched_key_high(m->s, &key);
+	(void)sched_key_over(m->s, &key, 4096);
 }
 
 static void

@@ -164,7 +164,7 @@ tenant_of(struct sched *s, const struct sched_key *k, const struct account *a)
 }
 
 bool
-sched_key_high(struct sched *s, const struct sched_key *k)
+sched_key_over(struct sched *s, const struct sched_key *k, size_t stream_bytes)
 {
 	struct account *a;
 	struct tenant *t;
@@ -172,7 +172,7 @@ sched_key_high(struct sched *s, const struct sched_key *k)
 	if (k->class != FRAME_CLASS_CLIENT)
 		return false;
 	a = account_of(s, k);
-	if (a != NULL && a->bytes > s->limits.stream_bytes / 2)
+	if (a != NULL && (a->bytes > stream_bytes || a->bytes > s->limits.stream_bytes / 2))
 		return true;
 	t = tenant_of(s, k, a);
 	return t != NULL && t->bytes > s->limits.tenant_bytes / 2;

@@ -94,7 +94,8 @@ size_t sched_flows(const struct sched *s);  /* streams known */
 /* Above half of the link's limit: time to mark and to hold.  Below a quarter: time to release. */
 bool sched_high(const struct sched *s);
 bool sched_low(const struct sched *s);
-/* Whether the frame's stream or tenant is above half of its quota: time to mark this one. */
-bool sched_key_high(struct sched *s, const struct sched_key *k);
+/* Whether the frame's stream has more than stream_bytes queued, or it or its tenant more than half of its
+ * quota: time to mark this one.  False for classes other than client. */
+bool sched_key_over(struct sched *s, const struct sched_key *k, size_t stream_bytes);
 
 #endif

@@ -18,12 +18,15 @@ struct raw {
 	struct imsg_queue *q;
 };
 
+/* Marks of the server side; 0: the usual ones. */
 static void
-raw_open(struct raw *r, enum channel_side side)
+raw_open_marks(struct raw *r, enum channel_side side, size_t high, size_t low)
 {
 	int fd[2];
 
 	env_open(&r->e);
+	r->e.server_conf.high_bytes = high;
+	r->e.server_conf.low_bytes = low;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd), 0);
 	r->fd = fd[0];
 	r->q = imsg_queue_new(fd[0], 1 << 20);
@@ -31,6 +34,12 @@ raw_open(struct raw *r, enum channel_side side)
 		r->e.server.ch = channel_attach(r->e.loop, fd[1], side, "us", &r->e.server_conf);
 	else
 		r->e.client.ch = channel_attach(r->e.loop, fd[1], side, "us", &r->e.client_conf);
+}
+
+static void
+raw_open(struct raw *r, enum channel_side side)
+{
+	raw_open_marks(r, side, 0, 0);
 }
 
 static void
@@ -173,34 +182,58 @@ test_free_in_handler(void **state)
 
 /* A peer that is stopped: marks, refusal above the maximum, and the drain when it goes on. */
 static void
-test_stopped_peer(void **state)
+stopped_peer(struct raw *r, size_t size, size_t high, size_t low)
 {
 	static uint8_t body[1 << 20];
-	struct raw r;
 	struct imsg m;
 	int err;
 
-	(void)state;
-	raw_open(&r, CHANNEL_SERVER);
-	raw_hello(&r, "test", 3, 0);
-	settle(&r.e);
+	raw_hello(r, "test", 3, 0);
+	settle(&r->e);
 	do {
-		err = channel_send(r.e.server.ch, LARGE, 0, body, sizeof(body));
-		assert_int_equal(
-		    channel_full(r.e.server.ch), channel_queued_bytes(r.e.server.ch) > CHANNEL_HIGH_BYTES);
+		err = channel_send(r->e.server.ch, LARGE, 0, body, size);
+		assert_int_equal(channel_full(r->e.server.ch), channel_queued_bytes(r->e.server.ch) > high);
 	} while (err == 0);
 	assert_int_equal(err, ERR_FULL);
-	assert_true(channel_queued_bytes(r.e.server.ch) <= CHANNEL_MAX_BYTES);
-	settle(&r.e);
-	assert_int_equal(r.e.server.drained, 0);
-	while (r.e.server.drained == 0) {
-		while (imsg_next(r.q, &m) == 1)
+	assert_true(channel_queued_bytes(r->e.server.ch) <= CHANNEL_MAX_BYTES);
+	settle(&r->e);
+	assert_int_equal(r->e.server.drained, 0);
+	while (r->e.server.drained == 0) {
+		while (imsg_next(r->q, &m) == 1)
 			imsg_done(&m);
-		assert_int_equal(imsg_read(r.q), 0);
-		settle(&r.e);
+		assert_int_equal(imsg_read(r->q), 0);
+		settle(&r->e);
 	}
-	assert_true(channel_queued_bytes(r.e.server.ch) < CHANNEL_LOW_BYTES);
-	assert_int_equal(r.e.server.drained, 1);
+	assert_true(channel_queued_bytes(r->e.server.ch) < low);
+	assert_int_equal(r->e.server.drained, 1);
+}
+
+static void
+test_stopped_peer(void **state)
+{
+	int64_t before;
+	struct raw r;
+
+	(void)state;
+	raw_open(&r, CHANNEL_SERVER);
+	before = channel_metrics.full.value;
+	stopped_peer(&r, 1 << 20, CHANNEL_HIGH_BYTES, CHANNEL_LOW_BYTES);
+	assert_int_equal(channel_metrics.full.value, before + 1);
+	raw_close(&r);
+}
+
+/* With marks of its own, which are not what is counted. */
+static void
+test_own_marks(void **state)
+{
+	int64_t before;
+	struct raw r;
+
+	(void)state;
+	raw_open_marks(&r, CHANNEL_SERVER, 100000, 20000);
+	before = channel_metrics.full.value;
+	stopped_peer(&r, 5000, 100000, 20000);
+	assert_int_equal(channel_metrics.full.value, before);
 	raw_close(&r);
 }
 
@@ -345,6 +378,7 @@ main(void)
 	    cmocka_unit_test(test_bad_hellos),
 	    cmocka_unit_test(test_free_in_handler),
 	    cmocka_unit_test(test_stopped_peer),
+	    cmocka_unit_test(test_own_marks),
 	    cmocka_unit_test(test_backoff),
 	    cmocka_unit_test(test_hello_timeout),
 	};

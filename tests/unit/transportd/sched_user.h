@@ -114,7 +114,7 @@ high(struct sched *s, uint32_t flow)
 {
 	struct sched_key k = stream(flow);
 
-	return sched_key_high(s, &k);
+	return sched_key_over(s, &k, SIZE_MAX);
 }
 
 /* Takes until nothing is left; the marks in the order in which they came. */

@@ -194,11 +194,14 @@ link_limit(void **state)
 static void
 quotas(void **state)
 {
+	const struct sched_key k = stream(0x10001);
 	struct sched *s = make(&limits);
 
 	(void)state;
 	for (size_t n = 16000; n <= limits.stream_bytes; n += 16000) {
 		assert_int_equal(high(s, 0x10001), n - 16000 > limits.stream_bytes / 2);
+		assert_int_equal(sched_key_over(s, &k, n - 16000), high(s, 0x10001));
+		assert_int_equal(sched_key_over(s, &k, n - 16000 - 1), n != 16000);
 		assert_int_equal(push(s, 0x10001, 2, 16000, 1), 0);
 	}
 	assert_int_equal(push(s, 0x10001, 2, 16000, 1), ERR_LIMIT);
@@ -215,7 +218,7 @@ quotas(void **state)
 	/* The same number of another source is another tenant. */
 	assert_int_equal(
 	    push_key(s, (struct sched_key){.src = 8, .flow = 0x10004, .class = 3}, 3, 16000, 1), 0);
-	assert_false(sched_key_high(s, &(struct sched_key){.src = 7, .flow = 0x10001, .class = 2}));
+	assert_false(sched_key_over(s, &(struct sched_key){.src = 7, .flow = 0x10001, .class = 2}, 0));
 	drain(s, 2, NULL, 0);
 	drain(s, 3, NULL, 0);
 	assert_false(high(s, 0x10001));
