@@ -66,7 +66,7 @@ def test_narrow_link(m):
 
 def test_reroute_in_a_ring():
     """The shortest path is cut in the middle of a stream: the other way round is taken, and back."""
-    with mesh(4, "ring") as m, Flow(m, "a", ["c"], 4000) as f:
+    with mesh(4, "ring") as m, Flow(m, "a", ["c"], 10000) as f:
         for share, cut in ((0.2, ("a", "b")), (0.5, ("a", "d"))):
             f.wait_share(share)
             m.cut(*cut)
