@@ -55,6 +55,7 @@ class Mesh:
     def __init__(self, state, say=None):
         self.state = state
         self.say = say or (lambda text: None)
+        self.claimed = set()  # ports, if this process began it
 
     # --- state ---
 
@@ -125,6 +126,7 @@ class Mesh:
             "nodes": [nodes.make(directory, name, i, taken, places.get(name)) for i, name in enumerate(names)],
             "links": [describe(lk, i, taken) for i, lk in enumerate(links)],
         }, say)
+        self.claimed = taken
         try:
             self._prepare(build, redis)
             self._start(timeout)
@@ -441,6 +443,7 @@ class Mesh:
         procs.stop([n["procs"].get("postgres") for n in self.nodes], signal.SIGINT, 20)
         procs.stop([n["procs"].get("redis") for n in self.nodes])
         procs.stop(list(self.state["procs"].values()), seconds=5)
+        nodes.release(self.claimed)
 
     def down(self, remove=False):
         """Stops everything; DevmeshError if something is left.  remove: DIR goes, too."""

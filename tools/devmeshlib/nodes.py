@@ -11,13 +11,33 @@ from .procs import DevmeshError
 DAEMONS = ("transportd", "routerd", "consensusd", "gatewayd")
 SOCKET_PATH_MAX = 107  # sun_path
 PORTS = range(10000, 32000)  # below the kernel's ephemeral ports
+claims = {}  # of ports by this process: a socket each
+
+
+def claim(port):
+    """False: another process that begins a mesh has chosen this one, too, and does not listen on it yet."""
+    s = socket.socket(socket.AF_UNIX)
+    try:
+        s.bind(f"\0devmesh-port-{port}")  # no file: it goes with this process
+    except OSError:
+        s.close()
+        return False
+    claims[port] = s
+    return True
+
+
+def release(ports):
+    """What listened there has ended."""
+    for port in ports:
+        if port in claims:
+            claims.pop(port).close()
 
 
 def free_port(taken):
     """A TCP port on 127.0.0.1 that nothing listens on now."""
     while True:
         port = random.choice(PORTS)
-        if port in taken:
+        if port in taken or not claim(port):
             continue
         with socket.socket() as s:
             try:
