@@ -228,11 +228,27 @@ reroute_report(struct path *p, struct mono now)
 	p->reported = now;
 }
 
-/* What is on its way is lost for all that is known; it is sent again without waiting for a timer. */
-static void
-give_up(struct path *p, struct mono now)
+/* Is there a better path to go on on? */
+static bool
+has_better(const struct path *p)
 {
-	if (pathwin_in_flight(&p->w) != 0)
+	struct spread_path paths[FIB_PATHS_MAX];
+	size_t count = describe_all(p->t, p->d->dst, p->d, paths);
+
+	for (size_t i = 0; i < count; i++)
+		if (paths[i].path_id != p->w.path_id && paths[i].alive &&
+		    paths[i].badness < pathhealth_badness(&p->health))
+			return true;
+	return false;
+}
+
+/* What is on its way is lost for all that is known; it is sent again without waiting for a timer.  But not
+ * over the same path only because it is silent: what waits there, in front of it or behind a slow line, is
+ * not lost, and twice as much would wait. */
+static void
+give_up(struct path *p, enum pathhealth_reason reason, struct mono now)
+{
+	if (pathwin_in_flight(&p->w) != 0 && (reason != PATHHEALTH_SILENT || has_better(p)))
 		consensus_rerouted(p->t, p->d->dst);
 	pathwin_reset(&p->w, now);
 }
@@ -252,7 +268,7 @@ reroute_settle(struct path *p, enum pathhealth_state before)
 	    p->health.state == PATHHEALTH_UP ? "" : ": ",
 	    p->health.state == PATHHEALTH_UP ? "" : pathhealth_reason_name(p->health.reason));
 	if (p->health.state == PATHHEALTH_SUSPECT)
-		give_up(p, now);
+		give_up(p, p->health.reason, now);
 	p->to_report = true;
 	reroute_report(p, now);
 	/* Whoever waits for this path may have another one now, or this one again. */
@@ -274,7 +290,7 @@ reroute_failed(struct path *p, enum pathhealth_reason reason)
 	/* A relay says it again: that is no reason to send more than the window allows. */
 	if (reason == PATHHEALTH_NOTICE)
 		return;
-	give_up(p, now);
+	give_up(p, reason, now);
 	reroute_consider(p->t, p->d);
 }
 

@@ -127,8 +127,9 @@ routes(void)
 	    rig_wait_routes(d.s) && rig_wait_routes(d.t) && rig_wait_routes(d.x) && rig_wait_routes(d.y));
 }
 
+/* beats: what mesh.conf of x, y and t says of heartbeats. */
 static void
-diamond_up(void)
+diamond_with(const char *beats)
 {
 	memset(&d, 0, sizeof(d));
 	rig_init(&d.r);
@@ -142,10 +143,10 @@ diamond_up(void)
 	fwd_init(&d.yt, d.r.loop, d.t->port);
 	rig_conf(d.s, "\tpeer x { address 127.0.0.1:%u }\n\tpeer y { address 127.0.0.1:%u }", d.sx.port,
 	    d.sy.port);
-	rig_conf(d.x, "\tpeer t { address 127.0.0.1:%u }\n\tpeer y { address 127.0.0.1:%u }", d.xt.port,
-	    d.y->port);
-	rig_conf(d.y, "\tpeer t { address 127.0.0.1:%u }", d.yt.port);
-	rig_conf(d.t, "");
+	rig_conf(d.x, "\tpeer t { address 127.0.0.1:%u }\n\tpeer y { address 127.0.0.1:%u }%s", d.xt.port,
+	    d.y->port, beats);
+	rig_conf(d.y, "\tpeer t { address 127.0.0.1:%u }%s", d.yt.port, beats);
+	rig_conf(d.t, "%s", beats);
 	for (size_t i = 0; i < d.r.count; i++)
 		rig_start(&d.r.nodes[i]);
 	(void)wait_link(d.s, d.x);
@@ -159,6 +160,12 @@ diamond_up(void)
 	d.timer = loop_timer_new(d.r.loop, send_one, NULL);
 	loop_timer_arm_ms(d.timer, 0);
 	wait_over(OVER_X);
+}
+
+static void
+diamond_up(void)
+{
+	diamond_with("");
 }
 
 static void
@@ -351,6 +358,42 @@ a_stopped_relay_is_left(void **state)
 }
 
 static bool
+suspected(void *arg)
+{
+	(void)arg;
+	return d.s->path_state.state == mesh_ipc_PathStateCode_PATH_SUSPECT;
+}
+
+static bool
+all_came(void *arg)
+{
+	return d.got >= *(unsigned *)arg;
+}
+
+/* The only path is silent for a while, and no link is down: what was sent on it is not sent again, since it
+ * would only wait there twice.  Where there is another one, it is: see above. */
+static void
+the_only_path_is_waited_for(void **state)
+{
+	mesh_ipc_FibRoute only = mesh_ipc_FibRoute_init_default;
+	unsigned sent;
+
+	(void)state;
+	diamond_with("\n\theartbeat-interval 2s\n");
+	rig_path(&only, OVER_X, (uint64_t[]){d.x->id, d.t->id}, 2);
+	rig_send_route(d.s, &only);
+	run_ms(500);
+	kill(d.t->pid, SIGSTOP);
+	assert_true(rig_wait(&d.r, suspected, NULL, RIG_WAIT_MS));
+	assert_string_equal(d.s->path_state.reason, "silent");
+	sent = d.sent;
+	kill(d.t->pid, SIGCONT);
+	assert_true(rig_wait(&d.r, all_came, &sent, RIG_WAIT_MS));
+	assert_int_equal(d.s->reroutes, 0);
+	diamond_down();
+}
+
+static bool
 used_again(void *arg)
 {
 	return d.s->useds > *(unsigned *)arg;
@@ -385,6 +428,7 @@ main(void)
 	    cmocka_unit_test(a_repair_is_told),
 	    cmocka_unit_test(a_path_that_is_gone_is_forgotten),
 	    cmocka_unit_test(a_stopped_relay_is_left),
+	    cmocka_unit_test(the_only_path_is_waited_for),
 	    cmocka_unit_test(what_is_used_is_told),
 	};
 
