@@ -138,6 +138,17 @@ run_faults(const struct options *o, uint32_t nodes, unsigned seeds)
 	}
 }
 
+/* As large networks are: it starts as it is after a long time, and some compute paths. */
+static void
+run_sampled(const struct options *o, uint32_t nodes)
+{
+	struct options some = *o;
+
+	some.routes = 8;
+	some.refresh_s = REFRESH_S;
+	run_faults(&some, nodes, 1);
+}
+
 /* What is measured without -n. */
 static const struct size {
 	uint32_t nodes;
@@ -245,6 +256,7 @@ main(int argc, char **argv)
 		run_faults(&o, 3, o.quick ? 5 : 20);
 		run_faults(&o, 10, o.quick ? 10 : 40);
 		run_faults(&o, 50, o.quick ? 4 : 8);
+		run_sampled(&o, 60);
 		if (!o.quick) {
 			run_faults(&o, 200, 1);
 			run_faults(&o, 1000, 1);

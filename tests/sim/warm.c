@@ -33,7 +33,7 @@ lsa_make(struct sim *s, uint32_t index)
 {
 	static struct lsa l;
 	static uint8_t raw[LSA_MAX_BYTES], tlv[LSA_TLV_MAX_BYTES];
-	static const struct node_about about;
+	static struct node_about about;
 	const struct sim_node *n = &s->nodes[index];
 	struct router_identity id;
 	struct lsa_body *body;
@@ -48,6 +48,7 @@ lsa_make(struct sim *s, uint32_t index)
 	memcpy(l.software, s->conf.software, sizeof(l.software));
 	for (uint32_t i = 0; i < n->link_count; i++)
 		put_adj(&l, &s->links[s->node_links[n->first_link + i]], index);
+	about.lifetime_s = (uint32_t)(s->conf.lsa_max_age_us / SIM_SECOND);
 	buf_init_fixed(&b, tlv, sizeof(tlv));
 	MUST(tlv_encode(&about, &b) == 0);
 	l.tlv = tlv;
