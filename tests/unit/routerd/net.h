@@ -509,6 +509,15 @@ net_connect(struct net *net, int a, int b, uint32_t latency_us)
 	net_tell_link(net, b, a);
 }
 
+/* Links each node with the next one, and starts all. */
+static inline void
+net_line(struct net *net, uint32_t latency_us)
+{
+	for (int i = 0; i + 1 < net->count; i++)
+		net_connect(net, i, i + 1, latency_us);
+	net_start_all(net);
+}
+
 /* Both ends of a link have measured it anew. */
 static inline void
 net_measured(struct net *net, int a, int b)

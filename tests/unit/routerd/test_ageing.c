@@ -13,14 +13,6 @@ teardown(void **state)
 	return 0;
 }
 
-static void
-line(int count, uint32_t latency_us)
-{
-	for (int i = 0; i + 1 < count; i++)
-		net_connect(&net, i, i + 1, latency_us);
-	net_start_all(&net);
-}
-
 /* As mesh.conf has it when nothing is said. */
 static void
 init_default(int count)
@@ -45,7 +37,7 @@ test_hours_of_nothing(void **state)
 	(void)state;
 	init_default(6);
 	net_connect(&net, 0, 5, 500);
-	line(6, 500);
+	net_line(&net, 500);
 	net_run(&net, minute);
 	before = router_counters(net.nodes[2].router)->lsa_originated;
 	net_run(&net, 300 * minute);
@@ -66,7 +58,7 @@ test_partition_beyond_the_default(void **state)
 {
 	(void)state;
 	init_default(4);
-	line(4, 500);
+	net_line(&net, 500);
 	net_run(&net, NET_SECOND);
 	net_cut(&net, 1, 2);
 	net_run(&net, 59 * minute); /* the last refresh was at most a refresh ago, so they are there */
@@ -118,7 +110,7 @@ static void
 make_old(int64_t dead_us)
 {
 	init_default(3);
-	line(3, 500);
+	net_line(&net, 500);
 	for (int i = 0; i < 5; i++) {
 		net_signer_down(&net, 0);
 		net_signer_up(&net, 0);
@@ -175,7 +167,7 @@ test_partition_beyond_max_age(void **state)
 {
 	(void)state;
 	net_init(&net, 4, 1);
-	line(4, 500);
+	net_line(&net, 500);
 	net_run(&net, NET_SECOND);
 	net_cut(&net, 1, 2);
 	net_run(&net, 300 * (int64_t)NET_SECOND);

@@ -18,9 +18,7 @@ static void
 line(int count, uint32_t latency_us)
 {
 	net_init(&net, count, 1);
-	for (int i = 0; i + 1 < count; i++)
-		net_connect(&net, i, i + 1, latency_us);
-	net_start_all(&net);
+	net_line(&net, latency_us);
 }
 
 static void
