@@ -18,6 +18,7 @@ include mk/sources.mk
 # A pattern rule's prerequisites are expanded again when its target is known ($$@, $$*).
 .SECONDEXPANSION:
 
+comma = ,
 obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
 GEN_C = $(patsubst proto/%.proto,$(BUILD)/gen/proto/%.pb.c,$(PROTOS))
 GEN_H = $(GEN_C:.c=.h)
@@ -103,6 +104,13 @@ $(BUILD)/$(1): $(BUILD)/$(1).o $(foreach p,$(2),$(BUILD)/lib$(p).a) $(LIBS_a)
 	@$(CC) $(LDFLAGS_ALL) -o $$@ $$^ $(LIB_os_a) $(sort $(foreach p,$(2),$(LIBS_$(p))) $(LIBS_common)) $(LIB_TLS) $(LIB_PG) -lm
 endef
 $(foreach f,$(BENCHES:.c=),$(eval $(call benchprogram,$(f),$(call fuzz_programs,$(f).c))))
+
+# transportd that makes and takes a benchmark's frames itself: tests/bench/ends/ends.h.
+ENDS_BIN = $(BUILD)/tests/bench/ends/transportd
+ENDS_WRAP = $(patsubst %,-Wl$(comma)--wrap=%,consensus_deliver consensus_hold relay_originate)
+$(ENDS_BIN): $(BUILD)/transportd/main.o $(BUILD)/tests/bench/ends/ends.o $(BUILD)/libtransportd.a $(LIBS_a)
+	@$(CC) $(LDFLAGS_ALL) $(ENDS_WRAP) -o $@ $^ $(LIB_os_a) $(LIBS_transportd)
+$(BUILD)/tests/bench/bench_relay: | $(ENDS_BIN)
 
 # --- the simulator: the cores of routerd as they are in the daemon, but see tests/sim/reach.c ---
 SIM_BIN = $(BUILD)/tests/sim/sim

@@ -1,12 +1,14 @@
 /*
  * bench_relay: how fast a link is, and what a relay costs.  Real transportd processes in their sandbox,
- * in a line a - b - c (a and c dial b); the stand-ins of consensusd and routerd, all in this process,
- * feed and consume the frames through the channels of the daemons.
+ * in a line a - b - c (a and c dial b), and two by themselves, d - e; the stand-ins of consensusd and
+ *routerd, all in this process, feed and consume the frames through the channels of the daemons.
  *
  * usage: bench_relay [-v] [-s SECONDS] [NAME ...]
  *
- *	link_throughput_dialer_sends    Gbit/s of payload, largest frames, from a to b
- *	link_throughput_listener_sends  the same from b to a
+ *	link_throughput_dialer_sends    Gbit/s of payload, largest frames, through the link of d and e from d
+ *to e, made and taken inside the two daemons (tests/bench/ends/ends.h) link_throughput_listener_sends  the
+ *same from e to d link_consensusd_dialer_sends    the same from a to b, from one consensusd to the other
+ *	link_consensusd_listener_sends  the same from b to a
  *	link_small_frames               frames of SMALL_BYTES of payload per second, from a to b
  *	link_small_frames_64flows       the same of 64 streams in turn, each frame of another than the last
  *	relay_throughput                Gbit/s of payload, largest frames, from a over b to c
@@ -24,9 +26,9 @@
  * b alone for a relay; per GB of payload, or per frame.  Others on the machine move it by a tenth or so
  * (caches, clock), and the figures by more than half.
  *
- * The frames of a link come from another process and end in one: with fewer cores than processes that costs
- * more than the link does.  For the link_throughput figures limit_tls_piped is therefore measured, too,
- * beside limit_tls_raw: NAME_piped_ratio tells the link from what surrounds it.
+ * limit_tls_raw has a process at each end, as link_throughput has.  The frames of link_consensusd come from a
+ * third process and end there, over Unix sockets: with fewer cores than processes that costs more than the
+ * link does.  limit_tls_piped, which has these, too, is measured beside it: NAME_piped_ratio.
  *
  * Round trips: every PING_PACE_MS a frame of PING_BYTES of payload goes from a to b and back to a, or from
  * a over b to c and back over b to a, in turn; the stand-in at the far end answers at once.  Both take the
@@ -38,6 +40,7 @@
  * figure to compare with round trips through other programs.  The _p99 are the same of the 99th percentiles,
  * which on a machine with more to do than cores tell of its scheduler.
  */
+#include "tests/bench/ends/ends.h"
 #include "tests/bench/limits_piped.h"
 #include "tests/bench/relay_mesh.h"
 
@@ -65,6 +68,7 @@ enum {
 static struct {
 	struct relay_mesh mesh;
 	struct rig_node *a, *b, *c;
+	struct rig_node *d, *e; /* the ends of a link that makes and takes its frames itself */
 	double seconds;
 	bool verbose;
 	struct limits_seen {
@@ -112,6 +116,7 @@ static struct {
 	uint64_t piece_frames, window_frames;
 	uint64_t sent, before; /* frames sent, and what the receiver had before */
 	bool stopped;
+	unsigned shown; /* of so many frames that arrive the stand-in gets one */
 } flow;
 
 static uint64_t
@@ -179,6 +184,7 @@ flow_begin(struct rig_node *from, struct rig_node *to, size_t payload_len, unsig
 	memset(&flow, 0, sizeof(flow));
 	flow.from = from;
 	flow.to = to;
+	flow.shown = 1;
 	flow.before = to->frames;
 	buf_init(&flow.piece, PIECE_BYTES);
 	frame_bytes = flow_fill(payload_len, streams);
@@ -209,6 +215,38 @@ flow_end(const char *name)
 	buf_fini(&flow.piece);
 }
 
+/* Sends one frame, which the daemons of a link by itself know what to do with. */
+static void
+flow_tell_ends(size_t payload_len)
+{
+	static const uint8_t payload[ENDS_BYTES];
+	struct buf out;
+
+	buf_init(&out, PIECE_BYTES);
+	RIG_MUST(rig_data(&out, flow.from, flow.to->id, payload, payload_len) == 0);
+	RIG_MUST(channel_send(flow.from->consensus, CT_FRAMES_OUT, 0, buf_head(&out), buf_left(&out)) == 0);
+	buf_fini(&out);
+}
+
+static void
+flow_begin_ends(struct rig_node *from, struct rig_node *to)
+{
+	memset(&flow, 0, sizeof(flow));
+	flow.from = from;
+	flow.to = to;
+	flow.shown = ENDS_SHOWN;
+	flow_tell_ends(ENDS_BYTES);
+}
+
+/* The daemon that takes the frames ends, if one is missing. */
+static void
+flow_end_ends(void)
+{
+	flow_tell_ends(ENDS_STOP_BYTES);
+	(void)rig_wait(&bench.mesh.rig, rig_never, NULL, WARM_MS);
+	RIG_MUST(rig_alive(flow.from) && rig_alive(flow.to));
+}
+
 struct sample {
 	double seconds;
 	double frames, bytes;      /* of payload */
@@ -220,8 +258,8 @@ static struct sample
 sample_now(void)
 {
 	struct sample s = {.seconds = limits_seconds(),
-	    .frames = (double)flow.to->frames,
-	    .bytes = (double)flow.to->frame_bytes,
+	    .frames = (double)flow.to->frames * flow.shown,
+	    .bytes = (double)flow.to->frame_bytes * flow.shown,
 	    .cpu_bench = relay_mesh_cpu(0)};
 
 	for (size_t i = 0; i < bench.mesh.rig.count; i++)
@@ -244,14 +282,16 @@ sample_diff(struct sample s, const struct sample *since)
 
 struct figure {
 	const char *name;
-	char from, to; /* names of nodes */
+	char from, to; /* names of nodes: d and e have the frames made inside */
 	size_t payload_len;
 	unsigned streams;
 };
 
 static const struct figure figures[] = {
-    {"link_throughput_dialer_sends", 'a', 'b', FRAME_PAYLOAD_MAX_BYTES, 1},
-    {"link_throughput_listener_sends", 'b', 'a', FRAME_PAYLOAD_MAX_BYTES, 1},
+    {"link_throughput_dialer_sends", 'd', 'e', ENDS_BYTES, 1},
+    {"link_throughput_listener_sends", 'e', 'd', ENDS_BYTES, 1},
+    {"link_consensusd_dialer_sends", 'a', 'b', FRAME_PAYLOAD_MAX_BYTES, 1},
+    {"link_consensusd_listener_sends", 'b', 'a', FRAME_PAYLOAD_MAX_BYTES, 1},
     {"link_small_frames", 'a', 'b', SMALL_BYTES, 1},
     {"link_small_frames_64flows", 'a', 'b', SMALL_BYTES, MANY_FLOWS},
     {"relay_throughput", 'a', 'c', FRAME_PAYLOAD_MAX_BYTES, 1},
@@ -261,7 +301,15 @@ static const struct figure figures[] = {
 static struct rig_node *
 node_of(char name)
 {
-	return name == 'a' ? bench.a : name == 'b' ? bench.b : bench.c;
+	struct rig_node *const nodes[] = {bench.a, bench.b, bench.c, bench.d, bench.e};
+
+	return nodes[name - 'a'];
+}
+
+static bool
+figure_by_ends(const struct figure *f)
+{
+	return f->from >= 'd';
 }
 
 /* One round: frames for a while. */
@@ -270,12 +318,18 @@ flow_round(const struct figure *f)
 {
 	struct sample before, after;
 
-	flow_begin(node_of(f->from), node_of(f->to), f->payload_len, f->streams);
+	if (figure_by_ends(f))
+		flow_begin_ends(node_of(f->from), node_of(f->to));
+	else
+		flow_begin(node_of(f->from), node_of(f->to), f->payload_len, f->streams);
 	(void)rig_wait(&bench.mesh.rig, rig_never, NULL, WARM_MS);
 	before = sample_now();
 	(void)rig_wait(&bench.mesh.rig, rig_never, NULL, (int64_t)(bench.seconds * 1000 / ROUNDS));
 	after = sample_now();
-	flow_end(f->name);
+	if (figure_by_ends(f))
+		flow_end_ends();
+	else
+		flow_end(f->name);
 	return sample_diff(after, &before);
 }
 
@@ -313,26 +367,28 @@ figure_verbose(const struct figure *f, const struct sample *s, double per, const
 static void
 figure_measure(const struct figure *f)
 {
-	bool small = f->payload_len == SMALL_BYTES, relay = f->to == 'c', link = !small && !relay;
+	bool small = f->payload_len == SMALL_BYTES, relay = f->to == 'c';
+	bool piped = !small && !relay && !figure_by_ends(f);
+	const struct rig_node *from = node_of(f->from), *to = node_of(f->to), *first = bench.mesh.rig.nodes;
 	const char *unit = small ? "us/frame" : "s/GB";
 	double values[ROUNDS], ratios[ROUNDS], piped_ratios[ROUNDS], cpus[ROUNDS];
 
 	for (unsigned i = 0; i < ROUNDS; i++) {
 		double raw = limit_round(&bench.raw, limit_tls_raw);
-		double piped = link ? limit_round(&bench.piped, limit_tls_piped) : 1;
+		double in_pipe = piped ? limit_round(&bench.piped, limit_tls_piped) : 1;
 		struct sample s = flow_round(f);
 		double rate = s.bytes * 8 / s.seconds / 1e9, per = small ? s.frames / 1e6 : s.bytes / 1e9;
 
 		values[i] = small ? s.frames / s.seconds : rate;
 		ratios[i] = rate / raw;
-		piped_ratios[i] = rate / piped;
-		cpus[i] = (relay ? s.cpu[1] : s.cpu[0] + s.cpu[1]) / per;
+		piped_ratios[i] = rate / in_pipe;
+		cpus[i] = (relay ? s.cpu[1] : s.cpu[from - first] + s.cpu[to - first]) / per;
 		if (bench.verbose)
 			figure_verbose(f, &s, per, unit, raw);
 	}
 	print(f->name, "", median(values, ROUNDS), small ? "1/s" : "Gbit/s");
 	print(f->name, "_ratio", median(ratios, ROUNDS), "of_limit_tls_raw");
-	if (link)
+	if (piped)
 		print(f->name, "_piped_ratio", median(piped_ratios, ROUNDS), "of_limit_tls_piped");
 	print(f->name, "_cpu", median(cpus, ROUNDS), unit);
 }
@@ -452,6 +508,27 @@ wait_route(struct rig_node *from, struct rig_node *to)
 	to->on_frame = NULL;
 }
 
+/* d and e: a link by itself, d dials. */
+static void
+link_up(void)
+{
+	struct relay_mesh *m = &bench.mesh;
+	struct rig_node *d, *e;
+
+	d = bench.d = relay_mesh_add(m, "d");
+	e = bench.e = relay_mesh_add(m, "e");
+	rig_program(&m->rig, "/tests/bench/ends/transportd");
+	relay_mesh_conf(m, d, e);
+	relay_mesh_conf(m, e, NULL);
+	relay_mesh_start(m, e);
+	relay_mesh_start(m, d);
+	relay_mesh_wait_link(m, d, e);
+	rig_route(d, e->id, (uint64_t[]){e->id}, 1);
+	rig_route(e, d->id, (uint64_t[]){d->id}, 1);
+	wait_route(d, e);
+	wait_route(e, d);
+}
+
 static void
 line_up(void)
 {
@@ -532,6 +609,7 @@ main(int argc, char **argv)
 	if (!names_known(argv))
 		return usage();
 	line_up();
+	link_up();
 	for (size_t i = 0; i < sizeof(figures) / sizeof(figures[0]); i++)
 		if (wanted(figures[i].name, argv))
 			figure_measure(&figures[i]);

@@ -574,8 +574,9 @@ rig_free_port(void)
 }
 
 /* The daemon of the same build: $BUILD/bin/transportd from anywhere below $BUILD/tests. */
+/* The nodes that are started from now on run this one, a path below the build directory. */
 static inline void
-rig_find_program(struct rig *r)
+rig_program(struct rig *r, const char *path)
 {
 	char *end;
 	ssize_t n = readlink("/proc/self/exe", r->program, sizeof(r->program) - 1);
@@ -584,7 +585,7 @@ rig_find_program(struct rig *r)
 	r->program[n] = '\0';
 	end = strstr(r->program, "/tests/");
 	RIG_MUST(end != NULL);
-	snprintf(end, sizeof(r->program) - (size_t)(end - r->program), "/bin/transportd");
+	snprintf(end, sizeof(r->program) - (size_t)(end - r->program), "%s", path);
 }
 
 static inline void
@@ -593,7 +594,7 @@ rig_init(struct rig *r)
 	uint8_t random[10];
 
 	memset(r, 0, sizeof(*r));
-	rig_find_program(r);
+	rig_program(r, "/bin/transportd");
 	RIG_MUST(crypto_init() == 0);
 	snprintf(r->dir, sizeof(r->dir), "/tmp/mesh-rig.XXXXXX");
 	RIG_MUST(mkdtemp(r->dir) != NULL);
