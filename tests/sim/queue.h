@@ -23,8 +23,8 @@ enum sim_what {
 };
 
 struct sim_event {
-	int64_t at; /* us */
-	enum sim_what what;
+	int64_t at;          /* us */
+	int what;            /* enum sim_what */
 	uint32_t node, link; /* indexes */
 	uint64_t a;          /* frame, link: the session of the link; signature: ticket; gossip: sender */
 	uint32_t life;       /* of the node when this was sent to it */
