@@ -20,6 +20,7 @@ enum pg_oid {
 	PG_BYTEA = 17,
 	PG_INT8 = 20,
 	PG_INT4 = 23,
+	PG_TEXT = 25,
 	PG_BYTEA_ARRAY = 1001,
 	PG_UUID = 2950,
 	PG_UUID_ARRAY = 2951,

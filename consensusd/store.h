@@ -7,7 +7,8 @@
  * to a ticket are committed.  Each flush carries its number in the table flush_marker; after a lost
  * connection the marker tells whether the flush in doubt was committed, and if not it is sent again:
  * so a put is applied exactly once, in order, whatever PostgreSQL does.  Reads use a second connection,
- * vacuuming and pruning a third.  Nothing here blocks.
+ * vacuuming and pruning a third.  Nothing here blocks, but for the witness when a term or a vote changed (a
+ * tenth of a millisecond).
  *
  * Marks: store_full() is true above memory_max/4 of puts that are not durable yet, or while the
  * database is away; callers then stop taking new work (publishers are held).
@@ -24,6 +25,7 @@
 #include "consensusd/core/batch.h"
 
 struct loop;
+struct raft_entry;
 struct store;
 
 enum {
@@ -79,6 +81,90 @@ struct store_link {
 	bool two_way;
 };
 
+/* Raft: what a replica of this node has. */
+enum store_raft_type { STORE_RAFT_MCG, STORE_RAFT_DSG };
+enum { STORE_GROUP_BYTES = 16, STORE_GROUPS_MAX = 16384 };
+
+/* As it was loaded.  Entries have one reference each, the callback's to keep (raft_entry_ref()). */
+struct store_raft_state {
+	uint8_t group[STORE_GROUP_BYTES];
+	enum store_raft_type type;
+	uint64_t replica;            /* id of this node's replica */
+	uint64_t term, vote, commit; /* vote: id of a replica, 0: nobody */
+	uint64_t snap_index, snap_term;
+	const uint8_t *snap_config, *snap_data; /* borrowed; NULL: there is no snapshot */
+	size_t snap_config_len, snap_data_len;
+	struct raft_entry *const *entries; /* from snap_index + 1 on */
+	size_t entry_count;
+};
+
+/* What a replica has to persist, in this order: snapshot (if snap_data is not NULL: it takes the place of
+ * the one before, and with restore of the whole log), removal of entries below keep (0: none) and from cut on
+ * (UINT64_MAX: none), new entries (referenced until they are durable), then term, vote and commit. */
+struct store_raft {
+	uint8_t group[STORE_GROUP_BYTES];
+	enum store_raft_type type;
+	uint64_t replica, term, vote, commit;
+	uint64_t leader_node;    /* for people: who leads, 0: nobody known */
+	const uint64_t *members; /* for people: nodes of the members; NULL: as before */
+	size_t member_count;
+	bool restore;
+	uint64_t snap_index, snap_term;
+	const uint8_t *snap_config, *snap_data; /* copied */
+	size_t snap_config_len, snap_data_len;
+	uint64_t keep, cut;
+	struct raft_entry *const *entries;
+	size_t entry_count;
+};
+
+/* The mesh that this node belongs to; text is borrowed. */
+struct store_mesh {
+	struct ulid mesh_id;
+	const char *name, *description, *status;
+	bool allow_join;
+	uint64_t created_unix_ms;
+};
+
+enum {
+	STORE_CONFIG_KEY_SIZE = 128,
+	STORE_CONFIG_CHANGES = 100, /* kept of each key: the oldest go */
+	STORE_HISTORY_MAX = 10000,  /* of one read */
+	STORE_NOTES_MAX = 65536,    /* loaded at start; more stay in the database, and that is said */
+	STORE_NOTE_TYPE_SIZE = 64,
+	STORE_POSITIONS_MAX = 4096, /* loaded at start: those that moved last */
+	STORE_SUBSCRIBER_SIZE = 256,
+};
+
+/* A change of the mesh's configuration, as an entry of the control group's log has it.  What is borrowed is
+ * copied.  The value is bytes to the store: one that is no JSON harms nobody, people just don't see it. */
+struct store_config {
+	const char *key;     /* of printable ASCII, below STORE_CONFIG_KEY_SIZE */
+	const uint8_t *json; /* NULL: the key is removed */
+	size_t len;
+	uint64_t version, index, node, unix_ms; /* index and unix_ms together name the change */
+};
+
+/* The newest update of a node of one type, or that there is none any more. */
+struct store_note {
+	uint64_t node_id;
+	const char *type; /* any text, not empty, below STORE_NOTE_TYPE_SIZE */
+	uint64_t version;
+	const uint8_t *payload, *signature; /* borrowed; the signature has its public key before it */
+	size_t payload_len, signature_len;
+	uint64_t unix_ms;
+	bool removed;
+	uint64_t position; /* in which order updates came to this node */
+};
+
+/* How far a subscriber has acknowledged what it subscribed to. */
+struct store_position {
+	uint8_t kind;
+	/* Any text, below STORE_SUBSCRIBER_SIZE.  "" stands for this node: positions of the kind up to this
+	 * one were used. */
+	const char *subscriber;
+	uint64_t position;
+};
+
 struct store_callbacks {
 	/* Connected, schema right, lock held, flush in doubt settled.  The first time: after all
 	 * on_load_* calls. */
@@ -92,6 +178,19 @@ struct store_callbacks {
 	void (*on_load_node)(void *ctx, uint64_t node_id, const char *addresses);
 	void (*on_load_stream)(void *ctx, const struct store_stream *s);
 	void (*on_load_offset)(void *ctx, const struct store_offset *o);
+	/* Then the replicas of this node, one call each; the entries' references are the callback's in any
+	 * case.  Return 0, or an error: then on_fatal follows. */
+	int (*on_load_raft)(void *ctx, const struct store_raft_state *r);
+	/* Then updates of nodes and positions of subscribers; NULL: they are not wanted. */
+	void (*on_load_note)(void *ctx, const struct store_note *n);
+	void (*on_load_position)(void *ctx, const struct store_position *p);
+	/* What is in the database is older than what this node has promised to others: a backup was restored,
+	 * or it is another database.  Called after the loads, before on_ready; the replicas that were loaded
+	 * must not take part in anything. */
+	void (*on_rolled_back)(void *ctx, const char *why);
+	/* While they load: one replica lacks a part of what it had, and is not told of.  NULL: as if all were
+	 * rolled back. */
+	void (*on_damaged)(void *ctx, const uint8_t group[STORE_GROUP_BYTES], const char *why);
 	/* State that contradicts what this process knows (a restored backup, another writer): stop. */
 	void (*on_fatal)(void *ctx, const char *why);
 	void *ctx;
@@ -104,6 +203,9 @@ struct store_conf {
 	bool migrate;     /* apply, or only check */
 	size_t memory_max;
 	uint64_t node_id; /* the database belongs to this node; refuses another's */
+	int witness_fd;   /* file beside the database that tells whether it went back in time (witness.h), to
+			     read and write, borrowed; -1: none */
+	bool trust_database; /* where there are replicas and no witness, that is not held against it */
 };
 
 struct store *store_new(
@@ -131,6 +233,26 @@ int64_t store_put_inbox_clear(struct store *s, const struct ulid *stream, uint64
 int64_t store_put_node(struct store *s, const struct store_node *row) MUST_USE;
 /* All links of the mesh, at most STORE_LINKS_MAX: the table of links, and a snapshot of the topology. */
 int64_t store_put_topology(struct store *s, const struct store_link *links, size_t count) MUST_USE;
+/* State of a replica; forgets a replica with everything it has. */
+int64_t store_put_raft(struct store *s, const struct store_raft *row) MUST_USE;
+/* After on_rolled_back(), when all replicas whose promises are in doubt were forgotten, durably: what the
+ * database has from now on is what it should have.  ERR_IO: it will be found to be older at the next start.
+ */
+int store_renew_witness(struct store *s) MUST_USE;
+int64_t store_put_raft_drop(struct store *s, const uint8_t group[STORE_GROUP_BYTES]) MUST_USE;
+/* The mesh (upsert). */
+int64_t store_put_mesh(struct store *s, const struct store_mesh *row) MUST_USE;
+/* A change of the configuration: the value that there is now, and its history.  Putting it again changes
+ * nothing in the history; so after a start all may be put again, in order. */
+int64_t store_put_config(struct store *s, const struct store_config *row) MUST_USE;
+/* No key has a value any more, but for those that are put after this: another state took the place of the one
+ * that was applied entry by entry.  The history stays. */
+int64_t store_put_config_clear(struct store *s) MUST_USE;
+/* Upserts.  ERR_RANGE: a text is too long, or empty. */
+int64_t store_put_note(struct store *s, const struct store_note *row) MUST_USE;
+/* All updates of a node are gone, but for those that are put after this. */
+int64_t store_put_notes_drop(struct store *s, uint64_t node_id) MUST_USE;
+int64_t store_put_position(struct store *s, const struct store_position *row) MUST_USE;
 /* Raises the persisted incarnation of this node by one and returns it at once (durable with the next
  * flush; after a crash before that, routerd's sequence recovery covers it). */
 uint64_t store_next_incarnation(struct store *s);
@@ -145,5 +267,14 @@ enum store_box { STORE_OUTBOX, STORE_INBOX };
 typedef void store_batch_fn(void *arg, struct batch *b, int err);
 int store_read(struct store *s, enum store_box box, const struct ulid *stream, uint64_t from_seq,
     size_t max_bytes, store_batch_fn *fn, void *arg) MUST_USE;
+
+/*
+ * Reads changes of the configuration, the newest first (by the time that was written into them), at most
+ * limit: of one key, or of all that begin with it.  fn is called per change, then once with row NULL and err
+ * as above. ERR_RANGE: a key that can't be one.
+ */
+typedef void store_config_fn(void *arg, const struct store_config *row, int err);
+int store_read_config_history(
+    struct store *s, const char *key, bool prefix, size_t limit, store_config_fn *fn, void *arg) MUST_USE;
 
 #endif

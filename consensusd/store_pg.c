@@ -179,6 +179,8 @@ store_confirm(struct store *s)
 	metric_add(&metric_rows, (int64_t)f->rows);
 	metric_add(&metric_bytes, (int64_t)f->bytes);
 	metric_set(&metric_pending, (int64_t)s->bytes);
+	if (f->rafts.groups != NULL)
+		store_promises_confirm(s, f->number, f->rafts.promised);
 	store_flush_free(f);
 }
 
@@ -360,7 +362,8 @@ store_new(struct loop *l, const struct store_conf *conf, const struct store_call
 	s->cb = *cb;
 	s->node_id = conf->node_id;
 	s->memory_max = conf->memory_max;
-	s->load.last_node = INT64_MIN;
+	s->load.last_node = s->notes_load.last_node = INT64_MIN;
+	store_promises_init(s, conf);
 	TAILQ_INIT(&s->flushes);
 	buf_init(&s->scratch, STORE_FLUSH_SCRATCH_BYTES);
 	backoff_init(&s->retry, STORE_RETRY_MIN_MS, STORE_RETRY_MAX_MS);
@@ -396,6 +399,8 @@ store_free(struct store *s)
 	}
 	for (int box = 0; box < STORE_BOXES; box++)
 		store_marks_fini(&s->floors[box]);
+	store_load_raft_fini(s);
+	store_promises_fini(s);
 	store_migrations_fini(&s->migrations);
 	buf_fini(&s->scratch);
 	if (s->conninfo != NULL)
@@ -421,6 +426,15 @@ const char *
 store_error(const struct store *s)
 {
 	return s->error;
+}
+
+int
+store_read_config_history(
+    struct store *s, const char *key, bool prefix, size_t limit, store_config_fn *fn, void *arg)
+{
+	if (!s->ready)
+		return ERR_UNAVAIL;
+	return store_reader_add_history(s->reader, key, prefix, limit, fn, arg);
 }
 
 int

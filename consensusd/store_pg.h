@@ -21,6 +21,8 @@
 #include "consensusd/store_pg_conn.h"
 #include "consensusd/store_pg_flush.h"
 #include "consensusd/store_pg_migrate.h"
+#include "consensusd/store_pg_raft_load.h"
+#include "consensusd/store_pg_witness.h"
 
 struct store_keeper;
 struct store_reader;
@@ -33,6 +35,7 @@ enum {
 	STORE_INSTANCE_SIZE = 37, /* a uuid as text */
 	STORE_LOAD_PAGE_ROWS = 500,
 	STORE_VACUUM_BYTES = 64 * 1024 * 1024, /* of batches, written and cleared */
+	STORE_VACUUM_RAFT_ROWS = 100000,
 	STORE_FLOORS_MAX = 65536, /* streams; when full they are forgotten, which costs time only */
 };
 
@@ -47,10 +50,17 @@ struct store_setup { /* the checklist on the connection that is being set up */
 
 /* Where loading is: it goes on there after a lost connection, so nothing is told twice. */
 struct store_load {
-	bool nodes_done, streams_done, offsets_done;
+	bool nodes_done, streams_done, offsets_done, positions_done;
 	struct ulid last_stream;
 	int64_t last_node;
 	size_t rows; /* of the page at hand */
+};
+
+struct store_notes_load { /* the same of updates of nodes */
+	bool done;
+	int64_t last_node;
+	char last_type[STORE_NOTE_TYPE_SIZE];
+	size_t rows, told; /* of the page at hand; in all */
 };
 
 struct store {
@@ -70,9 +80,15 @@ struct store {
 	struct store_keeper *keeper;
 	struct store_setup setup;
 	struct store_load load;
+	struct store_raft_load raft_load;
+	struct store_notes_load notes_load;
+	struct store_promises promises;
+	char rolled_back[STORE_WHY_BYTES]; /* "": what was loaded is not older than what was promised */
+	bool rolled_back_told;
 
 	char instance[STORE_INSTANCE_SIZE];
 	bool claimed;         /* flush_marker carries our instance */
+	uint64_t base;        /* flushes of the instances before; ours count from 1 */
 	uint64_t incarnation; /* of this node */
 
 	struct store_flushes flushes; /* in order; the first may be on its way, the last is being formed */
@@ -83,6 +99,7 @@ struct store {
 	uint64_t confirmed;
 	size_t bytes;                           /* of all flushes */
 	size_t since_vacuum[STORE_BOXES];       /* bytes put */
+	size_t raft_since_vacuum;               /* rows of the log */
 	struct store_marks floors[STORE_BOXES]; /* up to where streams were cleared */
 	uint64_t seed;
 	struct buf scratch;
@@ -114,6 +131,9 @@ void store_setup_start(struct store *s);
 void store_setup_fail(struct store *s, bool fatal, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* What this node had promised is not there: noted, and told when all is loaded.  The first reason counts. */
+void store_roll_back(struct store *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
 /* --- store_pg_load.c: three steps of it --- */
 int store_load_nodes_ask(struct store *s) MUST_USE;
 void store_load_nodes_answer(struct store *s, const struct pg_result *res);
@@ -121,6 +141,12 @@ int store_load_streams_ask(struct store *s) MUST_USE;
 void store_load_streams_answer(struct store *s, const struct pg_result *res);
 int store_load_offsets_ask(struct store *s) MUST_USE;
 void store_load_offsets_answer(struct store *s, const struct pg_result *res);
+
+/* --- store_pg_control_load.c: two more --- */
+int store_load_notes_ask(struct store *s) MUST_USE;
+void store_load_notes_answer(struct store *s, const struct pg_result *res);
+int store_load_positions_ask(struct store *s) MUST_USE;
+void store_load_positions_answer(struct store *s, const struct pg_result *res);
 
 /* --- store_pg_read.c: the connection for reads --- */
 struct store_reader *store_reader_new(struct loop *l, const char *conninfo, const char *user) MUST_USE;
@@ -130,8 +156,17 @@ void store_reader_fail(struct store_reader *r);
 int store_reader_add(struct store_reader *r, enum store_box box, const struct ulid *stream, uint64_t from_seq,
     size_t max_bytes, store_batch_fn *fn, void *arg) MUST_USE;
 
+int store_reader_add_history(struct store_reader *r, const char *key, bool prefix, size_t limit,
+    store_config_fn *fn, void *arg) MUST_USE;
+
 /* --- store_pg_keep.c: the connection that keeps house --- */
-enum store_task { STORE_TASK_VACUUM_OUTBOX, STORE_TASK_VACUUM_INBOX, STORE_TASK_PRUNE, STORE_TASK_COUNT };
+enum store_task {
+	STORE_TASK_VACUUM_OUTBOX,
+	STORE_TASK_VACUUM_INBOX,
+	STORE_TASK_VACUUM_RAFT,
+	STORE_TASK_PRUNE,
+	STORE_TASK_COUNT
+};
 struct store_keeper *store_keeper_new(struct loop *l, const char *conninfo, const char *user) MUST_USE;
 void store_keeper_free(struct store_keeper *k);
 /* Does it when it can; once, however often it is asked meanwhile. */

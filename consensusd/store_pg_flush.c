@@ -47,6 +47,8 @@ store_flush_free(struct store_flush *f)
 		store_marks_fini(&f->cleared[box]);
 	}
 	store_marks_fini(&f->processed);
+	store_rafts_fini(&f->rafts);
+	store_control_fini(&f->control);
 	mem_free(f);
 }
 
@@ -73,11 +75,17 @@ grow(void *array, size_t *cap, size_t count, size_t size)
 	return 0;
 }
 
+void
+store_flush_took(struct store_flush *f, size_t rows, size_t bytes)
+{
+	f->bytes += bytes;
+	f->rows += rows;
+}
+
 static void
 took(struct store_flush *f, size_t bytes)
 {
-	f->bytes += bytes;
-	f->rows++;
+	store_flush_took(f, 1, bytes);
 }
 
 int
@@ -211,7 +219,8 @@ store_flush_prepare(struct pg_conn *pg)
 	for (int i = 0; i < STMT_COUNT; i++)
 		if (PQsendPrepare(pg, statements[i].name, statements[i].sql, 0, NULL) == 0)
 			return ERR_CLOSED;
-	if (store_nodes_prepare(pg) != 0 || store_rows_prepare(pg) != 0)
+	if (store_nodes_prepare(pg) != 0 || store_rows_prepare(pg) != 0 || store_rafts_prepare(pg) != 0 ||
+	    store_control_prepare(pg) != 0)
 		return ERR_CLOSED;
 	return PQpipelineSync(pg) != 0 ? 0 : ERR_CLOSED;
 }
@@ -345,6 +354,10 @@ store_flush_send(const struct store_flush *f, struct pg_conn *pg, struct buf *sc
 	for (int box = 0; box < STORE_BOXES && err == 0; box++)
 		err = store_rows_send(
 		    (enum store_box)box, f->batches[box], f->batch_count[box], row_type, pg, scratch);
+	if (err == 0)
+		err = store_rafts_send(&f->rafts, pg, scratch);
+	if (err == 0)
+		err = store_control_send(&f->control, pg, scratch);
 	if (err == 0)
 		err = send_marks(&f->processed, STMT_PROGRESS, progress, 5, pg, scratch);
 	if (err == 0)

@@ -17,7 +17,9 @@
 #include "common/base/must.h"
 #include "consensusd/store.h"
 #include "consensusd/store_marks.h"
+#include "consensusd/store_pg_control.h"
 #include "consensusd/store_pg_nodes.h"
+#include "consensusd/store_pg_raft.h"
 
 struct buf;
 struct pg_conn;
@@ -49,6 +51,8 @@ struct store_flush {
 	struct flush_batch *batches[STORE_BOXES];
 	size_t batch_count[STORE_BOXES], batch_cap[STORE_BOXES];
 	struct store_marks processed, cleared[STORE_BOXES];
+	struct flush_rafts rafts;
+	struct flush_control control;
 };
 
 TAILQ_HEAD(store_flushes, store_flush);
@@ -57,6 +61,9 @@ struct store_flush *store_flush_new(uint64_t number, uint64_t seed) MUST_USE;
 void store_flush_free(struct store_flush *f);
 /* No more puts fit: begin the next one. */
 bool store_flush_is_full(const struct store_flush *f);
+
+/* Counts what a put in a part added: rows and bytes. */
+void store_flush_took(struct store_flush *f, size_t rows, size_t bytes);
 
 /* Puts: 0 or ERR_NOMEM. */
 int store_flush_add_stream(struct store_flush *f, const struct store_stream *row) MUST_USE;

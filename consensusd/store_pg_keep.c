@@ -23,7 +23,7 @@ enum {
 static struct metric metric_pruned =
     METRIC_COUNTER_INIT("mesh_store_pruned_streams_total", "Closed streams removed from the database", NULL);
 static struct metric metric_vacuums =
-    METRIC_COUNTER_INIT("mesh_store_vacuums_total", "Times outbox or inbox was vacuumed", NULL);
+    METRIC_COUNTER_INIT("mesh_store_vacuums_total", "Times outbox, inbox or raft_log was vacuumed", NULL);
 
 /* No lock is waited for, and none is taken that a backup or a reader would notice. */
 #define VACUUM(box) "VACUUM (SKIP_LOCKED, TRUNCATE off, INDEX_CLEANUP on) " box
@@ -31,6 +31,7 @@ static struct metric metric_vacuums =
 static const char *const tasks[STORE_TASK_COUNT] = {
     [STORE_TASK_VACUUM_OUTBOX] = VACUUM("outbox"),
     [STORE_TASK_VACUUM_INBOX] = VACUUM("inbox"),
+    [STORE_TASK_VACUUM_RAFT] = VACUUM("raft_log"),
     /* A stream that has been closed for so long that neither end will name it again. */
     [STORE_TASK_PRUNE] =
 	"WITH old AS MATERIALIZED (SELECT stream_id FROM streams WHERE state = 2"
@@ -38,7 +39,10 @@ static const char *const tasks[STORE_TASK_COUNT] = {
 	" a AS (DELETE FROM stream_offsets AS t USING old WHERE t.stream_id = old.stream_id),"
 	" b AS (DELETE FROM delivery_log AS t USING old WHERE t.stream_id = old.stream_id),"
 	" c AS (DELETE FROM outbox AS t USING old WHERE t.stream_id = old.stream_id),"
-	" d AS (DELETE FROM inbox AS t USING old WHERE t.stream_id = old.stream_id)"
+	" d AS (DELETE FROM inbox AS t USING old WHERE t.stream_id = old.stream_id),"
+	/* And a subscriber that has not moved for so long. */
+	" e AS (DELETE FROM update_positions WHERE updated < now() - interval '30 days'"
+	" AND subscriber <> '')"
 	" DELETE FROM streams AS t USING old WHERE t.stream_id = old.stream_id RETURNING 1",
 };
 

@@ -10,6 +10,7 @@
 #include "common/base/err.h"
 #include "consensusd/pg_array.h"
 #include "consensusd/store_pg.h"
+#include "consensusd/store_pg_row.h"
 
 /* Closed streams are told for a day more: the other end may still ask for them. */
 #define RECENT "(s.state <> 2 OR s.updated > now() - interval '1 day')"
@@ -62,68 +63,15 @@ page_ask(struct store *s, const char *sql, int64_t word)
 		   : ERR_CLOSED;
 }
 
-/* ---- columns of a row; NULL counts as empty ---- */
-
-struct row {
-	const PGresult *res;
-	int row;
-	int column; /* the next */
-	bool bad;
-};
-
-static const uint8_t *
-get_bytes(struct row *r, size_t *len)
-{
-	int n = PQgetlength(r->res, r->row, r->column);
-
-	*len = n > 0 ? (size_t)n : 0;
-	return (const uint8_t *)PQgetvalue(r->res, r->row, r->column++);
-}
-
 static void
-get_fixed(struct row *r, void *out, size_t size)
-{
-	size_t len;
-	const uint8_t *p = get_bytes(r, &len);
-
-	if (len == size)
-		memcpy(out, p, size);
-	else
-		r->bad = true;
-}
-
-static uint64_t
-get_int8(struct row *r)
-{
-	uint8_t word[8] = {0};
-
-	get_fixed(r, word, sizeof(word));
-	return be_load64(word);
-}
-
-static void
-get_text(struct row *r, char *out, size_t size)
-{
-	size_t len;
-	const uint8_t *p = get_bytes(r, &len);
-
-	if (len >= size || memchr(p, '\0', len) != NULL) {
-		r->bad = true;
-		return;
-	}
-	memcpy(out, p, len);
-	out[len] = '\0';
-}
-
-static void
-get_targets(struct row *r, struct store_stream *out)
+get_targets(struct pg_row *r, struct store_stream *out)
 {
 	struct pg_array a;
 	const uint8_t *p;
 	size_t len;
 	int got;
 
-	p = get_bytes(r, &len);
+	p = pg_row_bytes(r, &len);
 	if (pg_array_open(&a, p, len, PG_INT8, STORE_TARGETS_MAX) != 0) {
 		r->bad = true;
 		return;
@@ -134,29 +82,29 @@ get_targets(struct row *r, struct store_stream *out)
 }
 
 static bool
-stream_get(struct row *r, struct store_stream *out)
+stream_get(struct pg_row *r, struct store_stream *out)
 {
 	uint64_t state;
 
 	*out = (struct store_stream){0};
-	get_fixed(r, out->stream_id.b, ULID_BYTES);
-	get_text(r, out->tenant_id, sizeof(out->tenant_id));
-	out->src_node = get_int8(r);
+	pg_row_fixed(r, out->stream_id.b, ULID_BYTES);
+	pg_row_text(r, out->tenant_id, sizeof(out->tenant_id));
+	out->src_node = pg_row_int8(r);
 	get_targets(r, out);
-	get_text(r, out->qos, sizeof(out->qos));
-	out->priority = (int32_t)(int64_t)get_int8(r);
-	out->created_unix_ms = get_int8(r);
-	out->epoch = get_int8(r);
-	state = get_int8(r);
+	pg_row_text(r, out->qos, sizeof(out->qos));
+	out->priority = (int32_t)(int64_t)pg_row_int8(r);
+	out->created_unix_ms = pg_row_int8(r);
+	out->epoch = pg_row_int8(r);
+	state = pg_row_int8(r);
 	r->bad |= state > STORE_STREAM_CLOSED;
 	out->state = (enum store_stream_state)state;
-	out->close_seq = get_int8(r);
-	get_fixed(r, out->source_key, sizeof(out->source_key));
-	get_fixed(r, out->key_id, sizeof(out->key_id));
-	out->meta = get_bytes(r, &out->meta_len);
-	out->striping = get_int8(r) != 0;
-	out->outbox_last_seq = get_int8(r);
-	out->inbox_last_seq = get_int8(r);
+	out->close_seq = pg_row_int8(r);
+	pg_row_fixed(r, out->source_key, sizeof(out->source_key));
+	pg_row_fixed(r, out->key_id, sizeof(out->key_id));
+	out->meta = pg_row_bytes(r, &out->meta_len);
+	out->striping = pg_row_int8(r) != 0;
+	out->outbox_last_seq = pg_row_int8(r);
+	out->inbox_last_seq = pg_row_int8(r);
 	return !r->bad;
 }
 
@@ -215,7 +163,7 @@ store_load_streams_answer(struct store *s, const struct pg_result *res)
 	int rows = PQntuples(res);
 
 	for (int i = 0; i < rows; i++) {
-		struct row r = {.res = res, .row = i};
+		struct pg_row r = {.res = res, .row = i};
 		struct store_stream row;
 
 		if (!stream_get(&r, &row)) {
@@ -243,12 +191,12 @@ store_load_offsets_answer(struct store *s, const struct pg_result *res)
 	int rows = PQntuples(res);
 
 	for (int i = 0; i < rows; i++) {
-		struct row r = {.res = res, .row = i};
+		struct pg_row r = {.res = res, .row = i};
 		struct store_offset row;
 
-		get_fixed(&r, row.stream_id.b, ULID_BYTES);
-		row.node_id = get_int8(&r);
-		row.committed_seq = get_int8(&r);
+		pg_row_fixed(&r, row.stream_id.b, ULID_BYTES);
+		row.node_id = pg_row_int8(&r);
+		row.committed_seq = pg_row_int8(&r);
 		if (r.bad) {
 			store_setup_fail(s, true, "table stream_offsets has a row that makes no sense");
 			return;

@@ -42,6 +42,14 @@ pg_params_send(struct pg_conn *pg, const char *statement, const struct pg_params
 		   : ERR_CLOSED;
 }
 
+int
+pg_params_query(struct pg_conn *pg, const char *sql, const struct pg_params *p)
+{
+	return PQsendQueryParams(pg, sql, p->count, NULL, p->values, p->lengths, p->formats, 1) != 0
+		   ? 0
+		   : ERR_CLOSED;
+}
+
 const char *
 pg_plain_text(const char *text, char *out, size_t size)
 {

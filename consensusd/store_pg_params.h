@@ -1,5 +1,5 @@
 /*
- * store_pg_params: the parameters of a prepared statement, in binary.
+ * store_pg_params: the parameters of a statement, in binary.
  */
 #ifndef CONSENSUSD_STORE_PG_PARAMS_H
 #define CONSENSUSD_STORE_PG_PARAMS_H
@@ -33,5 +33,7 @@ const char *pg_plain_text(const char *text, char *out, size_t size);
 
 /* Queues the statement on a connection in pipeline mode; libpq copies the parameters.  ERR_CLOSED. */
 int pg_params_send(struct pg_conn *pg, const char *statement, const struct pg_params *p) MUST_USE;
+/* The same with the text of a statement; PostgreSQL finds out the types.  ERR_CLOSED. */
+int pg_params_query(struct pg_conn *pg, const char *sql, const struct pg_params *p) MUST_USE;
 
 #endif

@@ -188,6 +188,144 @@ store_put_topology(struct store *s, const struct store_link *links, size_t count
 	return flush_took(s, f, before, store_flush_add_topology(f, links, count));
 }
 
+/* Rows of the log that are put are rows that go some day. */
+static void
+raft_vacuum_maybe(struct store *s, size_t rows)
+{
+	s->raft_since_vacuum += rows;
+	if (s->raft_since_vacuum < STORE_VACUUM_RAFT_ROWS || s->keeper == NULL)
+		return;
+	s->raft_since_vacuum = 0;
+	store_keeper_ask(s->keeper, STORE_TASK_VACUUM_RAFT);
+}
+
+int64_t
+store_put_raft(struct store *s, const struct store_raft *row)
+{
+	size_t before, bytes, rows = 0;
+	struct store_flush *f;
+	int err = flush_open(s, store_raft_bytes(row), &f);
+
+	if (err != 0)
+		return err;
+	before = f->bytes;
+	err = store_rafts_put(&f->rafts, row, &bytes, &rows);
+	store_flush_took(f, rows, bytes);
+	if (err == 0) {
+		f->rafts.promised |= store_promise_note(s, row->group, row->term, row->vote);
+		raft_vacuum_maybe(s, rows);
+	}
+	return flush_took(s, f, before, err);
+}
+
+int64_t
+store_put_raft_drop(struct store *s, const uint8_t group[STORE_GROUP_BYTES])
+{
+	struct store_flush *f;
+	size_t before, bytes;
+	int err = flush_open(s, 0, &f);
+
+	if (err != 0)
+		return err;
+	before = f->bytes;
+	err = store_rafts_drop(&f->rafts, group, &bytes);
+	store_flush_took(f, 1, bytes);
+	if (err == 0) {
+		f->rafts.promised = true;
+		store_promise_forget(s, group);
+	}
+	return flush_took(s, f, before, err);
+}
+
+/* ---- what the control group keeps ---- */
+
+int64_t
+store_put_mesh(struct store *s, const struct store_mesh *row)
+{
+	struct store_flush *f;
+	size_t before, bytes;
+	int err = flush_open(s, sizeof(*row), &f);
+
+	if (err != 0)
+		return err;
+	before = f->bytes;
+	err = store_control_mesh(&f->control, row, &bytes);
+	store_flush_took(f, 1, bytes);
+	return flush_took(s, f, before, err);
+}
+
+static int64_t
+put_config(struct store *s, const struct store_config *row)
+{
+	struct store_flush *f;
+	size_t before, bytes;
+	int err = flush_open(s, row != NULL ? row->len : 0, &f);
+
+	if (err != 0)
+		return err;
+	before = f->bytes;
+	err = store_control_config(&f->control, row, &bytes);
+	store_flush_took(f, 1, bytes);
+	return flush_took(s, f, before, err);
+}
+
+int64_t
+store_put_config(struct store *s, const struct store_config *row)
+{
+	return put_config(s, row);
+}
+
+int64_t
+store_put_config_clear(struct store *s)
+{
+	return put_config(s, NULL);
+}
+
+int64_t
+store_put_note(struct store *s, const struct store_note *row)
+{
+	struct store_flush *f;
+	size_t before, bytes;
+	int err = flush_open(s, row->payload_len + row->signature_len, &f);
+
+	if (err != 0)
+		return err;
+	before = f->bytes;
+	err = store_control_note(&f->control, row, &bytes);
+	store_flush_took(f, 1, bytes);
+	return flush_took(s, f, before, err);
+}
+
+int64_t
+store_put_notes_drop(struct store *s, uint64_t node_id)
+{
+	struct store_flush *f;
+	size_t before, bytes;
+	int err = flush_open(s, 0, &f);
+
+	if (err != 0)
+		return err;
+	before = f->bytes;
+	err = store_control_notes_drop(&f->control, node_id, &bytes);
+	store_flush_took(f, 1, bytes);
+	return flush_took(s, f, before, err);
+}
+
+int64_t
+store_put_position(struct store *s, const struct store_position *row)
+{
+	struct store_flush *f;
+	size_t before, bytes;
+	int err = flush_open(s, sizeof(*row), &f);
+
+	if (err != 0)
+		return err;
+	before = f->bytes;
+	err = store_control_position(&f->control, row, &bytes);
+	store_flush_took(f, 1, bytes);
+	return flush_took(s, f, before, err);
+}
+
 uint64_t
 store_next_incarnation(struct store *s)
 {

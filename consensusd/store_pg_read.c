@@ -1,5 +1,5 @@
 /*
- * store_pg_read: the second connection: reads of batches, one at a time.
+ * store_pg_read: the second connection: reads of batches, and of the configuration's history, one at a time.
  */
 #include <postgresql/libpq-fe.h>
 #include <stdio.h>
@@ -13,17 +13,26 @@
 #include "common/os/metrics.h"
 #include "consensusd/pg_array.h"
 #include "consensusd/store_pg.h"
+#include "consensusd/store_pg_params.h"
+#include "consensusd/store_pg_row.h"
 
 static struct metric metric_reads = METRIC_COUNTER_INIT("mesh_store_reads_total", "Reads of batches", NULL);
 static struct metric metric_read_failures =
     METRIC_COUNTER_INIT("mesh_store_read_failures_total", "Reads of batches that failed", NULL);
+
+enum read_kind { READ_OUTBOX = STORE_OUTBOX, READ_INBOX = STORE_INBOX, READ_KEY, READ_PREFIX, READ_KINDS };
+
 struct read_request {
 	STAILQ_ENTRY(read_request) next;
-	enum store_box box;
+	enum read_kind kind;
 	struct ulid stream;
 	uint64_t from_seq;
 	uint64_t max_bytes;
 	store_batch_fn *fn;
+	/* Of the history, instead. */
+	char key[STORE_CONFIG_KEY_SIZE];
+	uint64_t limit;
+	store_config_fn *config_fn;
 	void *arg;
 };
 
@@ -49,9 +58,18 @@ struct store_reader {
 	" $2::bigint) ORDER BY first_seq LIMIT 1025) AS b WHERE last_seq >= $2::bigint) AS c"                \
 	" WHERE upto <= $3::bigint OR upto = body_bytes ORDER BY first_seq LIMIT 1024"
 
-static const char *const names[STORE_BOXES] = {[STORE_OUTBOX] = "read_outbox", [STORE_INBOX] = "read_inbox"};
-static const char *const queries[STORE_BOXES] = {
-    [STORE_OUTBOX] = READ("outbox"), [STORE_INBOX] = READ("inbox")};
+#define HISTORY(condition)                                                                                   \
+	"SELECT key, value, version, index, node_id, round(extract(epoch FROM updated) * 1000)::bigint"      \
+	" FROM config_changes WHERE " condition " ORDER BY updated DESC, index DESC LIMIT $2::bigint"
+
+static const struct {
+	const char *name, *sql;
+} statements[READ_KINDS] = {
+    [READ_OUTBOX] = {"read_outbox", READ("outbox")},
+    [READ_INBOX] = {"read_inbox", READ("inbox")},
+    [READ_KEY] = {"read_key", HISTORY("key = $1::text")},
+    [READ_PREFIX] = {"read_prefix", HISTORY("starts_with(key, $1::text)")},
+};
 
 static void reader_next(struct store_reader *r);
 
@@ -65,7 +83,10 @@ read_end(struct store_reader *r, int err)
 	r->current = NULL;
 	if (err != 0)
 		metric_inc(&metric_read_failures);
-	q->fn(q->arg, NULL, err);
+	if (q->config_fn != NULL)
+		q->config_fn(q->arg, NULL, err);
+	else
+		q->fn(q->arg, NULL, err);
 	mem_free(q);
 }
 
@@ -112,14 +133,44 @@ batch_get(const PGresult *res, int row, const struct ulid *stream, struct batch 
 }
 
 static void
+history_row(struct store_reader *r, const PGresult *res, int row)
+{
+	struct read_request *q = r->current;
+	struct pg_row in = {.res = res, .row = row};
+	char key[STORE_CONFIG_KEY_SIZE];
+	struct store_config c = {.key = key};
+
+	pg_row_text(&in, key, sizeof(key));
+	if (pg_row_null(&in))
+		in.column++;
+	else
+		c.json = pg_row_bytes(&in, &c.len);
+	c.version = pg_row_int8(&in);
+	c.index = pg_row_int8(&in);
+	c.node = pg_row_int8(&in);
+	c.unix_ms = pg_row_int8(&in);
+	if (in.bad) {
+		log_error("store: a row of config_changes makes no sense");
+		r->current_err = ERR_FORMAT;
+		return;
+	}
+	q->config_fn(q->arg, &c, 0);
+}
+
+static void
 read_row(struct store_reader *r, const PGresult *res, int row)
 {
 	struct read_request *q = r->current;
 	struct batch *b;
-	int err = batch_get(res, row, &q->stream, &b);
+	int err;
 
+	if (q->config_fn != NULL) {
+		history_row(r, res, row);
+		return;
+	}
+	err = batch_get(res, row, &q->stream, &b);
 	if (err != 0) {
-		log_error("store: a row of %s makes no sense: %s", q->box == STORE_INBOX ? "inbox" : "outbox",
+		log_error("store: a row of %s makes no sense: %s", q->kind == READ_INBOX ? "inbox" : "outbox",
 		    err_text(err));
 		r->current_err = err;
 		return;
@@ -157,13 +208,17 @@ static int
 read_send(struct store_reader *r, const struct read_request *q)
 {
 	struct pg_conn *pg = store_conn_pg(r->conn);
-	uint8_t from[8], max[8];
-	const char *values[] = {(const char *)q->stream.b, (const char *)from, (const char *)max};
-	const int lengths[] = {ULID_BYTES, 8, 8}, formats[] = {1, 1, 1};
+	struct pg_params p = {0};
 
-	be_store64(from, q->from_seq);
-	be_store64(max, q->max_bytes);
-	if (PQsendQueryPrepared(pg, names[q->box], 3, values, lengths, formats, 1) == 0)
+	if (q->config_fn != NULL) {
+		pg_params_text(&p, q->key);
+		pg_params_int8(&p, q->limit);
+	} else {
+		pg_params_bytes(&p, q->stream.b, ULID_BYTES);
+		pg_params_int8(&p, q->from_seq);
+		pg_params_int8(&p, q->max_bytes);
+	}
+	if (pg_params_send(pg, statements[q->kind].name, &p) != 0)
 		return ERR_CLOSED;
 	/* Row by row: the batches are in memory once. */
 	return PQsetSingleRowMode(pg) != 0 ? 0 : ERR_CLOSED;
@@ -231,9 +286,14 @@ on_up(void *ctx)
 	    "SET search_path = mesh; SET timezone = 'UTC'; SET statement_timeout = '10s';"
 	    " SET lock_timeout = '5s'; SET synchronous_commit = off; SET client_min_messages = warning;"
 	    " SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off;"
-	    " SET enable_mergejoin = off; SET enable_bitmapscan = off; SET jit = off;"
-	    " PREPARE %s AS %s; PREPARE %s AS %s",
-	    names[0], queries[0], names[1], queries[1]);
+	    " SET enable_mergejoin = off; SET enable_bitmapscan = off; SET jit = off");
+	for (int i = 0; i < READ_KINDS; i++) {
+		size_t n = strlen(sql);
+
+		snprintf(
+		    sql + n, sizeof(sql) - n, "; PREPARE %s AS %s", statements[i].name, statements[i].sql);
+	}
+	MUST(strlen(sql) + 1 < sizeof(sql));
 	if (PQsendQuery(store_conn_pg(r->conn), sql) == 0)
 		store_conn_retry(r->conn);
 	else
@@ -314,25 +374,49 @@ store_reader_fail(struct store_reader *r)
 	}
 }
 
-int
-store_reader_add(struct store_reader *r, enum store_box box, const struct ulid *stream, uint64_t from_seq,
-    size_t max_bytes, store_batch_fn *fn, void *arg)
+static int
+request_add(struct store_reader *r, const struct read_request *form)
 {
 	struct read_request *q;
 
 	if (r->count == STORE_READS_MAX)
 		return ERR_FULL;
-	q = mem_calloc(1, sizeof(*q));
+	q = mem_dup(form, sizeof(*form));
 	if (q == NULL)
 		return ERR_NOMEM;
-	*q = (struct read_request){.box = box,
+	STAILQ_INSERT_TAIL(&r->queue, q, next);
+	r->count++;
+	reader_next(r);
+	return 0;
+}
+
+int
+store_reader_add_history(
+    struct store_reader *r, const char *key, bool prefix, size_t limit, store_config_fn *fn, void *arg)
+{
+	struct read_request q = {.kind = prefix ? READ_PREFIX : READ_KEY,
+	    .limit = limit < STORE_HISTORY_MAX ? limit : STORE_HISTORY_MAX,
+	    .config_fn = fn,
+	    .arg = arg};
+
+	if (strlen(key) >= sizeof(q.key))
+		return ERR_RANGE;
+	(void)pg_plain_text(key, q.key, sizeof(q.key));
+	if (strcmp(key, q.key) != 0)
+		return ERR_RANGE;
+	return request_add(r, &q);
+}
+
+int
+store_reader_add(struct store_reader *r, enum store_box box, const struct ulid *stream, uint64_t from_seq,
+    size_t max_bytes, store_batch_fn *fn, void *arg)
+{
+	const struct read_request q = {.kind = (enum read_kind)box,
 	    .stream = *stream,
 	    .from_seq = from_seq > INT64_MAX ? INT64_MAX : from_seq,
 	    .max_bytes = max_bytes > INT32_MAX ? INT32_MAX : max_bytes,
 	    .fn = fn,
 	    .arg = arg};
-	STAILQ_INSERT_TAIL(&r->queue, q, next);
-	r->count++;
-	reader_next(r);
-	return 0;
+
+	return request_add(r, &q);
 }

@@ -156,13 +156,14 @@ marker_answer(struct store *s, const struct pg_result *res)
 static int
 claim_ask(struct store *s)
 {
-	char sql[320];
+	char sql[384];
 
 	if (s->claimed)
 		return 1;
 	snprintf(sql, sizeof(sql),
 	    "INSERT INTO flush_marker (node_id, instance, flush, incarnation) VALUES (%lld, '%s', 0, %llu)"
-	    " ON CONFLICT (one) DO UPDATE SET instance = EXCLUDED.instance, flush = 0, updated = now()",
+	    " ON CONFLICT (one) DO UPDATE SET instance = EXCLUDED.instance, flush = 0, updated = now(),"
+	    " base = flush_marker.base + flush_marker.flush RETURNING base",
 	    (long long)(int64_t)s->node_id, s->instance, (unsigned long long)s->incarnation);
 	return ask(s, sql);
 }
@@ -170,8 +171,35 @@ claim_ask(struct store *s)
 static void
 claim_answer(struct store *s, const struct pg_result *res)
 {
-	(void)res;
+	if (!shape_is(s, res, 1, 1))
+		return;
+	s->base = strtoull(PQgetvalue(res, 0, 0), NULL, 10);
 	s->claimed = true;
+}
+
+void
+store_roll_back(struct store *s, const char *fmt, ...)
+{
+	char why[STORE_WHY_BYTES];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(why, sizeof(why), fmt, ap);
+	va_end(ap);
+	log_error("store: %s", why);
+	if (s->rolled_back[0] == '\0')
+		memcpy(s->rolled_back, why, sizeof(why));
+}
+
+/* Everything is loaded: was something missing? */
+static int
+told_ask(struct store *s)
+{
+	if (s->rolled_back[0] != '\0' && !s->rolled_back_told) {
+		s->rolled_back_told = true;
+		s->cb.on_rolled_back(s->cb.ctx, s->rolled_back);
+	}
+	return 1;
 }
 
 static int
@@ -212,6 +240,11 @@ static const struct step {
     {"nodes", store_load_nodes_ask, store_load_nodes_answer},
     {"streams", store_load_streams_ask, store_load_streams_answer},
     {"offsets", store_load_offsets_ask, store_load_offsets_answer},
+    {"replicas", store_load_raft_ask, store_load_raft_answer},
+    {"updates of nodes", store_load_notes_ask, store_load_notes_answer},
+    {"positions of subscribers", store_load_positions_ask, store_load_positions_answer},
+    {"promises", store_promises_ask, store_promises_answer},
+    {"what is missing", told_ask, answer_nothing},
     {"types", types_ask, types_answer},
     {"statements", prepare_ask, answer_nothing},
 };
@@ -286,6 +319,7 @@ on_answer(void *ctx, const struct pg_result *res)
 	switch (PQresultStatus(res)) {
 	case PGRES_COMMAND_OK:
 	case PGRES_TUPLES_OK:
+	case PGRES_SINGLE_TUPLE:
 		if (!u->failed)
 			steps[u->step].answer(s, res);
 		break;
@@ -298,6 +332,7 @@ on_answer(void *ctx, const struct pg_result *res)
 void
 store_setup_start(struct store *s)
 {
+	store_load_raft_again(s);
 	s->setup = (struct store_setup){0};
 	setup_go_on(s);
 }

@@ -11,6 +11,7 @@
 #include "common/base/mem.h"
 #include "common/os/crypto.h"
 #include "common/os/loop.h"
+#include "consensusd/core/raft_entry.h"
 #include "consensusd/keyring.h"
 #include "consensusd/seal.h"
 #include "consensusd/store.h"
@@ -25,6 +26,9 @@ enum {
 	PEER = 2,
 	LATENCIES_MAX = 1 << 20,
 	CLEAR_EVERY = 16, /* batches: clearing is lazy */
+	RAFT_GROUPS = 1000,
+	RAFT_ENTRIES = 64,    /* that the one group gets in each flush */
+	RAFT_KEEP = 64 * 100, /* entries of a log; older ones go from time to time */
 };
 
 static struct pg_server server;
@@ -289,6 +293,15 @@ on_offset(void *ctx, const struct store_offset *row)
 	(void)row;
 }
 
+static int
+on_raft(void *ctx, const struct store_raft_state *row)
+{
+	(void)ctx;
+	for (size_t i = 0; i < row->entry_count; i++)
+		raft_entry_unref(row->entries[i]);
+	return 0;
+}
+
 static void
 on_over(void *arg)
 {
@@ -298,30 +311,51 @@ on_over(void *arg)
 	loop_stop(r->loop);
 }
 
+static const struct store_callbacks callbacks = {.on_ready = on_ready,
+    .on_lost = on_trouble,
+    .on_durable = on_durable,
+    .on_load_node = on_node,
+    .on_load_stream = on_stream,
+    .on_load_offset = on_offset,
+    .on_load_raft = on_raft,
+    .on_rolled_back = on_trouble,
+    .on_fatal = on_trouble};
+
+/* A loop and a store that is ready; ctx begins with a struct run. */
+static void
+run_open(struct run *r, const struct store_callbacks *form, void *ctx)
+{
+	struct store_callbacks cb = *form;
+	struct store_conf conf = {.conninfo = server.conninfo,
+	    .migrate = true,
+	    .memory_max = 256 << 20,
+	    .node_id = NODE,
+	    .witness_fd = -1};
+
+	cb.ctx = ctx;
+	r->loop = loop_event_new();
+	r->timer = loop_timer_new(r->loop, on_over, r);
+	conf.sql_dir_fd = open("etc/sql", O_RDONLY | O_DIRECTORY);
+	r->store = store_new(r->loop, &conf, &cb);
+	MUST(r->store != NULL);
+	close(conf.sql_dir_fd);
+	loop_run(r->loop); /* until it is ready */
+}
+
 static void
 run_init(struct run *r, enum store_box box, uint32_t batch_messages, size_t payload, size_t window)
 {
-	struct store_callbacks cb = {
-	    on_ready, on_trouble, on_durable, on_node, on_stream, on_offset, on_trouble, r};
-	struct store_conf conf = {
-	    .conninfo = server.conninfo, .migrate = true, .memory_max = 256 << 20, .node_id = NODE};
-
 	*r = (struct run){.box = box,
 	    .batch_messages = batch_messages,
 	    .payload = payload,
 	    .window = window,
 	    .next_seq = 1};
-	r->loop = loop_event_new();
-	r->timer = loop_timer_new(r->loop, on_over, r);
 	r->more = (struct loop_defer){.fn = on_more, .arg = r};
 	r->form = form_make(r);
 	r->pending = mem_calloc(LATENCIES_MAX, sizeof(*r->pending));
 	r->latency_us = mem_calloc(LATENCIES_MAX, sizeof(*r->latency_us));
-	conf.sql_dir_fd = open("etc/sql", O_RDONLY | O_DIRECTORY);
-	r->store = store_new(r->loop, &conf, &cb);
-	MUST(r->store != NULL && r->pending != NULL && r->latency_us != NULL);
-	close(conf.sql_dir_fd);
-	loop_run(r->loop); /* until it is ready */
+	MUST(r->pending != NULL && r->latency_us != NULL);
+	run_open(r, &callbacks, r);
 }
 
 static void
@@ -483,6 +517,105 @@ store_read_rate(void)
 	run_fini(&r);
 }
 
+/* ---- state of replicas ---- */
+
+struct raft_run {
+	struct run run; /* of which it uses loop and store */
+	unsigned groups, entries;
+	uint64_t last; /* of each log */
+	struct raft_entry *e[RAFT_ENTRIES];
+	uint64_t durable, rows;
+};
+
+/* A put for each group: new entries, and now and then the old ones go. */
+static void
+raft_put_all(struct raft_run *r)
+{
+	struct store_raft row = {.replica = 1,
+	    .term = 1,
+	    .commit = r->last,
+	    .cut = UINT64_MAX,
+	    .entries = r->e,
+	    .entry_count = r->entries};
+
+	if (r->last % RAFT_KEEP == 0)
+		row.keep = r->last + 1;
+	for (unsigned i = 0; i < r->entries; i++) {
+		r->e[i]->index = r->last + 1 + i;
+		r->e[i]->term = 1;
+	}
+	for (unsigned g = 0; g < r->groups; g++) {
+		be_store32(row.group, g);
+		MUST(store_put_raft(r->run.store, &row) > 0);
+	}
+	r->last += r->entries;
+	r->rows += (uint64_t)r->groups * r->entries;
+}
+
+static void
+on_raft_durable(void *ctx, uint64_t ticket)
+{
+	struct raft_run *r = ctx;
+
+	(void)ticket;
+	r->durable = r->rows;
+	/* The entries are the same ones: none is referenced any more. */
+	if (!r->run.over)
+		raft_put_all(r);
+}
+
+static void
+raft_rate(const char *name, unsigned groups, unsigned entries)
+{
+	struct store_callbacks cb = callbacks;
+	struct raft_run r = {.groups = groups, .entries = entries};
+	uint8_t payload[PAYLOAD] = {0};
+	double start, theirs;
+	char cpu_name[64];
+
+	cb.on_durable = on_raft_durable;
+	for (unsigned i = 0; i < entries; i++)
+		MUST((r.e[i] = raft_entry_new(RAFT_DATA, 1, 1, payload, PAYLOAD)) != NULL);
+	run_open(&r.run, &cb, &r);
+	theirs = cpu_of_server();
+	start = pg_seconds();
+	loop_timer_arm_ms(r.run.timer, (int64_t)(seconds_each * 1000));
+	raft_put_all(&r);
+	loop_run(r.run.loop);
+	print(name, (double)r.durable / (pg_seconds() - start), "rows/s");
+	snprintf(cpu_name, sizeof(cpu_name), "%s_cpu_server", name);
+	print(cpu_name, (cpu_of_server() - theirs) * 1e6 / (double)r.durable, "us/row");
+	for (unsigned g = 0; g < groups; g++) {
+		uint8_t id[STORE_GROUP_BYTES] = {0};
+
+		be_store32(id, g);
+		MUST(store_put_raft_drop(r.run.store, id) > 0);
+	}
+	store_free(r.run.store);
+	loop_timer_free(r.run.timer);
+	loop_free(r.run.loop);
+	for (unsigned i = 0; i < entries; i++)
+		raft_entry_unref(r.e[i]);
+}
+
+static void
+raft_1(void)
+{
+	raft_rate("store_raft_1", 1, RAFT_ENTRIES);
+}
+
+static void
+raft_single(void)
+{
+	raft_rate("store_raft_single", 1, 1);
+}
+
+static void
+raft_1000(void)
+{
+	raft_rate("store_raft_1000", RAFT_GROUPS, 1);
+}
+
 static void
 source_1(void)
 {
@@ -528,6 +661,9 @@ static const struct {
     {"store_target_512", target_512},
     {"store_source_64KiB", source_64kib},
     {"store_read", store_read_rate},
+    {"store_raft_single", raft_single},
+    {"store_raft_1", raft_1},
+    {"store_raft_1000", raft_1000},
 };
 
 int

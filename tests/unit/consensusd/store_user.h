@@ -11,12 +11,15 @@
 #include "common/base/mem.h"
 #include "common/os/crypto.h"
 #include "common/os/loop.h"
+#include "consensusd/core/raft_entry.h"
 #include "consensusd/store.h"
 #include "tests/pg_server.h"
 
 enum { NODE = 0x1234, OTHER_NODE = 0x9999, WAIT_SECONDS = 20, LOADED_MAX = 2000 };
 
 static struct pg_server server;
+static int witness_fd = -1; /* of stores to come */
+static bool trust_database;
 
 /* A store, and what it said. */
 struct user {
@@ -30,6 +33,13 @@ struct user {
 	size_t stream_count;
 	struct store_offset offsets[LOADED_MAX];
 	size_t offset_count;
+	struct store_raft_state rafts[LOADED_MAX]; /* with copies of what is borrowed */
+	size_t raft_count;
+	struct store_note notes[8]; /* of those that were told, the first ones */
+	size_t note_count;
+	struct store_position positions[8];
+	size_t position_count;
+	int rolled_back;
 	struct {
 		uint64_t node;
 		char addresses[128];
@@ -102,6 +112,74 @@ on_load_offset(void *ctx, const struct store_offset *row)
 	u->offsets[u->offset_count++] = *row;
 }
 
+/* Not with the suite's allocator: it may be told to fail. */
+static inline void *
+copy_of(const void *data, size_t len)
+{
+	void *copy = malloc(len + 1);
+
+	assert_non_null(copy);
+	if (len > 0)
+		memcpy(copy, data, len);
+	return copy;
+}
+
+static inline int
+on_load_raft(void *ctx, const struct store_raft_state *r)
+{
+	struct user *u = ctx;
+	struct store_raft_state *mine;
+
+	assert_int_equal(u->ready, 0);
+	assert_true(u->raft_count < LOADED_MAX);
+	mine = &u->rafts[u->raft_count++];
+	*mine = *r;
+	mine->snap_config = copy_of(r->snap_config, r->snap_config_len);
+	mine->snap_data = r->snap_data != NULL ? copy_of(r->snap_data, r->snap_data_len) : NULL;
+	mine->entries = copy_of(r->entries, r->entry_count * sizeof(r->entries[0]));
+	return 0;
+}
+
+static inline void
+on_load_note(void *ctx, const struct store_note *n)
+{
+	struct user *u = ctx;
+	struct store_note *mine;
+
+	assert_int_equal(u->ready, 0);
+	u->note_count++;
+	if (u->note_count > COUNT(u->notes))
+		return;
+	mine = &u->notes[u->note_count - 1];
+	*mine = *n;
+	mine->type = copy_of(n->type, strlen(n->type) + 1);
+	mine->payload = copy_of(n->payload, n->payload_len);
+	mine->signature = copy_of(n->signature, n->signature_len);
+}
+
+static inline void
+on_load_position(void *ctx, const struct store_position *p)
+{
+	struct user *u = ctx;
+
+	assert_int_equal(u->ready, 0);
+	u->position_count++;
+	if (u->position_count > COUNT(u->positions))
+		return;
+	u->positions[u->position_count - 1] = *p;
+	u->positions[u->position_count - 1].subscriber = copy_of(p->subscriber, strlen(p->subscriber) + 1);
+}
+
+static inline void
+on_rolled_back(void *ctx, const char *why)
+{
+	struct user *u = ctx;
+
+	assert_int_equal(u->ready, 0);
+	u->rolled_back++;
+	snprintf(u->why, sizeof(u->why), "%s", why);
+}
+
 static inline void
 on_fatal(void *ctx, const char *why)
 {
@@ -165,14 +243,28 @@ static inline struct user *
 user_new(uint64_t node_id, bool migrate, bool with_files)
 {
 	const struct store_callbacks cb = {
-	    on_ready, on_lost, on_durable, on_load_node, on_load_stream, on_load_offset, on_fatal, NULL};
+	    .on_ready = on_ready,
+	    .on_lost = on_lost,
+	    .on_durable = on_durable,
+	    .on_load_node = on_load_node,
+	    .on_load_stream = on_load_stream,
+	    .on_load_offset = on_load_offset,
+	    .on_load_raft = on_load_raft,
+	    .on_load_note = on_load_note,
+	    .on_load_position = on_load_position,
+	    .on_rolled_back = on_rolled_back,
+	    .on_fatal = on_fatal,
+	    .ctx = NULL,
+	};
 	struct user *u = calloc(1, sizeof(*u));
 	struct store_callbacks mine = cb;
 	struct store_conf conf = {.conninfo = server.conninfo,
 	    .sql_dir_fd = with_files ? open("etc/sql", O_RDONLY | O_DIRECTORY) : -1,
 	    .migrate = migrate,
 	    .memory_max = 64 << 20,
-	    .node_id = node_id};
+	    .node_id = node_id,
+	    .witness_fd = witness_fd,
+	    .trust_database = trust_database};
 
 	mine.ctx = u;
 	u->loop = loop_event_new();
@@ -194,6 +286,16 @@ forget_batches(struct user *u)
 }
 
 static inline void
+raft_state_free(struct store_raft_state *r)
+{
+	for (size_t i = 0; i < r->entry_count; i++)
+		raft_entry_unref(r->entries[i]);
+	free((void *)(uintptr_t)r->entries);
+	free((void *)(uintptr_t)r->snap_config);
+	free((void *)(uintptr_t)r->snap_data);
+}
+
+static inline void
 user_free(struct user *u)
 {
 	forget_batches(u);
@@ -202,6 +304,15 @@ user_free(struct user *u)
 	loop_free(u->loop);
 	for (size_t i = 0; i < u->stream_count; i++)
 		mem_free((void *)(uintptr_t)u->streams[i].meta);
+	for (size_t i = 0; i < u->raft_count; i++)
+		raft_state_free(&u->rafts[i]);
+	for (size_t i = 0; i < u->note_count && i < COUNT(u->notes); i++) {
+		free((void *)(uintptr_t)u->notes[i].type);
+		free((void *)(uintptr_t)u->notes[i].payload);
+		free((void *)(uintptr_t)u->notes[i].signature);
+	}
+	for (size_t i = 0; i < u->position_count && i < COUNT(u->positions); i++)
+		free((void *)(uintptr_t)u->positions[i].subscriber);
 	if (u->pg != NULL)
 		PQfinish(u->pg);
 	free(u);

@@ -260,12 +260,12 @@ test_changed_and_newer_schema_is_refused(void **state)
 	wait_until(u, is_fatal);
 	assert_non_null(strstr(u->why, "0001_init.sql"));
 	ask(u, "UPDATE mesh.schema_version SET checksum = NULL");
-	ask(u, "INSERT INTO mesh.schema_version (version, name) VALUES (2, 'later')");
+	ask(u, "INSERT INTO mesh.schema_version (version, name) VALUES (1000, 'later')");
 	user_free(u);
 	u = user_new(NODE, true, true);
 	wait_until(u, is_fatal);
 	assert_non_null(strstr(u->why, "newer program"));
-	ask(u, "DELETE FROM mesh.schema_version WHERE version = 2");
+	ask(u, "DELETE FROM mesh.schema_version WHERE version = 1000");
 	user_free(u);
 }
 
@@ -421,12 +421,25 @@ static void
 test_failing_allocations(void **state)
 {
 	const struct store_callbacks cb = {
-	    on_ready, on_lost, on_durable, on_load_node, on_load_stream, on_load_offset, on_fatal, NULL};
+	    .on_ready = on_ready,
+	    .on_lost = on_lost,
+	    .on_durable = on_durable,
+	    .on_load_node = on_load_node,
+	    .on_load_stream = on_load_stream,
+	    .on_load_offset = on_load_offset,
+	    .on_load_raft = on_load_raft,
+	    .on_load_note = on_load_note,
+	    .on_load_position = on_load_position,
+	    .on_rolled_back = on_rolled_back,
+	    .on_fatal = on_fatal,
+	    .ctx = NULL,
+	};
 	const struct store_conf conf = {.conninfo = server.conninfo,
 	    .user = "mesh",
 	    .sql_dir_fd = -1,
 	    .memory_max = 1 << 20,
-	    .node_id = NODE};
+	    .node_id = NODE,
+	    .witness_fd = -1};
 	struct user *u = user_ready();
 	struct store_stream row = stream_row(40);
 	struct batch *b = batch_make(40, 1, 1, 1);
