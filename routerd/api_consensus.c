@@ -5,6 +5,7 @@
 #include "common/os/channel.h"
 #include "common/os/clock.h"
 #include "common/os/crypto.h"
+#include "common/os/daemon.h"
 #include "common/os/log.h"
 #include "proto/ipc.pb.h"
 #include "proto/messages.h"
@@ -88,6 +89,8 @@ state_code(uint8_t state)
 		return mesh_ipc_NodeStatusCode_NODE_UNREACHABLE;
 	case NODE_STATE_LEFT:
 		return mesh_ipc_NodeStatusCode_NODE_LEFT;
+	case NODE_STATE_EVICTED:
+		return mesh_ipc_NodeStatusCode_NODE_EVICTED;
 	default:
 		return mesh_ipc_NodeStatusCode_NODE_UNKNOWN;
 	}
@@ -104,6 +107,27 @@ on_known(void *ctx, struct channel *ch, struct imsg *m)
 	if (err == 0 && in.node_id != 0)
 		known_add(d, in.node_id, in.addresses);
 	return err;
+}
+
+static int
+on_evicted(void *ctx, struct channel *ch, struct imsg *m)
+{
+	struct routerd *d = ctx;
+	int err;
+
+	if (ch != d->consensus)
+		return 0;
+	err = router_evicted(d->router, m->body, m->len, clock_mono());
+	engine_touch(d);
+	return err;
+}
+
+static int
+on_config(void *ctx, struct channel *ch, struct imsg *m)
+{
+	struct routerd *d = ctx;
+
+	return ch == d->consensus ? daemon_overlay_set(d->daemon, m->body, m->len) : 0;
 }
 
 /* Texts separated by spaces. */

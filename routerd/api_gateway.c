@@ -50,20 +50,29 @@ static struct metric events_dropped = METRIC_COUNTER_INIT(
 
 /* --- items of lists --- */
 
+/* Nodes of the database, and those that were evicted from it. */
 static int
 node_item(struct routerd *d, struct channel *ch, struct dump *dump)
 {
-	const struct lsdb_entry *e = lsdb_from(router_lsdb(d->router), dump->cursor);
+	struct lsdb *db = router_lsdb(d->router);
+	const struct lsdb_entry *e = lsdb_from(db, dump->cursor);
+	uint64_t evicted = idset_from(&db->evicted, dump->cursor), node;
 	struct report_metadata metadata;
 	mesh_v1_NodeInfo out;
 	int err;
 
-	if (e == NULL)
+	if (e == NULL && evicted == 0)
 		return 0;
-	report_node(d, e, &metadata, &out);
+	if (e == NULL || (evicted != 0 && evicted < e->node)) {
+		node = evicted;
+		report_evicted(d, node, &out);
+	} else {
+		node = e->node;
+		report_node(d, e, &metadata, &out);
+	}
 	err = message_send(ch, GR_ITEM, dump->call, mesh_v1_NodeInfo_fields, &out);
-	dump->cursor = e->node + 1;
-	return err != 0 ? err : e->node != UINT64_MAX;
+	dump->cursor = node + 1;
+	return err != 0 ? err : node != UINT64_MAX;
 }
 
 static int

@@ -24,6 +24,7 @@ static struct {
     ROW(lsa_limited, "mesh_router_lsa_limited_total", "LSAs dropped because their origin sends too many"),
     ROW(lsa_refused, "mesh_router_lsa_refused_total",
 	"LSAs of new nodes refused because the database is full"),
+    ROW(lsa_evicted, "mesh_router_lsa_evicted_total", "LSAs refused because their node was evicted"),
     ROW(lsa_quarantined, "mesh_router_lsa_quarantined_total",
 	"LSAs ignored because their neighbour sent forged ones"),
     ROW(lsa_aged_out, "mesh_router_lsa_aged_out_total", "LSAs removed because they were not refreshed"),

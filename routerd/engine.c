@@ -80,6 +80,7 @@ static const struct {
     [ROUTER_NODE_UP] = {LOG_NOTICE, "node is reachable"},
     [ROUTER_NODE_DOWN] = {LOG_NOTICE, "node is unreachable: there is no path to it"},
     [ROUTER_NODE_LEFT] = {LOG_NOTICE, "node left the mesh"},
+    [ROUTER_NODE_EVICTED] = {LOG_NOTICE, "node was evicted from the mesh: what was known of it is dropped"},
     [ROUTER_LINK_UP] = {LOG_INFO, "link is up"},
     [ROUTER_LINK_DOWN] = {LOG_INFO, "link is down"},
     [ROUTER_LINK_DEGRADED] = {LOG_NOTICE, "link loses frames, or is full"},
@@ -127,7 +128,7 @@ static void
 op_event(void *arg, enum router_event ev, uint64_t a, uint64_t b)
 {
 	log_event(arg, ev, a, b);
-	if (ev <= ROUTER_LINK_DOWN)
+	if (ev <= ROUTER_LINK_DOWN || ev == ROUTER_NODE_EVICTED)
 		topology_changed(arg);
 	api_gateway_event(arg, ev, a, b);
 }
@@ -221,6 +222,7 @@ start_anew(struct routerd *d)
 	}
 	log_notice("the node's key was replaced: starting with an empty link-state database");
 	d->left = false; /* it is another node now */
+	router_inherit(fresh, d->router);
 	router_free(d->router);
 	d->router = fresh;
 	/* It tells its links anew when it is connected anew. */

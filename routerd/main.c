@@ -14,7 +14,7 @@ static const struct daemon_def def = {
     .summary = "computes the paths of a mesh node from the link state of all nodes",
     .calls = calls,
     .start = routerd_start,
-    .reload = routerd_reload,
+    .configure = routerd_configure,
     .fini = routerd_fini,
 };
 

@@ -215,6 +215,11 @@ members_node(struct routerd *d, const struct lsdb_entry *e)
 	int err;
 
 	members_sight(d);
+	if (e->state == NODE_STATE_EVICTED) {
+		swim_forget(m->swim, e->node);
+		touch(d);
+		return;
+	}
 	if ((err = swim_list(m->swim, &l, clock_mono())) != 0)
 		log_debug("a node could not be made a member: %s", err_text(err));
 	swim_neighbour(m->swim, e->node, neighbour);

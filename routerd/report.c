@@ -29,6 +29,8 @@ state_name(struct routerd *d, const struct lsdb_entry *e)
 		return "alive";
 	case NODE_STATE_LEFT:
 		return "left";
+	case NODE_STATE_EVICTED:
+		return "evicted";
 	case NODE_STATE_UNREACHABLE:
 		/* That there is no path to it now may be for lack of our own transportd. */
 		return e->missed && router_blind(d->router) ? "alive" : "unreachable";
@@ -170,6 +172,17 @@ report_node(
 	put_addresses(e, metadata, out);
 	put_labels(e, out);
 	report_member_node(d, e->node, out);
+}
+
+void
+report_evicted(struct routerd *d, uint64_t node, mesh_v1_NodeInfo *out)
+{
+	const char *name = lsdb_last_name(router_lsdb(d->router), node);
+
+	*out = (mesh_v1_NodeInfo)mesh_v1_NodeInfo_init_zero;
+	nodeid_format(out->node_id, node);
+	snprintf(out->node_name, sizeof(out->node_name), "%s", name != NULL ? name : "");
+	snprintf(out->status, sizeof(out->status), "evicted");
 }
 
 void

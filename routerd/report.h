@@ -31,6 +31,8 @@ void report_metadata_add(struct report_metadata *m, const char *key, const char 
 
 void report_node(
     struct routerd *d, const struct lsdb_entry *e, struct report_metadata *metadata, mesh_v1_NodeInfo *out);
+/* A node that may not be in the mesh any more, and is not in the database. */
+void report_evicted(struct routerd *d, uint64_t node, mesh_v1_NodeInfo *out);
 void report_link(struct routerd *d, const struct lsdb_entry *e, const struct lsa_adj *adj,
     struct report_metadata *metadata, mesh_v1_LinkInfo *out);
 void report_route(struct routerd *d, const struct fib_route *r, size_t profile, mesh_v1_RouteInfo *out);

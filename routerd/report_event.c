@@ -107,6 +107,9 @@ report_event(struct routerd *d, enum router_event ev, uint64_t a, uint64_t b, me
 		add_node(d, out, "target", b);
 		add_quality(d, out, a, b);
 		break;
+	case ROUTER_NODE_EVICTED:
+		add_node(d, out, "node", a);
+		break;
 	case ROUTER_PATH_CHANGED:
 		add_node(d, out, "destination", a);
 		add_path(d, out, a);

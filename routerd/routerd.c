@@ -154,7 +154,7 @@ routerd_start(struct daemon *daemon)
 }
 
 void
-routerd_reload(struct daemon *daemon, const struct conf *fresh)
+routerd_configure(struct daemon *daemon, const struct conf *fresh)
 {
 	struct routerd *d = daemon->ctx;
 

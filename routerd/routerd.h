@@ -102,7 +102,7 @@ struct routerd {
 
 /* --- routerd.c: called by the checklist (common/os/daemon.h) --- */
 int routerd_start(struct daemon *daemon);
-void routerd_reload(struct daemon *daemon, const struct conf *fresh);
+void routerd_configure(struct daemon *daemon, const struct conf *fresh);
 void routerd_fini(struct daemon *daemon);
 
 /* --- engine.c --- */

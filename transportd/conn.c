@@ -311,7 +311,7 @@ check_hello(const struct conn *c, const struct hello *h, uint64_t src)
 		return GOAWAY_REMOVED;
 	if (c->dialled ? h->lane != c->lane_id : h->lane >= c->t->set.lanes_max || h->lane >= h->lanes_max)
 		return GOAWAY_LANE;
-	if (settings_denied(&c->t->set, h->node_id) || conn_auth_revoked(c))
+	if (transport_denied(c->t, h->node_id) != NULL || conn_auth_revoked(c))
 		return GOAWAY_DENIED;
 	return conn_auth_names(c, h) ? GOAWAY_NONE : GOAWAY_BAD_CERT;
 }
@@ -342,8 +342,10 @@ on_hello(struct conn *c, const struct frame *f)
 	}
 	code = check_hello(c, &h, f->src);
 	if (code != GOAWAY_NONE) {
+		const char *why = code == GOAWAY_DENIED ? transport_denied(c->t, h.node_id) : NULL;
+
 		c->hello.node_id = code == GOAWAY_BAD_ID ? 0 : h.node_id;
-		conn_fail(c, code, "");
+		conn_fail(c, code, why != NULL ? why : "");
 		return;
 	}
 	c->hello = h;

@@ -7,6 +7,7 @@
 #include "common/os/channel.h"
 #include "common/os/clock.h"
 #include "common/os/crypto.h"
+#include "common/os/daemon.h"
 #include "common/os/log.h"
 #include "proto/ipc.pb.h"
 #include "proto/messages.h"
@@ -72,6 +73,21 @@ on_frames_out(void *ctx, struct channel *ch, struct imsg *m)
 			return err;
 	}
 	return 0;
+}
+
+static int
+on_evicted(void *ctx, struct channel *ch, struct imsg *m)
+{
+	(void)ch;
+	return transport_evicted(ctx, m->body, m->len);
+}
+
+static int
+on_config(void *ctx, struct channel *ch, struct imsg *m)
+{
+	struct transport *t = ctx;
+
+	return ch == t->consensus.ch ? daemon_overlay_set(t->daemon, m->body, m->len) : 0;
 }
 
 /* --- the channel --- */

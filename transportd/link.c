@@ -347,12 +347,18 @@ void
 link_close_denied(struct transport *t)
 {
 	struct link *l, *next;
+	const char *why;
+	struct conn *c;
 
 	for (l = TAILQ_FIRST(&t->links.all); l != NULL; l = next) {
 		next = TAILQ_NEXT(l, order);
-		if (settings_denied(&t->set, l->node))
-			link_close(l, GOAWAY_DENIED, "");
+		if ((why = transport_denied(t, l->node)) != NULL)
+			link_close(l, GOAWAY_DENIED, why);
 	}
+	/* And those that have said who they are, and are not proven yet. */
+	LIST_FOREACH (c, &t->conns, entry)
+		if (c->hello.node_id != 0 && (why = transport_denied(t, c->hello.node_id)) != NULL)
+			conn_fail(c, GOAWAY_DENIED, why);
 }
 
 void

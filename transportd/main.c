@@ -203,19 +203,12 @@ on_start(struct daemon *d)
 }
 
 static void
-on_reload(struct daemon *d, const struct conf *fresh)
+on_configure(struct daemon *d, const struct conf *fresh)
 {
 	struct transport *t = d->ctx;
 
 	settings_read(&t->set, fresh);
 	ws_set_limits(t->ws, t->set.pending_max, t->set.handshake_ms);
-	/* The files of the running configuration: their content may be new, other paths need a restart. */
-	if (load_tls(t->tls, d->conf) == 0) {
-		log_info("certificate read again: %s", tls_own_uri(t->tls));
-		conn_auth_reload(t);
-	} else {
-		log_warn("the certificate in use is kept");
-	}
 	link_retune_all(t);
 	advertise_read(fresh, &t->advertised);
 	router_addresses(t);
@@ -223,6 +216,21 @@ on_reload(struct daemon *d, const struct conf *fresh)
 	link_close_denied(t);
 	if (peers_read(t, fresh) != 0)
 		log_warn("not all peers could be taken from the configuration");
+}
+
+/* The files of the running configuration: their content may be new, other paths need a restart. */
+static void
+on_reload(struct daemon *d, const struct conf *fresh)
+{
+	struct transport *t = d->ctx;
+
+	(void)fresh;
+	if (load_tls(t->tls, d->conf) == 0) {
+		log_info("certificate read again: %s", tls_own_uri(t->tls));
+		conn_auth_reload(t);
+	} else {
+		log_warn("the certificate in use is kept");
+	}
 }
 
 static void
@@ -271,6 +279,7 @@ on_fini(struct daemon *d)
 	consensus_fini(t);
 	paths_fini(&t->paths);
 	holds_fini(&t->holds);
+	idset_fini(&t->evicted);
 	relay_free(t->relay);
 	fib_free(t->fib);
 	loop_timer_free(t->stop_timer);
@@ -287,6 +296,7 @@ static const struct daemon_def def = {
     .loop_new = make_loop,
     .open = on_open,
     .start = on_start,
+    .configure = on_configure,
     .reload = on_reload,
     .stop = on_stop,
     .fini = on_fini,

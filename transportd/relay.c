@@ -280,7 +280,10 @@ void
 relay_received(struct link *from, struct frame *f, const uint8_t *raw, size_t size)
 {
 	stat_inc(STAT_RX_FRAMES);
-	if (f->visit_count == 0)
+	/* A neighbour that does not know yet may still let it in. */
+	if (idset_has(&from->t->evicted, f->src))
+		stat_inc(STAT_DROP_EVICTED);
+	else if (f->visit_count == 0)
 		deliver(from, f, raw, size);
 	else if (f->type == FRAME_LINK_STATE)
 		refuse(from->t->relay, from, f, "link state is for neighbours only");
@@ -293,10 +296,25 @@ relay_received(struct link *from, struct frame *f, const uint8_t *raw, size_t si
 /* --- from consensusd --- */
 
 static bool
+type_ours(const struct frame *f)
+{
+	switch (f->type) {
+	case FRAME_DATA:
+	case FRAME_DATA_ACK:
+	case FRAME_STREAM:
+		return true;
+	case FRAME_CONTROL:
+		return f->class == FRAME_CLASS_CONTROL || f->class == FRAME_CLASS_SYSTEM;
+	default:
+		return false;
+	}
+}
+
+static bool
 may_originate(const struct transport *t, const struct frame *f)
 {
-	return (f->type == FRAME_DATA || f->type == FRAME_DATA_ACK || f->type == FRAME_STREAM) &&
-	       f->src == t->identity.node_id && f->visit_count == 1 && f->visit[0] != t->identity.node_id;
+	return type_ours(f) && f->src == t->identity.node_id && f->visit_count == 1 &&
+	       f->visit[0] != t->identity.node_id;
 }
 
 /* The way of a frame that starts here: client data is spread, acknowledgements go back where data comes from,

@@ -54,3 +54,21 @@ transport_identity(struct transport *t, const struct ulid *mesh_id, const struct
 	peers_start(t);
 	return 0;
 }
+
+const char *
+transport_denied(const struct transport *t, uint64_t node)
+{
+	if (idset_has(&t->evicted, node))
+		return "evicted";
+	return settings_denied(&t->set, node) ? "" : NULL;
+}
+
+int
+transport_evicted(struct transport *t, const uint8_t *body, size_t len)
+{
+	int err = idset_decode(&t->evicted, body, len);
+
+	if (err == 0)
+		link_close_denied(t);
+	return err;
+}

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "common/base/id.h"
+#include "common/base/idset.h"
 #include "common/base/rng.h"
 #include "transportd/backpressure.h"
 #include "transportd/conn.h"
@@ -65,7 +66,8 @@ struct transport {
 	struct loop *loop;
 	struct settings set;
 	struct identity identity;
-	struct rng rng; /* jitter */
+	struct idset evicted; /* from the mesh; consensusd tells, and it is kept while that restarts */
+	struct rng rng;       /* jitter */
 	struct tls *tls;
 	struct ws *ws;
 	struct conns conns;
@@ -95,5 +97,10 @@ bool settings_denied(const struct settings *s, uint64_t node);
 /* A new identity arrived.  ERR_RANGE (logged) if it belongs to another mesh. */
 int transport_identity(
     struct transport *t, const struct ulid *mesh_id, const struct identity *fresh) MUST_USE;
+
+/* NULL: links with the node may be held.  Else what it is told of the reason, which may be "". */
+const char *transport_denied(const struct transport *t, uint64_t node);
+/* Replaces the set of evicted nodes, and ends their links.  Errors as of idset_decode(). */
+int transport_evicted(struct transport *t, const uint8_t *body, size_t len) MUST_USE;
 
 #endif

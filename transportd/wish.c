@@ -279,13 +279,16 @@ wish_add_link(struct transport *t, const mesh_v1_AddLinkReq *req, mesh_ipc_CallS
 {
 	struct peer_address addresses[PEER_ADDRESSES_MAX];
 	uint64_t node = 0;
+	const char *why;
 	int err = 0;
 
 	if (!check_ends(t, req->source_node_id, req->target_node_id, &node, status) ||
 	    !check_numbers(req, status) || !check_addresses(req, addresses, status))
 		return;
-	if (settings_denied(&t->set, node)) {
-		refuse(status, WISH_PERMISSION_DENIED, "node %s is listed under deny in mesh.conf",
+	if ((why = transport_denied(t, node)) != NULL) {
+		refuse(status, WISH_PERMISSION_DENIED,
+		    why[0] != '\0' ? "node %s was evicted from the mesh"
+				   : "node %s is listed under deny in mesh.conf",
 		    req->target_node_id);
 		return;
 	}
@@ -317,7 +320,7 @@ wish_dial(struct transport *t, const mesh_ipc_Dial *dial)
 	int err;
 
 	if (dial->node_id == 0 || dial->node_id == t->identity.node_id || wish_dropped(t, dial->node_id) ||
-	    settings_denied(&t->set, dial->node_id) || has_peer(t, dial->node_id) ||
+	    transport_denied(t, dial->node_id) != NULL || has_peer(t, dial->node_id) ||
 	    links_get(&t->links, dial->node_id) != NULL)
 		return;
 	for (pb_size_t i = 0; i < dial->addresses_count; i++)

@@ -49,7 +49,8 @@ enum {
 	X(DATA_ACK, 20, "data-ack")                                                                          \
 	X(PATH_FEEDBACK, 21, "path-feedback")                                                                \
 	X(STREAM, 22, "stream")                                                                              \
-	X(UNREACHABLE, 23, "unreachable")
+	X(UNREACHABLE, 23, "unreachable")                                                                    \
+	X(CONTROL, 24, "control")
 
 enum frame_type {
 #define X(name, value, text) FRAME_##name = (value),

@@ -19,6 +19,8 @@ _Static_assert(CRYPTO_SIG_BYTES == crypto_sign_BYTES, "Ed25519");
 _Static_assert(CRYPTO_KEY_BYTES == crypto_aead_xchacha20poly1305_ietf_KEYBYTES, "XChaCha20-Poly1305");
 _Static_assert(CRYPTO_NONCE_BYTES == crypto_aead_xchacha20poly1305_ietf_NPUBBYTES, "XChaCha20-Poly1305");
 _Static_assert(CRYPTO_TAG_BYTES == crypto_aead_xchacha20poly1305_ietf_ABYTES, "XChaCha20-Poly1305");
+_Static_assert(CRYPTO_KEY_BYTES == crypto_scalarmult_BYTES, "X25519");
+_Static_assert(CRYPTO_BOX_BYTES == CRYPTO_KEY_BYTES + crypto_box_SEALBYTES, "anonymous box");
 _Static_assert(sizeof(struct crypto_hasher) >= sizeof(crypto_generichash_state), "room for BLAKE2b");
 
 enum { SIGNED_STACK_BYTES = 2048 }; /* statements up to this need no allocation */
@@ -235,4 +237,72 @@ crypto_key_id(uint8_t out[CRYPTO_KEY_ID_BYTES], const uint8_t key[CRYPTO_KEY_BYT
 	crypto_hash(hash, key, CRYPTO_KEY_BYTES);
 	memcpy(out, hash, CRYPTO_KEY_ID_BYTES);
 	crypto_wipe(hash, sizeof(hash));
+}
+
+/* --- key pairs as X25519 keys --- */
+
+static int
+shared_secret(
+    uint8_t out[crypto_scalarmult_BYTES], const struct crypto_key *k, const uint8_t peer[CRYPTO_PUBKEY_BYTES])
+{
+	uint8_t secret[crypto_scalarmult_SCALARBYTES], point[crypto_scalarmult_BYTES];
+	int err = ERR_CRYPTO;
+
+	if (crypto_sign_ed25519_pk_to_curve25519(point, peer) == 0 &&
+	    crypto_sign_ed25519_sk_to_curve25519(secret, k->secret) == 0 &&
+	    crypto_scalarmult(out, secret, point) == 0)
+		err = 0;
+	sodium_memzero(secret, sizeof(secret));
+	return err;
+}
+
+int
+crypto_pair_key(
+    uint8_t out[CRYPTO_KEY_BYTES], const struct crypto_key *k, const uint8_t peer[CRYPTO_PUBKEY_BYTES])
+{
+	static const char context[] = CRYPTO_CONTEXT_PAIR;
+	uint8_t shared[crypto_scalarmult_BYTES];
+	const uint8_t *own = k->secret + CRYPTO_SEED_BYTES;
+	bool own_first = memcmp(own, peer, CRYPTO_PUBKEY_BYTES) < 0;
+	struct crypto_hasher h;
+	int err = shared_secret(shared, k, peer);
+
+	if (err == 0) {
+		crypto_hasher_init(&h);
+		crypto_hasher_update(&h, context, sizeof(context));
+		crypto_hasher_update(&h, shared, sizeof(shared));
+		crypto_hasher_update(&h, own_first ? own : peer, CRYPTO_PUBKEY_BYTES);
+		crypto_hasher_update(&h, own_first ? peer : own, CRYPTO_PUBKEY_BYTES);
+		crypto_hasher_final(&h, out);
+		sodium_memzero(&h, sizeof(h));
+	}
+	sodium_memzero(shared, sizeof(shared));
+	return err;
+}
+
+int
+crypto_box_seal_key(
+    uint8_t box[CRYPTO_BOX_BYTES], const uint8_t key[CRYPTO_KEY_BYTES], const uint8_t to[CRYPTO_PUBKEY_BYTES])
+{
+	uint8_t point[crypto_box_PUBLICKEYBYTES];
+
+	if (crypto_sign_ed25519_pk_to_curve25519(point, to) != 0 ||
+	    crypto_box_seal(box, key, CRYPTO_KEY_BYTES, point) != 0)
+		return ERR_CRYPTO;
+	return 0;
+}
+
+int
+crypto_box_open_key(
+    uint8_t key[CRYPTO_KEY_BYTES], const uint8_t box[CRYPTO_BOX_BYTES], const struct crypto_key *k)
+{
+	uint8_t secret[crypto_box_SECRETKEYBYTES], point[crypto_box_PUBLICKEYBYTES];
+	int err = ERR_CRYPTO;
+
+	if (crypto_sign_ed25519_pk_to_curve25519(point, k->secret + CRYPTO_SEED_BYTES) == 0 &&
+	    crypto_sign_ed25519_sk_to_curve25519(secret, k->secret) == 0 &&
+	    crypto_box_seal_open(key, box, CRYPTO_BOX_BYTES, point, secret) == 0)
+		err = 0;
+	sodium_memzero(secret, sizeof(secret));
+	return err;
 }

@@ -22,6 +22,7 @@ enum {
 	CRYPTO_NONCE_BYTES = 24, /* XChaCha20-Poly1305 */
 	CRYPTO_TAG_BYTES = 16,
 	CRYPTO_KEY_ID_BYTES = 8,
+	CRYPTO_BOX_BYTES = 80, /* a symmetric key, sealed to a public key */
 };
 
 /* Contexts: each kind of signed statement starts with its own, so one can't pass for another. */
@@ -30,6 +31,8 @@ enum {
 #define CRYPTO_CONTEXT_BATCH "mesh.v1 batch"
 #define CRYPTO_CONTEXT_STREAM "mesh.v1 stream"
 #define CRYPTO_CONTEXT_TAG "mesh.v1 tag"
+#define CRYPTO_CONTEXT_PAIR "mesh.v1 pair"
+#define CRYPTO_CONTEXT_NOTE "mesh.v1 note"
 
 /* libsodium exports these two names itself: ours differ for the linker. */
 #define crypto_sign mesh_crypto_sign
@@ -82,6 +85,19 @@ int crypto_seal(uint8_t *out, const void *plain, size_t len, const void *ad, siz
     const uint8_t nonce[CRYPTO_NONCE_BYTES], const uint8_t key[CRYPTO_KEY_BYTES]) MUST_USE;
 int crypto_open(uint8_t *out, const void *sealed, size_t len, const void *ad, size_t ad_len,
     const uint8_t nonce[CRYPTO_NONCE_BYTES], const uint8_t key[CRYPTO_KEY_BYTES]) MUST_USE;
+
+/*
+ * The key that only the owners of two key pairs can compute, the same for both: BLAKE2b-256 of context ||
+ * 0x00 || X25519 of the keys || the smaller public key || the larger.  ERR_CRYPTO: not a public key.
+ */
+int crypto_pair_key(uint8_t out[CRYPTO_KEY_BYTES], const struct crypto_key *k,
+    const uint8_t peer[CRYPTO_PUBKEY_BYTES]) MUST_USE;
+/* Seals a key so that only the owner of a public key can open it; who sealed it can't be told. */
+int crypto_box_seal_key(uint8_t box[CRYPTO_BOX_BYTES], const uint8_t key[CRYPTO_KEY_BYTES],
+    const uint8_t to[CRYPTO_PUBKEY_BYTES]) MUST_USE;
+/* 0 or ERR_CRYPTO. */
+int crypto_box_open_key(
+    uint8_t key[CRYPTO_KEY_BYTES], const uint8_t box[CRYPTO_BOX_BYTES], const struct crypto_key *k) MUST_USE;
 
 /* The id of a symmetric key: first 8 bytes of BLAKE2b-256(key), so it names it and tells nothing. */
 void crypto_key_id(uint8_t out[CRYPTO_KEY_ID_BYTES], const uint8_t key[CRYPTO_KEY_BYTES]);

@@ -152,6 +152,8 @@ judge(struct router *r, struct neighbour *from, const struct linkstate_msg *m, s
 		return take_stale(r, from, now);
 	case LSDB_EXPIRED:
 		return refuse(r, from, &r->counters.lsa_expired);
+	case LSDB_EVICTED:
+		return refuse(r, from, &r->counters.lsa_evicted);
 	case LSDB_FULL:
 		r->ops->event(r->arg, ROUTER_LSDB_FULL, r->lsa.id.node, 0);
 		return refuse(r, from, &r->counters.lsa_refused);

@@ -47,6 +47,7 @@ lsdb_fini(struct lsdb *db)
 	for (size_t i = 0; i < used(db); i++)
 		lsa_body_unref(db->entries[i].lsa);
 	mem_free(db->entries);
+	idset_fini(&db->evicted);
 	lsdb_init(db, db->nodes_max, db->lifetime_us);
 }
 
@@ -201,7 +202,11 @@ enum lsdb_verdict
 lsdb_judge(struct lsdb *db, const struct lsa_id *id, int64_t lifetime_us, struct mono born, struct mono now)
 {
 	struct lsdb_entry *e = find(db, id->node);
-	int order = e != NULL ? lsa_compare(id, &e->lsa->id) : 1;
+	int order;
+
+	if (id->node != db->self && idset_has(&db->evicted, id->node))
+		return LSDB_EVICTED;
+	order = e != NULL ? lsa_compare(id, &e->lsa->id) : 1;
 
 	if (order < 0 || (order == 0 && e->tombstone))
 		return LSDB_STALE;
@@ -363,6 +368,21 @@ entry_end(const struct lsdb *db, const struct lsdb_entry *e)
 	if (e->node == db->self)
 		return MONO_NEVER;
 	return mono_add_us(e->born, life_us + (e->tombstone ? rest_us : 0));
+}
+
+void
+lsdb_end(struct lsdb *db, struct lsdb_entry *e)
+{
+	entry_empty(db, e);
+	db->expiry = mono_min(db->expiry, entry_end(db, e));
+}
+
+const char *
+lsdb_last_name(struct lsdb *db, uint64_t node)
+{
+	const struct lsdb_entry *e = find(db, node);
+
+	return e != NULL ? e->lsa->name : NULL;
 }
 
 /* Drops tombstones that end. */

@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "common/base/id.h"
+#include "common/base/idset.h"
 #include "common/base/mono.h"
 #include "common/base/must.h"
 #include "routerd/core/lsa.h"
@@ -31,6 +32,7 @@ enum node_state {
 	NODE_STATE_ALIVE,
 	NODE_STATE_UNREACHABLE,
 	NODE_STATE_LEFT,
+	NODE_STATE_EVICTED, /* on its way out of the database */
 };
 
 struct lsdb_entry {
@@ -55,12 +57,13 @@ struct lsdb {
 	size_t count; /* without tombstones */
 	size_t tombstones;
 	size_t nodes_max;
-	size_t bytes;        /* of the LSAs held */
-	uint64_t sum;        /* over the ids of all LSAs: equal databases have equal sums */
-	int64_t lifetime_us; /* of LSAs that don't say */
-	size_t unsaid;       /* how many of those there are */
-	uint64_t self;       /* this node: its LSA does not age here.  0: not known */
-	struct mono expiry;  /* no LSA and no tombstone ends before this */
+	size_t bytes;         /* of the LSAs held */
+	uint64_t sum;         /* over the ids of all LSAs: equal databases have equal sums */
+	int64_t lifetime_us;  /* of LSAs that don't say */
+	size_t unsaid;        /* how many of those there are */
+	uint64_t self;        /* this node: its LSA does not age here.  0: not known */
+	struct idset evicted; /* nodes that are not taken */
+	struct mono expiry;   /* no LSA and no tombstone ends before this */
 };
 
 /* lifetime_us: of LSAs that don't say. */
@@ -88,6 +91,7 @@ enum lsdb_verdict {
 	LSDB_STALE,   /* there is a newer one, or a tombstone that is not older */
 	LSDB_EXPIRED, /* too old */
 	LSDB_FULL,    /* unknown node, and no room */
+	LSDB_EVICTED, /* its node may not be in the mesh */
 	LSDB_LIMITED, /* newer, but its origin sends too many */
 };
 enum lsdb_verdict lsdb_judge(
@@ -101,6 +105,11 @@ int lsdb_put(struct lsdb *db, const struct lsa *lsa, const uint8_t *raw, size_t 
 /* Likewise, an LSA of which there is a body: that is taken over, but not after an error. */
 int lsdb_put_body(struct lsdb *db, struct lsa_body *body, struct mono born, struct mono now,
     struct lsdb_entry **out, bool *topology) MUST_USE;
+
+/* Ends the node's LSA, as if it had been too old. */
+void lsdb_end(struct lsdb *db, struct lsdb_entry *e);
+/* The name of a node in its last LSA, as long as that is remembered after its end; NULL. */
+const char *lsdb_last_name(struct lsdb *db, uint64_t node);
 
 /* Ends what is too old, after calling fn for each LSA among it. */
 void lsdb_expire(struct lsdb *db, struct mono now, void (*fn)(void *arg, struct lsdb_entry *e), void *arg);

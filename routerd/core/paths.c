@@ -29,6 +29,8 @@ tell_event(struct router *r, uint64_t node, enum node_state before, enum node_st
 {
 	if (after == NODE_STATE_ALIVE)
 		r->ops->event(r->arg, ROUTER_NODE_UP, node, 0);
+	else if (after == NODE_STATE_EVICTED)
+		r->ops->event(r->arg, ROUTER_NODE_EVICTED, node, 0);
 	else if (after == NODE_STATE_LEFT)
 		r->ops->event(r->arg, ROUTER_NODE_LEFT, node, 0);
 	else if (before == NODE_STATE_ALIVE)
@@ -63,6 +65,12 @@ paths_ended(struct router *r, struct lsdb_entry *e)
 {
 	if (e->state == NODE_STATE_ALIVE)
 		set_state(r, e, NODE_STATE_UNREACHABLE, 0);
+}
+
+void
+paths_evicted(struct router *r, struct lsdb_entry *e)
+{
+	set_state(r, e, NODE_STATE_EVICTED, 0);
 }
 
 /* --- the FIB --- */

@@ -20,6 +20,7 @@ static const char *const event_names[] = {
     [ROUTER_LSA_FORGED] = "lsa_forged",
     [ROUTER_LSA_MALFORMED] = "lsa_malformed",
     [ROUTER_LSDB_FULL] = "lsdb_full",
+    [ROUTER_NODE_EVICTED] = "node_evicted",
     [ROUTER_REISSUED] = "reissued",
 };
 
@@ -408,6 +409,34 @@ router_node_dead(struct router *r, uint64_t node, bool dead, struct mono now)
 		return;
 	e->dead = dead;
 	paths_want(r, now, true);
+}
+
+int
+router_evicted(struct router *r, const uint8_t *body, size_t len, struct mono now)
+{
+	int err = idset_decode(&r->db.evicted, body, len);
+
+	if (err != 0)
+		return err;
+	for (struct lsdb_entry *e = lsdb_from(&r->db, 0); e != NULL; e = lsdb_next(&r->db, e)) {
+		if (!idset_has(&r->db.evicted, e->node) || (r->identified && e->node == r->self.node))
+			continue;
+		paths_evicted(r, e);
+		lsdb_end(&r->db, e);
+		paths_want(r, now, PATHS_AT_ONCE);
+	}
+	/* And who is not evicted any more is asked for. */
+	if (r->identified)
+		start_all(r, now);
+	return 0;
+}
+
+void
+router_inherit(struct router *r, struct router *before)
+{
+	idset_fini(&r->db.evicted);
+	r->db.evicted = before->db.evicted;
+	before->db.evicted = (struct idset){0};
 }
 
 void

@@ -66,6 +66,7 @@ enum router_event {
 	ROUTER_LSA_FORGED,    /* a: neighbour it came from, b: node it claims to be of */
 	ROUTER_LSA_MALFORMED, /* a: neighbour */
 	ROUTER_LSDB_FULL,     /* a: node that was refused */
+	ROUTER_NODE_EVICTED,  /* a: node */
 	ROUTER_REISSUED,      /* a newer LSA of this node was out there; a: neighbour */
 };
 const char *router_event_name(enum router_event ev);
@@ -99,6 +100,7 @@ struct router_counters {
 	uint64_t lsa_forged;           /* LSAs with a bad signature or key */
 	uint64_t lsa_limited;          /* LSAs dropped because their origin sends too many */
 	uint64_t lsa_refused;          /* LSAs of new nodes refused because the database is full */
+	uint64_t lsa_evicted;          /* LSAs refused because their node was evicted */
 	uint64_t lsa_quarantined;      /* LSAs ignored because their neighbour sent forged ones */
 	uint64_t lsa_aged_out;         /* LSAs removed because they were not refreshed */
 	uint64_t lsa_originated;       /* LSAs of this node made and signed */
@@ -155,6 +157,11 @@ void router_wish(struct router *r, uint64_t unix_ms);
 /* Membership found a node dead although others list it: no path leads to or through it until it gives a
  * newer LSA, or membership takes that back (dead false). */
 void router_node_dead(struct router *r, uint64_t node, bool dead, struct mono now);
+/* Which nodes may not be in the mesh any more, as another daemon sent it: what is known of them is dropped,
+ * and their LSAs are refused.  Errors as of idset_decode(): as before. */
+int router_evicted(struct router *r, const uint8_t *body, size_t len, struct mono now) MUST_USE;
+/* A new router takes over from another, of which nothing else holds any more, which nodes these are. */
+void router_inherit(struct router *r, struct router *before);
 /* This node says goodbye: its LSA says so, and nobody sends anything over it or to it any more.  For as long
  * as this router lives. */
 void router_leave(struct router *r);

@@ -128,6 +128,8 @@ void paths_transport_down(struct router *r, struct mono now);
 void paths_refreshed(struct router *r, struct lsdb_entry *e);
 /* An LSA is about to end. */
 void paths_ended(struct router *r, struct lsdb_entry *e);
+/* Likewise, because its node may not be in the mesh any more. */
+void paths_evicted(struct router *r, struct lsdb_entry *e);
 
 /* --- exchange.c: with neighbours --- */
 

@@ -159,6 +159,57 @@ test_open(void **state)
 	assert_memory_equal(sealed, text, sizeof(text));
 }
 
+/* Both ends compute the same key, nobody else does. */
+static void
+test_pair_key(void **state)
+{
+	uint8_t seed[3][CRYPTO_SEED_BYTES] = {{1}, {2}, {3}}, pub[3][CRYPTO_PUBKEY_BYTES];
+	uint8_t a[CRYPTO_KEY_BYTES], b[CRYPTO_KEY_BYTES], none[CRYPTO_PUBKEY_BYTES] = {0};
+	struct crypto_key *k[3];
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		k[i] = crypto_key_new(seed[i]);
+		crypto_key_public(k[i], pub[i]);
+	}
+	assert_int_equal(crypto_pair_key(a, k[0], pub[1]), 0);
+	assert_int_equal(crypto_pair_key(b, k[1], pub[0]), 0);
+	assert_memory_equal(a, b, sizeof(a));
+	assert_int_equal(crypto_pair_key(b, k[0], pub[2]), 0);
+	assert_memory_not_equal(a, b, sizeof(a));
+	/* Points of small order, and what is no point, give no key. */
+	assert_int_equal(crypto_pair_key(a, k[0], none), ERR_CRYPTO);
+	memset(none, 0xff, sizeof(none));
+	assert_int_equal(crypto_pair_key(a, k[0], none), ERR_CRYPTO);
+	for (unsigned i = 0; i < 3; i++)
+		crypto_key_free(k[i]);
+}
+
+static void
+test_box(void **state)
+{
+	uint8_t seed[CRYPTO_SEED_BYTES] = {1}, other_seed[CRYPTO_SEED_BYTES] = {2};
+	uint8_t pub[CRYPTO_PUBKEY_BYTES], none[CRYPTO_PUBKEY_BYTES] = {0};
+	uint8_t key[CRYPTO_KEY_BYTES], got[CRYPTO_KEY_BYTES] = {0}, box[CRYPTO_BOX_BYTES] = {0};
+	struct crypto_key *k = crypto_key_new(seed), *other = crypto_key_new(other_seed);
+
+	(void)state;
+	crypto_random(key, sizeof(key));
+	crypto_key_public(k, pub);
+	assert_int_equal(crypto_box_seal_key(box, key, pub), 0);
+	assert_int_equal(crypto_box_open_key(got, box, k), 0);
+	assert_memory_equal(got, key, sizeof(key));
+	assert_int_equal(crypto_box_open_key(got, box, other), ERR_CRYPTO);
+	for (size_t i = 0; i < sizeof(box); i++) {
+		box[i] ^= 0x10;
+		assert_int_equal(crypto_box_open_key(got, box, k), ERR_CRYPTO);
+		box[i] ^= 0x10;
+	}
+	assert_int_equal(crypto_box_seal_key(box, key, none), ERR_CRYPTO);
+	crypto_key_free(k);
+	crypto_key_free(other);
+}
+
 static void
 test_no_memory(void **state)
 {
@@ -190,6 +241,8 @@ main(void)
 	    cmocka_unit_test(test_ids),
 	    cmocka_unit_test(test_seal_vector),
 	    cmocka_unit_test(test_open),
+	    cmocka_unit_test(test_pair_key),
+	    cmocka_unit_test(test_box),
 	    cmocka_unit_test(test_no_memory),
 	};
 

@@ -517,7 +517,7 @@ run_until(struct env *e, bool (*until)(struct env *e))
 static int
 setup_all(void **state)
 {
-	static const struct daemon_def def = {.name = "routerd"};
+	static const struct daemon_def def = {.name = "routerd", .configure = routerd_configure};
 	struct env *e = &env;
 	char path[64];
 	struct ulid id;
@@ -540,9 +540,12 @@ setup_all(void **state)
 	e->loop = loop_event_new();
 	e->alarm = loop_timer_new(e->loop, on_alarm, e);
 	e->poll = loop_timer_new(e->loop, poll_until, e);
-	e->daemon = (struct daemon){.loop = e->loop, .conf = conf_load(path, "routerd", stderr)};
+	e->daemon =
+	    (struct daemon){.loop = e->loop, .debug = true, .conf = conf_load(path, "routerd", stderr)};
 	assert_non_null(e->daemon.conf);
 	e->daemon.def = &def;
+	e->daemon.conf_path = mem_strdup(path);
+	assert_non_null(e->daemon.conf_path);
 	snprintf(e->daemon.runtime_dir, sizeof(e->daemon.runtime_dir), "%.31s", e->dir);
 	in_dir(e, "routerd.sock", e->socket);
 	e->daemon.listen_fd = channel_listen_fd(e->socket);
@@ -574,8 +577,11 @@ teardown_all(void **state)
 	loop_timer_free(e->timer);
 	loop_timer_free(e->alarm);
 	loop_timer_free(e->poll);
+	loop_defer_del(&e->daemon.overlay_defer);
 	loop_free(e->loop);
 	conf_free(e->daemon.conf);
+	mem_free(e->daemon.overlay);
+	mem_free(e->daemon.conf_path);
 	crypto_key_free(e->key);
 	crypto_key_free(e->peer_key);
 	for (size_t i = 0; i < COUNT(files); i++) {

@@ -14,6 +14,7 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/frame.h"
+#include "common/base/mem.h"
 #include "common/os/channel.h"
 #include "common/os/clock.h"
 #include "common/os/conf.h"

@@ -592,6 +592,61 @@ test_full_database_refuses_new_nodes(void **state)
 	net_check(&net);
 }
 
+static int
+tell_evicted(int at, int node)
+{
+	uint8_t body[8];
+
+	be_store64(body, net_id(node));
+	return router_evicted(net.nodes[at].router, body, node >= 0 ? sizeof(body) : 0, net_mono(&net));
+}
+
+/* Not all hear of it at once: those that have dropped the node don't get it back from those that have not. */
+static void
+test_evicted(void **state)
+{
+	uint8_t lsa[LSA_MAX_BYTES];
+	size_t len;
+
+	(void)state;
+	ring(5, 500);
+	net_run(&net, NET_SECOND);
+	for (int i = 0; i < 5; i++) {
+		if (i == 2)
+			continue;
+		mem_fail_at(1);
+		assert_int_equal(tell_evicted(i, 2), ERR_NOMEM);
+		mem_fail_at(0);
+		assert_non_null(lsdb_get(router_lsdb(net.nodes[i].router), net_id(2)));
+		assert_int_equal(tell_evicted(i, 2), 0);
+		assert_null(lsdb_get(router_lsdb(net.nodes[i].router), net_id(2)));
+		net_run(&net, 70 * (int64_t)NET_SECOND);
+		assert_null(lsdb_get(router_lsdb(net.nodes[i].router), net_id(2)));
+	}
+	net_cut(&net, 1, 2);
+	net_cut(&net, 2, 3);
+	net_run(&net, NET_SECOND);
+	/* Nor from anybody who still has an LSA of it, however new. */
+	len = forge_lsa(lsa, 2, 9, 9, 1, true);
+	forge_send(&net, 0, 1, 0, lsa, len);
+	for (int i = 0; i < 5; i++)
+		if (i != 2)
+			assert_int_equal(router_lsdb(net.nodes[i].router)->count, 4);
+	assert_true(router_counters(net.nodes[0].router)->lsa_evicted > 0);
+	assert_false(net.nodes[0].fib[2].path.hop_count != 0);
+	/* A node takes its own eviction from others. */
+	assert_int_equal(tell_evicted(0, 0), 0);
+	assert_non_null(lsdb_get(router_lsdb(net.nodes[0].router), net_id(0)));
+	/* Let in again. */
+	for (int i = 0; i < 5; i++)
+		assert_int_equal(tell_evicted(i, -1), 0);
+	net_connect(&net, 1, 2, 500);
+	net_connect(&net, 2, 3, 500);
+	net_run(&net, 30 * (int64_t)NET_SECOND);
+	net_check(&net);
+	net_check_equal(&net);
+}
+
 static void
 test_garbage_payloads(void **state)
 {
@@ -682,6 +737,7 @@ main(void)
 	    cmocka_unit_test_teardown(test_origin_that_sends_too_many, teardown),
 	    cmocka_unit_test_teardown(test_node_says_goodbye, teardown),
 	    cmocka_unit_test_teardown(test_full_database_refuses_new_nodes, teardown),
+	    cmocka_unit_test_teardown(test_evicted, teardown),
 	    cmocka_unit_test_teardown(test_garbage_payloads, teardown),
 	    cmocka_unit_test_teardown(test_metrics_are_damped, teardown),
 	};

@@ -1,6 +1,8 @@
 /* The daemon's shell: start, lists for gatewayd, and siblings that come and go. */
 #include "tests/unit/routerd/shell.h"
 
+#include "common/os/conf_overlay.h"
+
 static bool
 has_fib(struct env *e)
 {
@@ -309,6 +311,145 @@ test_consensusd_of_another_mesh(void **state)
 	run_until(e, consensus_refused);
 }
 
+/* --- eviction --- */
+
+static void
+tell_evicted(struct env *e, const uint64_t *nodes, size_t count)
+{
+	uint8_t body[64];
+
+	for (size_t i = 0; i < count; i++)
+		be_store64(body + 8 * i, nodes[i]);
+	assert_int_equal(channel_send(e->consensus, CR_EVICTED, 0, body, 8 * count), 0);
+}
+
+static bool
+peer_is_evicted(struct env *e)
+{
+	return e->node.status == mesh_ipc_NodeStatusCode_NODE_EVICTED && e->fib_dels > 0 &&
+	       strcmp(e->event.event_type, "node_evicted") == 0;
+}
+
+static bool
+nodes_listed(struct env *e)
+{
+	return e->calls[6].done == 1;
+}
+
+static bool
+lsa_was_refused(struct env *e)
+{
+	return router_counters(((struct routerd *)e->daemon.ctx)->router)->lsa_evicted > 0;
+}
+
+/* What is known of the node goes, and does not come back until it is let in again. */
+static void
+test_evicted(void **state)
+{
+	struct env *e = &env;
+	struct routerd *d = e->daemon.ctx;
+	uint64_t peer = e->peer_id.node;
+	struct address_list list = {0};
+	struct swim_info info;
+
+	(void)state;
+	e->fib_dels = 0;
+	assert_true(members_get(d, peer, &info));
+	tell_evicted(e, &peer, 1);
+	run_until(e, peer_is_evicted);
+	assert_null(lsdb_get(router_lsdb(d->router), peer));
+	assert_false(members_get(d, peer, &info));
+	e->calls[6] = (struct call){0};
+	memset(&e->node_info, 0, sizeof(e->node_info));
+	assert_int_equal(channel_send(e->gateway, GR_LIST_NODES, 6, NULL, 0), 0);
+	run_until(e, nodes_listed);
+	assert_int_equal(e->calls[6].items, 2);
+	assert_string_equal(e->node_info.node_name, "beta");
+	assert_string_equal(e->node_info.status, "evicted");
+	assert_true(address_add(&list, "beta.example:7101"));
+	router_addresses(e->peer, &list);
+	loop_timer_arm(e->timer, clock_mono());
+	run_until(e, lsa_was_refused);
+	assert_null(lsdb_get(router_lsdb(d->router), peer));
+	tell_evicted(e, NULL, 0);
+	run_until(e, has_route);
+	assert_true(members_get(d, peer, &info));
+}
+
+/* --- what all nodes share --- */
+
+static void
+tell_config(struct env *e, const char *paths)
+{
+	uint8_t mem[256];
+	struct buf b;
+
+	buf_init_fixed(&b, mem, sizeof(mem));
+	if (paths != NULL)
+		assert_int_equal(conf_overlay_put(&b, "paths", &paths, 1), 0);
+	assert_int_equal(channel_send(e->consensus, CR_CONFIG, 0, mem, buf_left(&b)), 0);
+}
+
+static bool
+consensus_is_up(struct env *e)
+{
+	return channel_up(e->consensus) && ((struct routerd *)e->daemon.ctx)->consensus != NULL;
+}
+
+static void
+connect_again(struct env *e)
+{
+	channel_free(e->consensus);
+	connect_consensus(e);
+	run_until(e, consensus_is_up);
+}
+
+static size_t paths_wanted;
+
+static bool
+paths_are_wanted(struct env *e)
+{
+	return ((struct routerd *)e->daemon.ctx)->conf.paths_max == paths_wanted;
+}
+
+static void
+expect_paths(struct env *e, size_t paths)
+{
+	paths_wanted = paths;
+	run_until(e, paths_are_wanted);
+}
+
+/* It is in effect as long as it is said, also while consensusd is away; nonsense ends the connection. */
+static void
+test_shared(void **state)
+{
+	struct env *e = &env;
+
+	(void)state;
+	expect_paths(e, 3);
+	tell_config(e, "1");
+	expect_paths(e, 1);
+	connect_again(e);
+	assert_int_equal(((struct routerd *)e->daemon.ctx)->conf.paths_max, 1);
+	tell_config(e, "2");
+	expect_paths(e, 2);
+	tell_config(e, "77");
+	expect_paths(e, 3);
+	tell_config(e, "2");
+	expect_paths(e, 2);
+	tell_config(e, NULL);
+	expect_paths(e, 3);
+	e->refuse = false;
+	channel_free(e->consensus);
+	e->consensus_conf.on_down = consensus_down;
+	e->consensus = channel_connect(e->loop, e->socket, "consensusd", &e->consensus_conf);
+	run_until(e, consensus_is_up);
+	assert_int_equal(channel_send(e->consensus, CR_CONFIG, 0, "\1", 1), 0);
+	run_until(e, consensus_refused);
+	e->refuse = false; /* it signs, too */
+	connect_again(e);
+}
+
 int
 main(void)
 {
@@ -321,6 +462,8 @@ main(void)
 	    cmocka_unit_test(test_link_down_and_up),
 	    cmocka_unit_test(test_transportd_restarts),
 	    cmocka_unit_test(test_consensusd_restarts),
+	    cmocka_unit_test(test_evicted),
+	    cmocka_unit_test(test_shared),
 	    cmocka_unit_test(test_another_key),
 	    cmocka_unit_test(test_consensusd_of_another_mesh),
 	};

@@ -464,11 +464,13 @@ siblings_are_checked(void **state)
 
 	(void)state;
 	line_up(&l);
-	for (int i = 0; i < 4; i++) {
+	for (int i = 0; i < 5; i++) {
 		f.src = i == 0 ? l.b->id : l.a->id;              /* another's name */
 		f.type = i == 1 ? FRAME_LINK_STATE : FRAME_DATA; /* not its type */
 		f.visit_count = i == 2 ? 0 : 1;                  /* no destination */
 		f.visit[0] = i == 3 ? l.a->id : 99;              /* itself */
+		if (i == 4)
+			f.type = FRAME_CONTROL; /* not its class */
 		buf_init_fixed(&out, mem, sizeof(mem));
 		assert_int_equal(frame_encode(&f, &out), 0);
 		assert_int_equal(channel_send(l.a->consensus, CT_FRAMES_OUT, 0, mem, buf_left(&out)), 0);
