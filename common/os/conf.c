@@ -16,7 +16,7 @@ default_fill(struct conf_set *sets, size_t row, struct conf_report *r)
 	char why[CONF_WHY_SIZE];
 	int e;
 
-	if (sets[row].line != 0 || sets[row].origin == CONF_FROM_ENV || d->fallback == NULL)
+	if (sets[row].line != 0 || sets[row].origin != CONF_FROM_DEFAULT || d->fallback == NULL)
 		return;
 	e = conf_set_add(&sets[row], d, d->fallback, NULL, why);
 	if (e == ERR_NOMEM)
@@ -91,6 +91,12 @@ block_complete(struct conf_block *b, struct conf_report *r)
 struct conf *
 conf_load(const char *path, const char *require, FILE *err)
 {
+	return conf_load_over(path, require, NULL, err);
+}
+
+struct conf *
+conf_load_over(const char *path, const char *require, const struct conf_overlay *over, FILE *err)
+{
 	struct conf_report r = {.out = err};
 	struct conf *c = mem_calloc(1, sizeof(*c));
 
@@ -103,6 +109,7 @@ conf_load(const char *path, const char *require, FILE *err)
 	}
 	conf_parse(c, path, &r);
 	conf_env_apply(c, &r);
+	conf_overlay_apply(c, require, over, &r);
 	/* Without the file everything would be missing: one line says enough. */
 	if (!r.fatal && !c->unread)
 		section_complete(c, path, require, &r);

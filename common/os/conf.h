@@ -14,6 +14,8 @@
  *
  * A directive of a section (not of a block) can be overridden by the environment variable
  * MESH_<SECTION>_<KEY> with '-' as '_', all upper case; list values are separated by blanks.
+ *
+ * What wins: environment, then file, then what all nodes share (conf_overlay.h), then the default.
  */
 #ifndef COMMON_OS_CONF_H
 #define COMMON_OS_CONF_H
@@ -49,6 +51,7 @@ enum conf_type {
 	CONF_NODEID,   /* 13 characters, kept as text */
 	CONF_ULID,     /* kept as text */
 	CONF_NAME,     /* [A-Za-z0-9._-]{1,63} */
+	CONF_SQL_NAME, /* of a table or column: [a-z_][a-z0-9_]{0,62} */
 };
 
 enum conf_flag {
@@ -73,9 +76,11 @@ struct conf_directive {
 /* The table; ends with a row whose section is NULL. */
 extern const struct conf_directive conf_table[];
 
-/* The only names that blocks of a kind may have: "a|b|c".  Ends with a row whose section is NULL. */
+/* The only names that blocks of a kind may have: "a|b|c"; or what type of name, where that is not CONF_NAME.
+ * Ends with a row whose section is NULL. */
 struct conf_names {
 	const char *section, *block, *names;
+	enum conf_type type; /* if names is NULL */
 };
 extern const struct conf_names conf_names[];
 

@@ -2,15 +2,17 @@
  * conf_impl: what the conf_*.c files share.  For them alone.
  *
  * conf_lex.c makes words of bytes, conf_parse.c statements of words, conf_schema.c finds rows of the
- * table, conf_value.c knows the types, conf_env.c the environment, conf_print.c writes it all down.
+ * table, conf_value.c knows the types, conf_env.c the environment, conf_overlay.c what all nodes share,
+ * conf_print.c writes it all down.
  */
 #ifndef COMMON_OS_CONF_IMPL_H
 #define COMMON_OS_CONF_IMPL_H
 
 #include "common/base/buf.h"
 #include "common/os/conf.h"
+#include "common/os/conf_overlay.h"
 
-enum conf_origin { CONF_FROM_DEFAULT, CONF_FROM_FILE, CONF_FROM_ENV };
+enum conf_origin { CONF_FROM_DEFAULT, CONF_FROM_SHARED, CONF_FROM_FILE, CONF_FROM_ENV };
 
 struct conf_value {
 	char *text;  /* canonical: paths absolute, ids in their usual form */
@@ -72,6 +74,7 @@ void conf_hint_key(char out[CONF_HINT_SIZE], const char *section, const char *bl
 /* --- conf_value.c --- */
 /* Is text one of choices, "a|b|c"? */
 bool conf_choice(const char *choices, const char *text);
+bool conf_sql_name_valid(const char *text);
 enum { CONF_WHY_SIZE = 256 };
 /*
  * Checks text for the directive and makes the value.  dir: what relative paths are relative to (NULL:
@@ -133,5 +136,10 @@ void conf_parse(struct conf *c, const char *path, struct conf_report *r);
 enum { CONF_ENV_NAME_SIZE = 96 };
 void conf_env_name(const struct conf_directive *d, char out[CONF_ENV_NAME_SIZE]);
 void conf_env_apply(struct conf *c, struct conf_report *r);
+
+/* --- conf_overlay.c --- */
+/* After file and environment, before the defaults. */
+void conf_overlay_apply(
+    struct conf *c, const char *section, const struct conf_overlay *o, struct conf_report *r);
 
 #endif

@@ -195,14 +195,36 @@ block_add(struct conf *c, const char *section, const char *kind, const char *nam
 	return b;
 }
 
-/* The names that blocks of this kind may have; NULL: any. */
-static const char *
+/* What names blocks of this kind may have; NULL: any. */
+static const struct conf_names *
 block_names(const char *section, const char *kind)
 {
 	for (const struct conf_names *n = conf_names; n->section != NULL; n++)
 		if (strcmp(n->section, section) == 0 && strcmp(n->block, kind) == 0)
-			return n->names;
+			return n;
 	return NULL;
+}
+
+/* Says what is wrong with the name of a block that may not have any. */
+static bool
+block_name_check(struct parser *p, const struct source *src, const char *kind)
+{
+	const struct conf_names *n = block_names(p->section, kind);
+
+	if (n == NULL)
+		return true;
+	if (n->names != NULL && !conf_choice(n->names, word(p, 1))) {
+		conf_complain(p->report, src->shown, p->st.line, "%s: there is no %s '%s': one of %s",
+		    p->section, kind, word(p, 1), n->names);
+		return false;
+	}
+	if (n->type == CONF_SQL_NAME && !conf_sql_name_valid(word(p, 1))) {
+		conf_complain(p->report, src->shown, p->st.line,
+		    "%s: %s '%s': not 1 to 63 of a to z, digits and '_', no digit first", p->section, kind,
+		    word(p, 1));
+		return false;
+	}
+	return true;
 }
 
 /* Says what is wrong with `kind "name" {`; true if nothing is. */
@@ -210,7 +232,6 @@ static bool
 block_check(struct parser *p, const struct source *src, const char *kind)
 {
 	const struct conf_block *twin;
-	const char *names;
 	char hint[CONF_HINT_SIZE];
 
 	if (kind == NULL) {
@@ -224,11 +245,8 @@ block_check(struct parser *p, const struct source *src, const char *kind)
 		    "%s: %s needs one name of 1 to 63 letters, digits, '.', '_' and '-'", p->section, kind);
 		return false;
 	}
-	if ((names = block_names(p->section, kind)) != NULL && !conf_choice(names, word(p, 1))) {
-		conf_complain(p->report, src->shown, p->st.line, "%s: there is no %s '%s': one of %s",
-		    p->section, kind, word(p, 1), names);
+	if (!block_name_check(p, src, kind))
 		return false;
-	}
 	twin = block_find(p->c, p->section, kind, word(p, 1));
 	if (twin != NULL) {
 		conf_complain(p->report, src->shown, p->st.line, "%s: %s %s is already defined at %s:%u",

@@ -63,6 +63,8 @@ print_row(size_t row, const struct conf_set *set, const char *indent, FILE *out)
 	if (set->origin == CONF_FROM_ENV) {
 		conf_env_name(d, env);
 		fprintf(out, " # from %s", env);
+	} else if (set->origin == CONF_FROM_SHARED) {
+		fputs(" # from the shared configuration", out);
 	} else if (set->count == 0) {
 		fputs(" (not set)", out);
 	}

@@ -44,6 +44,8 @@ type_accepts(enum conf_type t)
 		return "a ULID: 26 characters of Crockford base32";
 	case CONF_NAME:
 		return "a name: 1 to 63 letters, digits, '.', '_' and '-'";
+	case CONF_SQL_NAME:
+		return "a name in a database: 1 to 63 of a to z, digits and '_', no digit first";
 	case CONF_PATH:
 		return "a path";
 	case CONF_STRING:
@@ -136,6 +138,14 @@ conf_choice(const char *choices, const char *text)
 		p += len;
 	}
 	return false;
+}
+
+bool
+conf_sql_name_valid(const char *text)
+{
+	size_t n = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_");
+
+	return n > 0 && n <= 63 && text[n] == '\0' && (text[0] < '0' || text[0] > '9');
 }
 
 static bool
@@ -243,6 +253,8 @@ value_parse(const struct conf_directive *d, const char *text, const char *dir, i
 		return id_make(d->type, text, canon);
 	case CONF_NAME:
 		return node_name_valid(text) ? 0 : ERR_FORMAT;
+	case CONF_SQL_NAME:
+		return conf_sql_name_valid(text) ? 0 : ERR_FORMAT;
 	case CONF_PATH:
 		return path_make(text, dir, canon, PATH_MAX, why);
 	case CONF_ENUM:

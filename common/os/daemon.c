@@ -29,6 +29,7 @@ metrics_start(void)
 {
 	metrics_add(&build_info);
 	metrics_add(&start_time);
+	daemon_overlay_metrics();
 	metric_set(&build_info, 1);
 	metric_set(&start_time, (int64_t)(clock_unix_ms() / 1000));
 }
@@ -138,6 +139,7 @@ checklist(struct daemon *d, const struct daemon_options *o)
 	if (d->def->fini != NULL)
 		d->def->fini(d);
 	daemon_signals_free(signals);
+	daemon_overlay_fini(d);
 	loop_free(d->loop);
 	if (d->listen_fd != -1)
 		close(d->listen_fd);

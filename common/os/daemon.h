@@ -13,9 +13,11 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "common/base/must.h"
+#include "common/os/loop.h"
 #include "common/os/sandbox.h"
 
 struct channel;
@@ -23,7 +25,6 @@ struct channel_conf;
 struct channel_server;
 struct conf;
 struct edge;
-struct loop;
 
 enum {
 	DAEMON_OK = 0,
@@ -54,8 +55,13 @@ struct daemon {
 	/* Directories of the configuration's files: readable in the sandbox, for reloading. */
 	char *conf_dirs[DAEMON_CONF_DIRS_MAX];
 	size_t conf_dir_count;
-	bool debug; /* -d: the configuration's log level is ignored */
-	void *ctx;  /* the daemon's one context struct */
+	bool debug;    /* -d: the configuration's log level is ignored */
+	bool stopping; /* asked to: nothing is configured any more */
+	/* What daemon_overlay_set() was given last. */
+	uint8_t *overlay;
+	size_t overlay_len;
+	struct loop_defer overlay_defer;
+	void *ctx; /* the daemon's one context struct */
 };
 
 struct daemon_def {
@@ -71,6 +77,8 @@ struct daemon_def {
 	/* In the sandbox, before the loop: channels, timers. */
 	int (*start)(struct daemon *d);
 	/* New configuration was read and checked; apply what can change.  d->conf is still the old one. */
+	void (*configure)(struct daemon *d, const struct conf *fresh);
+	/* After that, if it was HUP and not an overlay: read keys, certificates and tokens again. */
 	void (*reload)(struct daemon *d, const struct conf *fresh);
 	/* Asked to stop: begin an orderly end and call loop_stop() when done (NULL: stop at once). */
 	void (*stop)(struct daemon *d);
@@ -99,6 +107,14 @@ uid_t daemon_user(const struct daemon *d, const char *section);
  * and our own).  NULL as there. */
 struct channel *daemon_connect(
     const struct daemon *d, const char *sibling, const struct channel_conf *conf) MUST_USE;
+
+/*
+ * What the configuration that all nodes share says for the daemon's section (conf_overlay.h); copied.  If it
+ * is another one than before the daemon is configured anew at the end of this turn of the loop, by reading
+ * the configuration's files again.  If these are wrong the overlay waits for the next HUP.  Errors of
+ * conf_overlay_valid(); ERR_NOMEM.
+ */
+int daemon_overlay_set(struct daemon *d, const uint8_t *body, size_t len) MUST_USE;
 
 /* Version of the suite, from the build. */
 extern const char mesh_version[];

@@ -4,6 +4,8 @@
 #ifndef COMMON_OS_DAEMON_IMPL_H
 #define COMMON_OS_DAEMON_IMPL_H
 
+#include <stdio.h>
+
 #include "common/os/daemon.h"
 
 struct daemon_options {
@@ -25,11 +27,17 @@ struct daemon_signals;
 struct daemon_signals *daemon_signals_new(struct daemon *d) MUST_USE;
 void daemon_signals_free(struct daemon_signals *s);
 
-/* daemon_reload.c: SIGHUP. */
+/* daemon_reload.c: SIGHUP; and without what is in other files than the configuration's. */
 void daemon_reload(struct daemon *d);
+void daemon_configure(struct daemon *d);
 /* Log level and node name, from the configuration or -d. */
 void daemon_log_configure(const struct daemon *d);
 int daemon_reload_paths(struct daemon *d) MUST_USE;
+
+/* daemon_overlay.c: conf_load() with what all nodes share. */
+struct conf *daemon_overlay_load(const struct daemon *d, FILE *err) MUST_USE;
+void daemon_overlay_metrics(void);
+void daemon_overlay_fini(struct daemon *d);
 
 /* daemon_watchdog.c */
 struct daemon_watchdog;

@@ -1,4 +1,4 @@
-/* daemon_reload: SIGHUP reads the configuration again; see daemon.h. */
+/* daemon_reload: the configuration is read again, for SIGHUP or an overlay; see daemon.h. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -81,7 +81,7 @@ fresh_load(const struct daemon *d)
 	struct conf *fresh = NULL;
 
 	if (err != NULL) {
-		fresh = conf_load(d->conf_path, d->def->name, err);
+		fresh = daemon_overlay_load(d, err);
 		fclose(err);
 	}
 	if (fresh == NULL) {
@@ -93,8 +93,8 @@ fresh_load(const struct daemon *d)
 	return fresh;
 }
 
-void
-daemon_reload(struct daemon *d)
+static void
+reload(struct daemon *d, bool files)
 {
 	struct conf *fresh, *old = d->conf;
 	unsigned changes = 0;
@@ -102,7 +102,9 @@ daemon_reload(struct daemon *d)
 	notify_reloading();
 	fresh = fresh_load(d);
 	if (fresh != NULL) {
-		if (d->def->reload != NULL)
+		if (d->def->configure != NULL)
+			d->def->configure(d, fresh);
+		if (files && d->def->reload != NULL)
 			d->def->reload(d, fresh);
 		conf_diff(old, fresh, d->def->name, on_difference, &changes);
 		d->conf = fresh;
@@ -111,4 +113,16 @@ daemon_reload(struct daemon *d)
 		log_notice("configuration: reloaded, %u changes", changes);
 	}
 	notify_ready();
+}
+
+void
+daemon_reload(struct daemon *d)
+{
+	reload(d, true);
+}
+
+void
+daemon_configure(struct daemon *d)
+{
+	reload(d, false);
 }

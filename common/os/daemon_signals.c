@@ -15,7 +15,6 @@ struct daemon_signals {
 	struct daemon *d;
 	int fd;
 	struct loop_fd *watch;
-	bool stopping;
 };
 
 static void
@@ -23,12 +22,12 @@ stop(struct daemon_signals *s, unsigned signo)
 {
 	struct daemon *d = s->d;
 
-	if (s->stopping) {
+	if (d->stopping) {
 		log_notice("signal %u again: stopping at once", signo);
 		loop_stop(d->loop);
 		return;
 	}
-	s->stopping = true;
+	d->stopping = true;
 	log_info("signal %u: stopping", signo);
 	notify_stopping();
 	if (d->def->stop != NULL)
@@ -48,7 +47,7 @@ on_signal(void *arg, int fd, unsigned events)
 		return;
 	if (info.ssi_signo != SIGHUP)
 		stop(s, info.ssi_signo);
-	else if (!s->stopping)
+	else if (!s->d->stopping)
 		daemon_reload(s->d);
 }
 

@@ -17,8 +17,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/base/buf.h"
+#include "common/base/err.h"
 #include "common/base/mem.h"
 #include "common/os/conf.h"
+#include "common/os/conf_overlay.h"
 
 enum { ENV_MAX = 8 };
 
@@ -303,22 +306,215 @@ test_files(void **state)
 	conf_free(c);
 }
 
+/* --- what all nodes share --- */
+
+static void
+put(struct buf *b, const char *key, const char *const *values, size_t count)
+{
+	assert_int_equal(conf_overlay_put(b, key, values, count), 0);
+}
+
+static void
+put_one(struct buf *b, const char *key, const char *value)
+{
+	put(b, key, &value, 1);
+}
+
+static void
+note(void *arg, const char *why)
+{
+	fprintf(arg, "%s\n", why);
+}
+
+static void
+note_applied(void *arg, const char *key)
+{
+	fprintf(arg, "+%s\n", key);
+}
+
+/* Loads path with the overlay; *said is what was told of it. */
+static struct conf *
+load_over(const char *path, const char *section, const struct buf *body, char **said)
+{
+	size_t size;
+	FILE *f = open_memstream(said, &size);
+	const struct conf_overlay over = {.body = buf_head(body),
+	    .len = buf_left(body),
+	    .refused = note,
+	    .applied = note_applied,
+	    .arg = f};
+	struct conf *c;
+
+	assert_int_equal(conf_overlay_valid(over.body, over.len), 0);
+	c = conf_load_over(path, section, &over, stderr);
+	assert_non_null(c);
+	fclose(f);
+	return c;
+}
+
+static char *
+print_text(const struct conf *c)
+{
+	char *text;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	conf_print(c, out);
+	fclose(out);
+	return text;
+}
+
+/* Environment, file, what is shared, default: the first that says something. */
+static void
+test_overlay_precedence(void **state)
+{
+	static const char *const denied[] = {"0000000000001", "0000000000002"};
+	char *said, *text;
+	struct conf *c;
+	struct buf b;
+
+	(void)state;
+	buf_init(&b, CONF_OVERLAY_MAX_BYTES);
+	put_one(&b, "heartbeat-interval", "7s"); /* full.conf has 1500ms */
+	put_one(&b, "heartbeat-misses", "9");
+	put_one(&b, "pending-max", "11");
+	put(&b, "deny", denied, 2);
+	assert_int_equal(setenv("MESH_TRANSPORTD_PENDING_MAX", "12", 1), 0);
+	c = load_over("tests/config/good/full.conf", "transportd", &b, &said);
+	assert_int_equal(unsetenv("MESH_TRANSPORTD_PENDING_MAX"), 0);
+	assert_int_equal(conf_int(c, "transportd", "heartbeat-interval"), 1500000);
+	assert_int_equal(conf_int(c, "transportd", "pending-max"), 12);
+	assert_int_equal(conf_int(c, "transportd", "heartbeat-misses"), 9);
+	assert_int_equal(conf_count(c, "transportd", "deny"), 2);
+	assert_string_equal(said, "+heartbeat-misses\n+deny\n");
+	text = print_text(c);
+	assert_non_null(strstr(text, "\theartbeat-misses 9 # from the shared configuration\n"));
+	assert_non_null(strstr(text, "\tdeny 0000000000001 0000000000002 # from the shared configuration\n"));
+	assert_non_null(strstr(text, "\tpending-max 12 # from MESH_TRANSPORTD_PENDING_MAX\n"));
+	free(text);
+	free(said);
+	conf_free(c);
+	buf_fini(&b);
+}
+
+/* Each is left out alone, for its reason, and the default stays. */
+static void
+test_overlay_refused(void **state)
+{
+	char *said, long_text[CONF_WORD_MAX_BYTES + 1];
+	struct conf *c;
+	struct buf b;
+
+	(void)state;
+	buf_init(&b, CONF_OVERLAY_MAX_BYTES);
+	put_one(&b, "pathz", "2");
+	put_one(&b, "paths", "99");
+	put_one(&b, "path-hysteresis", "a\x01z");
+	put_one(&b, "user", "root");
+	put_one(&b, "cost", "x");
+	put(&b, "spf-delay", NULL, 0);
+	put(&b, "suspicion-mult", (const char *const[]){"1", "2"}, 2);
+	put_one(&b, "gossip-interval", "300ms");
+	put_one(&b, "gossip-interval", "400ms");
+	memset(long_text, 'x', sizeof(long_text) - 1);
+	long_text[sizeof(long_text) - 1] = '\0';
+	put_one(&b, "log-level", long_text);
+	c = load_over("tests/config/good/minimal.conf", "routerd", &b, &said);
+	assert_int_equal(conf_int(c, "routerd", "paths"), 3);
+	assert_int_equal(conf_int(c, "routerd", "gossip-interval"), 300000);
+	assert_string_equal(conf_str(c, "routerd", "log-level"), "info");
+	assert_non_null(strstr(said, "routerd: unknown directive 'pathz' (did you mean 'paths'?)\n"));
+	assert_non_null(strstr(said, "routerd: paths: '99': out of range (1 to 8)\n"));
+	assert_non_null(strstr(said, ": control character 0x01\n"));
+	assert_non_null(strstr(said, "routerd: user can't be shared: it takes a restart to change it\n"));
+	assert_non_null(strstr(said, "routerd: cost is a block: only directives can be shared\n"));
+	assert_non_null(strstr(said, "routerd: spf-delay needs a value (time to collect changes"));
+	assert_non_null(strstr(said, "routerd: suspicion-mult takes one value\n"));
+	assert_non_null(strstr(said, "routerd: gossip-interval is there twice\n"));
+	assert_non_null(strstr(said, "': not one of: error|warning"));
+	free(said);
+	conf_free(c);
+	buf_fini(&b);
+}
+
+static void
+test_overlay_check(void **state)
+{
+	char why[CONF_OVERLAY_WHY_SIZE], too_long[CONF_WORD_MAX_BYTES + 2];
+	const char *one = "2", *bad = "two", *long_one = too_long, *key;
+
+	(void)state;
+	assert_true(conf_overlay_check("routerd", "paths", &one, 1, why));
+	assert_false(conf_overlay_check("routerd", "paths", &bad, 1, why));
+	assert_string_equal(why, "routerd: paths: 'two': not a whole number");
+	memset(too_long, '1', sizeof(too_long) - 1);
+	too_long[sizeof(too_long) - 1] = '\0';
+	assert_false(conf_overlay_check("routerd", "paths", &long_one, 1, why));
+	assert_string_equal(why, "routerd: paths: value is longer than 4095 bytes");
+	/* What is shown of a value leaves room for the reason, and cuts no character. */
+	memset(too_long, 'x', sizeof(too_long) - 2);
+	too_long[sizeof(too_long) - 2] = '\0';
+	memcpy(too_long + 199, "\xc3\xa4", 2);
+	assert_false(conf_overlay_check("routerd", "paths", &long_one, 1, why));
+	assert_non_null(strstr(why, "xxx…': not a whole number"));
+	assert_string_equal(conf_overlay_section("routerd.paths", &key), "routerd");
+	assert_string_equal(key, "paths");
+	assert_string_equal(conf_overlay_section("routerd.", &key), "routerd");
+	assert_null(conf_overlay_section("routerd", &key));
+	assert_null(conf_overlay_section(".paths", &key));
+	assert_null(conf_overlay_section("mesh.region", &key));
+	assert_null(conf_overlay_section("shop.opening-hours", &key));
+	assert_null(conf_overlay_section("", &key));
+}
+
+/* Whatever is cut off or added in between: never more than an error. */
+static void
+test_overlay_bytes(void **state)
+{
+	static uint8_t big[CONF_OVERLAY_MAX_BYTES + 1];
+	struct buf b;
+
+	(void)state;
+	buf_init(&b, CONF_OVERLAY_MAX_BYTES);
+	assert_int_equal(conf_overlay_valid(NULL, 0), 0);
+	put_one(&b, "paths", "2");
+	for (size_t len = 1; len < buf_left(&b); len++)
+		assert_int_equal(conf_overlay_valid(buf_head(&b), len), ERR_SHORT);
+	assert_int_equal(conf_overlay_valid(big, sizeof(big)), ERR_LIMIT);
+	assert_int_equal(conf_overlay_valid((const uint8_t *)"\1a\1\0\1\0", 6), ERR_FORMAT);
+	assert_int_equal(conf_overlay_valid((const uint8_t *)"\1a\1\xff\xff", 5), ERR_LIMIT);
+	buf_fini(&b);
+	/* What does not fit leaves nothing behind. */
+	buf_init(&b, 8);
+	assert_int_equal(conf_overlay_put(&b, "paths", (const char *const[]){"2"}, 1), ERR_LIMIT);
+	assert_int_equal(buf_left(&b), 0);
+	buf_fini(&b);
+}
+
 /* Whichever allocation fails: an error and nothing lost. */
 static void
 test_no_memory(void **state)
 {
 	FILE *null = fopen("/dev/null", "w");
+	struct conf_overlay over = {.refused = note, .applied = note_applied, .arg = null};
 	struct conf *c = NULL;
+	struct buf b;
 
 	(void)state;
 	assert_non_null(null);
+	buf_init(&b, CONF_OVERLAY_MAX_BYTES);
+	put_one(&b, "pending-max", "12");
+	put_one(&b, "pending-max", "13");
+	over.body = buf_head(&b);
+	over.len = buf_left(&b);
 	for (unsigned long k = 1; c == NULL; k++) {
 		mem_fail_at(k);
-		c = conf_load("tests/config/good/full.conf", "transportd", null);
+		c = conf_load_over("tests/config/good/full.conf", "transportd", &over, null);
 		assert_true(k < 100000);
 	}
 	mem_fail_at(0);
 	conf_free(c);
+	buf_fini(&b);
 	fclose(null);
 }
 
@@ -331,6 +527,10 @@ main(void)
 	    cmocka_unit_test(test_lookup),
 	    cmocka_unit_test(test_diff),
 	    cmocka_unit_test(test_files),
+	    cmocka_unit_test(test_overlay_precedence),
+	    cmocka_unit_test(test_overlay_refused),
+	    cmocka_unit_test(test_overlay_check),
+	    cmocka_unit_test(test_overlay_bytes),
 	    cmocka_unit_test(test_no_memory),
 	};
 

@@ -16,9 +16,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/os/channel.h"
 #include "common/os/conf.h"
+#include "common/os/conf_overlay.h"
 #include "common/os/daemon.h"
 #include "common/os/log.h"
 #include "common/os/loop.h"
@@ -27,16 +29,22 @@
 
 /* --- the daemon --- */
 
-enum mode { NORMAL, OPEN_FAILS, START_FAILS, FORBIDDEN };
+enum { FRAME_BYTES = 40 };
+enum mode { NORMAL, OPEN_FAILS, START_FAILS, FORBIDDEN, OVERLAY };
 static enum mode mode;
 static struct channel_server *server;
 
+static struct daemon *self;
+
+/* A frame of another length than the client's usual one is an overlay, behind a header. */
 static int
 on_frame(void *ctx, struct channel *ch, struct imsg *m)
 {
 	(void)ctx;
 	if (mode == FORBIDDEN)
 		(void)getppid();
+	if (mode == OVERLAY && daemon_overlay_set(self, m->body + FRAME_BYTES, m->len - FRAME_BYTES) != 0)
+		notify_status("refused");
 	return channel_send(ch, RT_FRAME_IN, 0, m->body, m->len);
 }
 
@@ -74,6 +82,7 @@ test_start(struct daemon *d)
 	    .on_up = on_up,
 	    .on_down = on_down};
 
+	self = d;
 	if (mode == START_FAILS)
 		return ERR_NOMEM;
 	server = channel_serve(d->loop, d->listen_fd, d->def->name, &conf, 1);
@@ -83,6 +92,14 @@ test_start(struct daemon *d)
 
 static void
 test_reload(struct daemon *d, const struct conf *fresh)
+{
+	(void)d;
+	(void)fresh;
+	notify_status("files");
+}
+
+static void
+test_configure(struct daemon *d, const struct conf *fresh)
 {
 	char text[64];
 
@@ -103,6 +120,7 @@ static const struct daemon_def def = {.name = "transportd",
     .summary = "test",
     .open = test_open,
     .start = test_start,
+    .configure = test_configure,
     .reload = test_reload,
     .fini = test_fini};
 
@@ -196,6 +214,25 @@ wait_for(const struct env *e, const char *text)
 	} while (strncmp(got, text, strlen(text)) != 0);
 }
 
+/* The same, and it says nothing else before but that it lives. */
+static void
+wait_next(const struct env *e, const char *text)
+{
+	struct pollfd p = {.fd = e->manager, .events = POLLIN};
+	char got[256] = "WATCHDOG=1";
+	ssize_t n;
+
+	while (strncmp(got, "WATCHDOG=1", 10) == 0) {
+		if (poll(&p, 1, 20000) != 1)
+			fail_msg("the daemon never said %s", text);
+		n = recv(e->manager, got, sizeof(got) - 1, 0);
+		assert_true(n > 0);
+		got[n] = '\0';
+	}
+	if (strncmp(got, text, strlen(text)) != 0)
+		fail_msg("the daemon said %s and not %s", got, text);
+}
+
 static int
 wait_exit(const struct env *e)
 {
@@ -231,6 +268,8 @@ assert_said(const struct env *e, const char *what)
 struct client {
 	struct loop *loop;
 	unsigned answers, downs;
+	const uint8_t *more; /* behind the header */
+	size_t more_len;
 };
 
 static int
@@ -248,10 +287,12 @@ client_frame(void *ctx, struct channel *ch, struct imsg *m)
 static int
 client_up(void *ctx, struct channel *ch)
 {
-	uint8_t frame[40] = {0};
+	static uint8_t frame[FRAME_BYTES + 256];
+	struct client *c = ctx;
 
-	(void)ctx;
-	return channel_send(ch, RT_FRAME_OUT, 0, frame, sizeof(frame));
+	if (c->more_len != 0)
+		memcpy(frame + FRAME_BYTES, c->more, c->more_len);
+	return channel_send(ch, RT_FRAME_OUT, 0, frame, FRAME_BYTES + c->more_len);
 }
 
 static void
@@ -279,7 +320,7 @@ client_talk(const struct env *e, struct client *c)
 	struct channel *ch;
 	char path[96];
 
-	*c = (struct client){.loop = loop_event_new()};
+	*c = (struct client){.loop = loop_event_new(), .more = c->more, .more_len = c->more_len};
 	snprintf(path, sizeof(path), "%s/run/transportd.sock", e->dir);
 	ch = channel_connect(c->loop, path, "routerd", &conf);
 	channel_expect(ch, 65534);
@@ -291,7 +332,7 @@ client_talk(const struct env *e, struct client *c)
 static void
 test_life(void **state)
 {
-	struct client c;
+	struct client c = {0};
 	struct env e;
 
 	(void)state;
@@ -306,6 +347,7 @@ test_life(void **state)
 	kill(e.pid, SIGHUP);
 	wait_for(&e, "RELOADING=1");
 	wait_for(&e, "STATUS=heartbeat 2000000");
+	wait_for(&e, "STATUS=files");
 	wait_for(&e, "READY=1");
 	conf_write(&e, "\theartbeat-intervall 3s");
 	kill(e.pid, SIGHUP);
@@ -326,7 +368,7 @@ test_life(void **state)
 static void
 test_is_sandboxed(void **state)
 {
-	struct client c;
+	struct client c = {0};
 	struct env e;
 
 	(void)state;
@@ -337,6 +379,72 @@ test_is_sandboxed(void **state)
 	client_talk(&e, &c);
 	assert_int_equal(c.downs, 1);
 	assert_int_equal(wait_exit(&e), -SIGSYS);
+	env_close(&e);
+}
+
+static void
+give(const struct env *e, const struct buf *overlay)
+{
+	struct client c = {.more = buf_head(overlay), .more_len = buf_left(overlay)};
+
+	client_talk(e, &c);
+	assert_int_equal(c.answers, 1);
+}
+
+static void
+put(struct buf *b, const char *key, const char *value)
+{
+	assert_int_equal(conf_overlay_put(b, key, &value, 1), 0);
+}
+
+/* What all nodes share is in effect where the file says nothing, without anything else being read again, and
+ * as long as it is there; what makes no sense is left out. */
+static void
+test_overlay(void **state)
+{
+	static const uint8_t cut[] = {200};
+	struct buf one, none, bad;
+	struct env e;
+
+	(void)state;
+	mode = OVERLAY;
+	env_open(&e);
+	buf_init(&one, 256);
+	buf_init(&none, 256);
+	put(&one, "heartbeat-interval", "3s");
+	put(&one, "heartbeat-misses", "many");
+	put(&one, "listen", "127.0.0.1:1");
+	spawn(&e, "-d");
+	wait_for(&e, "READY=1");
+	give(&e, &one);
+	wait_for(&e, "RELOADING=1");
+	wait_next(&e, "STATUS=heartbeat 3000000");
+	wait_next(&e, "READY=1");
+	/* The same again is nothing new; what can't be read changes nothing. */
+	give(&e, &one);
+	buf_view(&bad, cut, sizeof(cut));
+	give(&e, &bad);
+	wait_next(&e, "STATUS=refused");
+	conf_write(&e, "\theartbeat-interval 2s");
+	kill(e.pid, SIGHUP);
+	wait_for(&e, "STATUS=heartbeat 2000000");
+	wait_next(&e, "STATUS=files");
+	wait_next(&e, "READY=1");
+	conf_write(&e, "");
+	kill(e.pid, SIGHUP);
+	wait_for(&e, "STATUS=heartbeat 3000000");
+	wait_next(&e, "STATUS=files");
+	wait_next(&e, "READY=1");
+	give(&e, &none);
+	wait_for(&e, "STATUS=heartbeat 100000");
+	wait_next(&e, "READY=1");
+	kill(e.pid, SIGTERM);
+	assert_int_equal(wait_exit(&e), 0);
+	assert_said(
+	    &e, "shared configuration: ignored: transportd: heartbeat-misses: 'many': not a whole number");
+	assert_said(&e, "transportd: listen can't be shared");
+	buf_fini(&one);
+	buf_fini(&none);
 	env_close(&e);
 }
 
@@ -415,6 +523,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_life),
 	    cmocka_unit_test(test_is_sandboxed),
+	    cmocka_unit_test(test_overlay),
 	    cmocka_unit_test(test_failures),
 	    cmocka_unit_test(test_second_instance),
 	    cmocka_unit_test(test_check),
