@@ -3,7 +3,7 @@
 # make lint       layers, symbols, style       make fuzz        fuzz targets for FUZZ_SECONDS each
 # make unit       unit tests                   make bench       benchmarks (BENCH=NAME one)
 # make sim        simulated networks           make install     DESTDIR= PREFIX=/usr
-# make tidy       clang-tidy
+# make raftsim    simulated Raft groups        make tidy        clang-tidy
 #
 # Each of them works as the first command on a bare Debian 12: it installs the packages it needs (as
 # root; otherwise it names them and stops).  DEPS=no leaves the packages to you.  CC=clang and
@@ -101,8 +101,10 @@ $(foreach f,$(FUZZ_TARGETS:.c=),$(eval $(call fuzztarget,$(f),$(call fuzz_progra
 BENCH_BINS = $(patsubst %.c,$(BUILD)/%,$(BENCHES))
 define benchprogram
 $(BUILD)/$(1): $(BUILD)/$(1).o $(foreach p,$(2),$(BUILD)/lib$(p).a) $(LIBS_a)
-	@$(CC) $(LDFLAGS_ALL) -o $$@ $$^ $(LIB_os_a) $(sort $(foreach p,$(2),$(LIBS_$(p))) $(LIBS_common)) $(LIB_TLS) $(LIB_PG) -lm
+	@$(CC) $(LDFLAGS_ALL) -o $$@ $$^ $(LIB_os_a) $(sort $(foreach p,$(2),$(LIBS_$(p))) $(LIBS_common)) $(LIB_TLS) $(LIB_PG) $$(LIB_BENCH) -lm
 endef
+# Its nodes are those of the unit tests.
+$(BUILD)/tests/bench/bench_groups: LIB_BENCH = $(LIB_TEST)
 $(foreach f,$(BENCHES:.c=),$(eval $(call benchprogram,$(f),$(call fuzz_programs,$(f).c))))
 
 # transportd that makes and takes a benchmark's frames itself: tests/bench/ends/ends.h.
@@ -119,7 +121,20 @@ $(SIM_BIN): $(call obj,$(SIMULATOR)) $(BUILD)/librouterd.a $(LIB_base_a)
 	@echo "  LINK   sim"
 	@$(CC) $(LDFLAGS_ALL) $(SIM_WRAP) -o $@ $^
 
+# sessions of clients are written with codec
+RAFT_CORE = $(wildcard consensusd/core/raft*.c) consensusd/core/codec.c
+RAFTSIM_BIN = $(BUILD)/tests/raftsim/raftsim
+$(RAFTSIM_BIN): $(call obj,$(RAFT_SIMULATOR) $(RAFT_CORE)) $(LIB_base_a)
+	@echo "  LINK   raftsim"
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^
+
+RAFTSCENE_BIN = $(BUILD)/tests/raftscene/raftscene
+$(RAFTSCENE_BIN): $(call obj,$(RAFT_SCENES) $(RAFT_CORE)) $(LIB_base_a)
+	@echo "  LINK   raftscene"
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^
+
 # --- stand-ins for daemons that system tests run against: tests/system/grpc/x.c ---
+$(BUILD)/tests/system/grpc/fake_consensusd: $(BUILD)/tests/system/grpc/fake_group.o
 $(BUILD)/tests/system/%: $(BUILD)/tests/system/%.o $(LIBS_a)
 	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIB_os_a) $(LIBS_common) -lm
 

@@ -31,7 +31,15 @@ const struct channel_conf *api_channel_conf(struct api *a);
 bool api_turn(struct api *a);
 
 /* --- what happened --- */
+/* An event for those that watch; at most API_FIELDS_MAX fields. */
+enum { API_FIELDS_MAX = 4 };
+struct api_field {
+	const char *key, *value;
+};
+void api_event(struct engine *e, const char *type, const struct api_field *fields, size_t count);
 void api_health_changed(struct api *a);
+/* gatewayd gets what the configuration that all nodes share says for it. */
+void api_shared(struct api *a);
 void api_stream_event(
     struct engine *e, const char *type, const char *stream_id, const char *tenant, const char *role);
 /* The row of a stream (or that it is closing) is durable: answers the call. */

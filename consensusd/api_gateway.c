@@ -7,6 +7,7 @@
 #include "common/os/log.h"
 #include "consensusd/api_impl.h"
 #include "consensusd/engine.h"
+#include "consensusd/shared.h"
 #include "proto/messages.h"
 #include "proto/pb.h"
 
@@ -27,6 +28,8 @@ on_call_end(void *ctx, struct call *c)
 		assembly_call_ended(&a->engine->assembly, c->handle);
 	if (c->subscriber != NULL)
 		subscriber_free(c->subscriber);
+	if (c->follower != NULL)
+		follower_free(c->follower);
 }
 
 struct api *
@@ -49,6 +52,7 @@ api_new(struct engine *e)
 	TAILQ_INIT(&a->clients);
 	calls_init(&a->calls, on_call_end, a);
 	subscribers_init(&a->subscribers, e);
+	followers_init(&a->followers, e);
 	return a;
 }
 
@@ -70,6 +74,7 @@ api_free(struct api *a)
 	while (!TAILQ_EMPTY(&a->clients))
 		client_end(a, TAILQ_FIRST(&a->clients));
 	subscribers_fini(&a->subscribers);
+	followers_fini(&a->followers);
 	calls_fini(&a->calls);
 	mem_free(a);
 }
@@ -83,8 +88,11 @@ api_channel_conf(struct api *a)
 bool
 api_turn(struct api *a)
 {
+	bool more;
+
 	api_publish_release(a);
-	return subscribers_turn(&a->subscribers);
+	more = subscribers_turn(&a->subscribers);
+	return followers_turn(&a->followers) || more;
 }
 
 static int
@@ -100,7 +108,17 @@ on_up(void *ctx, struct channel *ch)
 	TAILQ_INSERT_TAIL(&a->clients, c, entry);
 	log_notice("%s connected", channel_peer(ch));
 	api_status_health(a, c);
+	shared_send(a->engine->shared, SHARED_GATEWAYD, ch, GC_CONFIG);
 	return 0;
+}
+
+void
+api_shared(struct api *a)
+{
+	struct client *c;
+
+	TAILQ_FOREACH (c, &a->clients, entry)
+		shared_send(a->engine->shared, SHARED_GATEWAYD, c->channel, GC_CONFIG);
 }
 
 static void
@@ -122,6 +140,8 @@ on_drain(void *ctx, struct channel *ch)
 	for (struct call *x = c->calls; x != NULL; x = x->hh.next) {
 		if (x->subscriber != NULL)
 			subscriber_ready(x->subscriber);
+		if (x->follower != NULL)
+			follower_ready(x->follower);
 	}
 	engine_wake(a->engine);
 }
@@ -245,3 +265,36 @@ on_metrics(void *ctx, struct channel *ch, struct imsg *m)
 	api_status_metrics(ctx, channel_data(ch), m);
 	return 0;
 }
+
+/* Those of the control group: each is a noun's function with the same arguments. */
+#define FORWARD(handler, fn)                                                                                 \
+	static int on_##handler(void *ctx, struct channel *ch, struct imsg *m)                               \
+	{                                                                                                    \
+		fn(ctx, channel_data(ch), m);                                                                \
+		return 0;                                                                                    \
+	}
+FORWARD(list_groups, api_mesh_groups)
+FORWARD(seed, api_mesh_seed)
+FORWARD(join, api_mesh_join)
+FORWARD(start, api_mesh_start)
+FORWARD(stop, api_mesh_stop)
+FORWARD(leave, api_mesh_leave)
+FORWARD(evict, api_mesh_evict)
+FORWARD(token, api_mesh_token)
+FORWARD(settings, api_mesh_settings)
+FORWARD(transfer, api_mesh_transfer)
+FORWARD(node_update, api_update_node)
+FORWARD(mesh_update, api_update_mesh)
+FORWARD(db_update, api_update_db)
+FORWARD(follow_nodes, api_follow_nodes)
+FORWARD(follow_mesh, api_follow_mesh)
+FORWARD(follow_db, api_follow_db)
+FORWARD(follow_more, api_follow_more)
+FORWARD(config_get, api_config_get)
+FORWARD(config_set, api_config_set)
+FORWARD(config_history, api_config_history)
+FORWARD(rotate_key, api_keys_rotate)
+FORWARD(list_keys, api_keys_list)
+FORWARD(dead_letters, api_letters_list)
+FORWARD(resolve, api_letters_resolve)
+#undef FORWARD

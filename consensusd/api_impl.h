@@ -8,7 +8,10 @@
 #include "common/os/imsg.h"
 #include "consensusd/api.h"
 #include "consensusd/call.h"
+#include "consensusd/follower.h"
 #include "consensusd/subscriber.h"
+
+struct group;
 
 TAILQ_HEAD(client_list, client);
 
@@ -18,6 +21,7 @@ struct api {
 	struct client_list clients;
 	struct calls calls;
 	struct subscribers subscribers;
+	struct followers followers;
 	bool serving; /* what HEALTH said last */
 };
 
@@ -33,6 +37,42 @@ void api_status_node(struct api *a, struct client *c, const struct imsg *m);
 void api_status_metrics(struct api *a, struct client *c, const struct imsg *m);
 void api_status_health(struct api *a, struct client *c);
 void api_ack(struct api *a, struct client *c, const struct imsg *m);
+
+/* api_group.c */
+void api_mesh_groups(struct api *a, struct client *c, const struct imsg *m);
+/* Answers with RaftGroupInfo. */
+void api_group_reply(struct engine *e, struct call *call, struct group *g);
+/* By its id in text form; NULL. */
+struct group *api_group_find(struct engine *e, const char *text);
+
+/* api_mesh.c */
+void api_mesh_seed(struct api *a, struct client *c, const struct imsg *m);
+void api_mesh_join(struct api *a, struct client *c, const struct imsg *m);
+void api_mesh_start(struct api *a, struct client *c, const struct imsg *m);
+void api_mesh_stop(struct api *a, struct client *c, const struct imsg *m);
+void api_mesh_leave(struct api *a, struct client *c, const struct imsg *m);
+void api_mesh_evict(struct api *a, struct client *c, const struct imsg *m);
+void api_mesh_token(struct api *a, struct client *c, const struct imsg *m);
+void api_mesh_settings(struct api *a, struct client *c, const struct imsg *m);
+void api_mesh_transfer(struct api *a, struct client *c, const struct imsg *m);
+/* api_update.c */
+void api_update_node(struct api *a, struct client *c, const struct imsg *m);
+void api_update_mesh(struct api *a, struct client *c, const struct imsg *m);
+void api_update_db(struct api *a, struct client *c, const struct imsg *m);
+void api_follow_nodes(struct api *a, struct client *c, const struct imsg *m);
+void api_follow_mesh(struct api *a, struct client *c, const struct imsg *m);
+void api_follow_db(struct api *a, struct client *c, const struct imsg *m);
+void api_follow_more(struct api *a, struct client *c, const struct imsg *m);
+/* api_config.c */
+void api_config_get(struct api *a, struct client *c, const struct imsg *m);
+void api_config_set(struct api *a, struct client *c, const struct imsg *m);
+void api_config_history(struct api *a, struct client *c, const struct imsg *m);
+/* api_keys.c */
+void api_keys_rotate(struct api *a, struct client *c, const struct imsg *m);
+void api_keys_list(struct api *a, struct client *c, const struct imsg *m);
+/* api_letters.c */
+void api_letters_list(struct api *a, struct client *c, const struct imsg *m);
+void api_letters_resolve(struct api *a, struct client *c, const struct imsg *m);
 
 /* A unary call for this message; NULL: it was refused. */
 struct call *api_unary(struct api *a, struct client *c, const struct imsg *m);

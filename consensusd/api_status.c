@@ -10,6 +10,7 @@
 #include "common/os/log.h"
 #include "common/os/metrics.h"
 #include "consensusd/api_impl.h"
+#include "consensusd/applier.h"
 #include "consensusd/dedupe.h"
 #include "consensusd/engine.h"
 #include "consensusd/router.h"
@@ -37,7 +38,7 @@ condition(const struct engine *e, char *detail, size_t size)
 	else if (!router_up(e->router))
 		snprintf(detail, size, "routerd is away: paths are as they were");
 	else if (!dedupe_trouble(e, detail, size))
-		snprintf(detail, size, "%s", "");
+		applier_trouble(e->applier, detail, size);
 	return true;
 }
 
@@ -69,17 +70,16 @@ api_health_changed(struct api *a)
 }
 
 static void
-event_add(mesh_v1_MeshEvent *ev, const char *key, const char *value)
+event_add(mesh_v1_MeshEvent *ev, const struct api_field *f)
 {
 	mesh_v1_MeshEvent_MetadataEntry *m = &ev->metadata[ev->metadata_count++];
 
-	snprintf(m->key, sizeof(m->key), "%s", key);
-	snprintf(m->value, sizeof(m->value), "%s", value);
+	snprintf(m->key, sizeof(m->key), "%s", f->key);
+	snprintf(m->value, sizeof(m->value), "%s", f->value);
 }
 
 void
-api_stream_event(
-    struct engine *e, const char *type, const char *stream_id, const char *tenant, const char *role)
+api_event(struct engine *e, const char *type, const struct api_field *fields, size_t count)
 {
 	mesh_v1_MeshEvent ev = mesh_v1_MeshEvent_init_zero;
 	uint8_t mem[2048];
@@ -91,10 +91,8 @@ api_stream_event(
 	ulid_format(ev.event_id, &id);
 	snprintf(ev.event_type, sizeof(ev.event_type), "%s", type);
 	ev.timestamp = (int64_t)clock_unix_ms();
-	event_add(&ev, "stream_id", stream_id);
-	event_add(&ev, "tenant_id", tenant);
-	event_add(&ev, "role", role);
-	event_add(&ev, "node_name", e->node_name);
+	for (size_t i = 0; i < count && i < API_FIELDS_MAX; i++)
+		event_add(&ev, &fields[i]);
 	buf_init_fixed(&out, mem, sizeof(mem));
 	if (pb_pack(&out, mesh_v1_MeshEvent_fields, &ev) != 0)
 		return;
@@ -104,6 +102,16 @@ api_stream_event(
 		if (err != 0)
 			log_debug("an event is lost: %s", err_text(err));
 	}
+}
+
+void
+api_stream_event(
+    struct engine *e, const char *type, const char *stream_id, const char *tenant, const char *role)
+{
+	const struct api_field fields[] = {
+	    {"stream_id", stream_id}, {"tenant_id", tenant}, {"role", role}, {"node_name", e->node_name}};
+
+	api_event(e, type, fields, sizeof(fields) / sizeof(fields[0]));
 }
 
 void
@@ -139,6 +147,8 @@ api_status_metrics(struct api *a, struct client *c, const struct imsg *m)
 
 	if (call == NULL)
 		return;
+	if (a->engine->applier != NULL)
+		applier_measure(a->engine->applier);
 	buf_init(&out, API_METRICS_MAX_BYTES);
 	err = metrics_print(&out, "consensusd");
 	if (err == 0)

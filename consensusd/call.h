@@ -20,6 +20,7 @@
 
 struct channel;
 struct calls;
+struct follower;
 struct subscriber;
 
 /* A connection of gatewayd. */
@@ -29,7 +30,7 @@ struct client {
 	struct call *calls; /* hash by id */
 };
 
-enum call_kind { CALL_UNARY, CALL_PUBLISH, CALL_SUBSCRIBE };
+enum call_kind { CALL_UNARY, CALL_PUBLISH, CALL_SUBSCRIBE, CALL_FOLLOW };
 
 struct call {
 	struct calls *owner;
@@ -45,6 +46,8 @@ struct call {
 	TAILQ_ENTRY(call) held_entry;
 	/* CALL_SUBSCRIBE */
 	struct subscriber *subscriber;
+	/* CALL_FOLLOW */
+	struct follower *follower;
 	UT_hash_handle hh;
 };
 

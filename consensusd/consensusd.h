@@ -8,10 +8,11 @@
 struct conf;
 struct daemon;
 
-/* Keyring and migrations, which the user that it runs as may not be able to reach later. */
+/* Keyring, migrations and witness, which the user that it runs as may not be able to reach later. */
 int consensusd_open(struct daemon *d);
 /* Store, siblings, API. */
 int consensusd_start(struct daemon *d);
+void consensusd_configure(struct daemon *d, const struct conf *fresh);
 void consensusd_reload(struct daemon *d, const struct conf *fresh);
 void consensusd_fini(struct daemon *d);
 

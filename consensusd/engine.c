@@ -11,11 +11,19 @@
 #include "common/os/crypto.h"
 #include "common/os/log.h"
 #include "consensusd/api.h"
+#include "consensusd/ask.h"
+#include "consensusd/bulletin.h"
+#include "consensusd/applier.h"
 #include "consensusd/dedupe.h"
+#include "consensusd/follower.h"
+#include "consensusd/group.h"
 #include "consensusd/keyring.h"
 #include "consensusd/limits.h"
+#include "consensusd/mesh.h"
+#include "consensusd/peers.h"
 #include "consensusd/router.h"
 #include "consensusd/seal.h"
+#include "consensusd/shared.h"
 #include "consensusd/sink.h"
 #include "consensusd/source.h"
 #include "consensusd/stats.h"
@@ -43,6 +51,8 @@ engine_configure(struct engine *e, const struct conf *conf)
 	e->streams_max = (size_t)conf_int(conf, "consensusd", "streams-max");
 	e->budget.max_bytes = (size_t)conf_int(conf, "consensusd", "memory-max");
 	e->assembly.message_max = (size_t)conf_int(conf, "consensusd", "message-max");
+	if (e->applier != NULL)
+		applier_configure(e->applier, conf);
 }
 
 static void
@@ -60,6 +70,19 @@ seed(void)
 	return s;
 }
 
+/* Each is built upon the one before. */
+static int
+init_consensus(struct engine *e, const struct conf *conf)
+{
+	e->asks = asks_new(e);
+	e->groups = groups_new(e, conf);
+	e->shared = shared_new(e);
+	if (e->asks == NULL || e->groups == NULL || e->shared == NULL)
+		return ERR_NOMEM;
+	e->mesh = mesh_new(e, conf);
+	return e->mesh != NULL ? 0 : ERR_NOMEM;
+}
+
 int
 engine_init(struct engine *e, struct loop *loop, struct keyring *keyring, const struct conf *conf)
 {
@@ -74,6 +97,7 @@ engine_init(struct engine *e, struct loop *loop, struct keyring *keyring, const 
 	rng_seed(&e->rng, seed());
 	order_init(&e->order);
 	deadlines_init(&e->deadlines);
+	TAILQ_INIT(&e->early);
 	nodes_init(&e->nodes);
 	idcache_init(&e->ids, IDCACHE_MAX, seed());
 	idcache_init(&e->closed, CLOSED_MAX, seed());
@@ -89,9 +113,11 @@ engine_init(struct engine *e, struct loop *loop, struct keyring *keyring, const 
 	e->scratch = mem_calloc(BATCH_MESSAGES_MAX, sizeof(*e->scratch));
 	e->transport = transport_new(e);
 	e->router = router_new(e);
-	if (e->timer == NULL || e->scratch == NULL || e->transport == NULL || e->router == NULL)
+	e->peers = peers_new(e);
+	if (e->timer == NULL || e->scratch == NULL || e->transport == NULL || e->router == NULL ||
+	    e->peers == NULL)
 		return ERR_NOMEM;
-	return 0;
+	return init_consensus(e, conf);
 }
 
 void
@@ -99,6 +125,8 @@ engine_fini(struct engine *e)
 {
 	if (e->loop == NULL)
 		return;
+	applier_free(e->applier);
+	e->applier = NULL;
 	store_free(e->store);
 	e->store = NULL;
 	while (!TAILQ_EMPTY(&e->reads))
@@ -106,8 +134,14 @@ engine_fini(struct engine *e)
 	source_free_all(e);
 	sink_free_all(e);
 	dedupe_close(e);
+	mesh_free(e->mesh);
+	shared_free(e->shared);
+	groups_free(e->groups);
+	asks_free(e->asks);
+	bulletin_free(e->bulletin);
 	router_free(e->router);
 	transport_free(e->transport);
+	peers_free(e->peers);
 	loop_timer_free(e->timer);
 	loop_defer_del(&e->turn);
 	order_fini(&e->order);
@@ -131,7 +165,7 @@ engine_wake(struct engine *e)
 static void
 arm_timer(struct engine *e)
 {
-	loop_timer_arm(e->timer, deadlines_next(&e->deadlines));
+	loop_timer_arm(e->timer, e->early_count != 0 ? clock_mono() : deadlines_next(&e->deadlines));
 }
 
 /* Streams that nothing happens to keep what they have: when memory is short, they give it back. */
@@ -162,6 +196,8 @@ turn(void *arg)
 	sink_turn(e);
 	more = source_turn(e);
 	more |= api_turn(e->api);
+	more |= groups_turn(e->groups);
+	peers_turn(e->peers);
 	more |= transport_turn(e->transport);
 	trim_all(e);
 	metric_set(&stats.memory, (int64_t)e->budget.used_bytes);
@@ -173,12 +209,46 @@ turn(void *arg)
 /* --- deadlines --- */
 
 static void
+early_del(struct engine *e, struct timed *t)
+{
+	if (!t->early)
+		return;
+	TAILQ_REMOVE(&e->early, t, entry);
+	t->early = false;
+	e->early_count--;
+}
+
+static void
+early_add(struct engine *e, struct timed *t)
+{
+	if (t->early)
+		return;
+	TAILQ_INSERT_TAIL(&e->early, t, entry);
+	t->early = true;
+	e->early_count++;
+	arm_timer(e);
+}
+
+/* Those that are there now: more may come meanwhile. */
+static void
+early_run(struct engine *e)
+{
+	struct timed *t;
+
+	for (size_t n = e->early_count; n > 0 && (t = TAILQ_FIRST(&e->early)) != NULL; n--) {
+		early_del(e, t);
+		t->fn(t->arg);
+	}
+}
+
+static void
 on_timer(void *arg)
 {
 	struct engine *e = arg;
 	struct mono now = clock_mono();
 	struct deadline *d;
 
+	early_run(e);
 	while ((d = deadlines_pop(&e->deadlines, now)) != NULL) {
 		struct timed *t = (struct timed *)d;
 
@@ -193,8 +263,11 @@ engine_at(struct engine *e, struct timed *t, struct mono when)
 {
 	struct mono next = deadlines_next(&e->deadlines);
 
-	if (deadlines_set(&e->deadlines, &t->deadline, when) != 0)
-		t->fn(t->arg);
+	early_del(e, t);
+	if (deadlines_set(&e->deadlines, &t->deadline, when) != 0) {
+		early_add(e, t);
+		return;
+	}
 	/* Inside the turn the timer is armed at its end. */
 	if (mono_before(when, next))
 		engine_wake(e);
@@ -203,6 +276,7 @@ engine_at(struct engine *e, struct timed *t, struct mono when)
 void
 engine_at_cancel(struct engine *e, struct timed *t)
 {
+	early_del(e, t);
 	deadlines_del(&e->deadlines, &t->deadline);
 }
 
@@ -231,6 +305,9 @@ on_durable_entry(void *arg, const struct order_entry *x)
 	case ORDER_RECORDED:
 		source_flow_recorded(x->noun);
 		break;
+	case ORDER_NOTE:
+		bulletin_durable(x->noun, x->seq);
+		break;
 	}
 }
 
@@ -240,10 +317,19 @@ on_durable(void *ctx, uint64_t ticket)
 	struct engine *e = ctx;
 
 	order_durable(&e->order, ticket, clock_mono(), on_durable_entry, e);
+	groups_durable(e->groups, ticket);
 	e->flushed = true;
 	/* At once, so that what waited for this flush is part of the next. */
 	turn(e);
 	dedupe_durable(e, ticket);
+}
+
+static void
+load_failed(struct engine *e, const char *what, int err)
+{
+	log_error("%s can't be loaded from the database: %s", what, err_text(err));
+	e->failed = true;
+	loop_stop(e->loop);
 }
 
 static void
@@ -266,11 +352,8 @@ on_load_stream(void *ctx, const struct store_stream *row)
 			}
 		}
 	}
-	if (err != 0) {
-		log_error("a stream can't be loaded from the database: %s", err_text(err));
-		e->failed = true;
-		loop_stop(e->loop);
-	}
+	if (err != 0)
+		load_failed(e, "a stream", err);
 }
 
 static void
@@ -305,9 +388,17 @@ on_ready(void *ctx)
 	metric_set(&stats.store_ready, 1);
 	log_notice("database ready: %zu streams", engine_stream_count(e));
 	if (first) {
+		groups_ready(e->groups);
+		mesh_ready(e->mesh);
+		/* Who was evicted is known before anybody is linked with. */
+		while (groups_turn(e->groups))
+			;
 		transport_identify(e->transport);
 		router_loaded(e->router);
 		dedupe_loaded(e);
+		bulletin_loaded(e->bulletin);
+		if (e->applier != NULL)
+			applier_open(e->applier);
 	}
 	HASH_ITER (hh, e->sources, s, next) {
 		source_read_ids(s);
@@ -328,6 +419,57 @@ on_lost(void *ctx, const char *why)
 	engine_wake(e);
 }
 
+static int
+on_load_raft(void *ctx, const struct store_raft_state *r)
+{
+	struct engine *e = ctx;
+
+	return groups_load(e->groups, r);
+}
+
+static void
+on_load_note(void *ctx, const struct store_note *n)
+{
+	struct engine *e = ctx;
+	int err = bulletin_load(e->bulletin, n);
+
+	if (err != 0)
+		load_failed(e, "a note of a node", err);
+}
+
+static void
+on_load_position(void *ctx, const struct store_position *p)
+{
+	struct engine *e = ctx;
+	int err = 0;
+
+	/* Without a name: positions up to this one were used. */
+	if (p->subscriber[0] == '\0' && p->kind == FOLLOW_NODES)
+		bulletin_load_position(e->bulletin, p->position);
+	else if (p->subscriber[0] == '\0' && p->kind == FOLLOW_MESH)
+		mesh_load_log(e->mesh, p->position);
+	else
+		err = follower_load(e, p->kind, p->subscriber, p->position);
+	if (err != 0)
+		load_failed(e, "the position of a subscriber", err);
+}
+
+static void
+on_rolled_back(void *ctx, const char *why)
+{
+	struct engine *e = ctx;
+
+	groups_rolled_back(e->groups, why);
+}
+
+static void
+on_damaged(void *ctx, const uint8_t group[STORE_GROUP_BYTES], const char *why)
+{
+	struct engine *e = ctx;
+
+	groups_damaged(e->groups, group, why);
+}
+
 static void
 on_fatal(void *ctx, const char *why)
 {
@@ -339,7 +481,7 @@ on_fatal(void *ctx, const char *why)
 }
 
 int
-engine_open_store(struct engine *e, const struct conf *conf, int sql_dir_fd, const char *user)
+engine_open_store(struct engine *e, const struct conf *conf, int sql_dir_fd, int witness_fd, const char *user)
 {
 	const struct store_conf sc = {
 	    .conninfo = conf_str(conf, "consensusd", "database"),
@@ -348,9 +490,24 @@ engine_open_store(struct engine *e, const struct conf *conf, int sql_dir_fd, con
 	    .migrate = strcmp(conf_str(conf, "consensusd", "migrate"), "apply") == 0,
 	    .memory_max = e->budget.max_bytes,
 	    .node_id = e->self,
+	    .witness_fd = witness_fd,
+	    .trust_database = conf_bool(conf, "consensusd", "trust-database"),
 	};
 	const struct store_callbacks cb = {
-	    on_ready, on_lost, on_durable, on_load_node, on_load_stream, on_load_offset, on_fatal, e};
+	    .on_ready = on_ready,
+	    .on_lost = on_lost,
+	    .on_durable = on_durable,
+	    .on_load_node = on_load_node,
+	    .on_load_stream = on_load_stream,
+	    .on_load_offset = on_load_offset,
+	    .on_load_raft = on_load_raft,
+	    .on_load_note = on_load_note,
+	    .on_load_position = on_load_position,
+	    .on_rolled_back = on_rolled_back,
+	    .on_damaged = on_damaged,
+	    .on_fatal = on_fatal,
+	    .ctx = e,
+	};
 
 	e->store = store_new(e->loop, &sc, &cb);
 	return e->store != NULL ? 0 : ERR_NOMEM;
@@ -425,7 +582,17 @@ engine_node_up(struct engine *e, struct node *n)
 		flow_hurry(f->flow, now);
 		source_flow_ready(f);
 	}
+	groups_node_up(e->groups);
+	mesh_node_changed(e->mesh, n->id);
+	bulletin_node_up(e->bulletin, n->id);
 	engine_wake(e);
+}
+
+void
+engine_node_down(struct engine *e, struct node *n)
+{
+	groups_node_down(e->groups, n->id);
+	mesh_node_changed(e->mesh, n->id);
 }
 
 void

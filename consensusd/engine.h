@@ -29,11 +29,18 @@
 #include "consensusd/core/target.h"
 
 struct api;
+struct applier;
+struct asks;
+struct bulletin;
 struct conf;
 struct dedupe;
+struct groups;
 struct keyring;
+struct mesh;
+struct peers;
 struct router;
 struct seal_message;
+struct shared;
 struct sink;
 struct source;
 struct source_flow;
@@ -45,8 +52,11 @@ struct timed {
 	struct deadline deadline; /* first, so that one leads to the other */
 	void (*fn)(void *arg);
 	void *arg;
+	TAILQ_ENTRY(timed) entry;
+	bool early; /* there was no memory to wait: in the engine's list of those */
 };
 
+TAILQ_HEAD(timed_list, timed);
 TAILQ_HEAD(source_list, source);
 TAILQ_HEAD(source_flow_list, source_flow);
 TAILQ_HEAD(sink_list, sink);
@@ -69,7 +79,14 @@ struct engine {
 	struct transport *transport;
 	struct router *router;
 	struct api *api;
-	struct dedupe *dedupe; /* NULL: without Redis */
+	struct peers *peers;       /* consensusds of other nodes */
+	struct asks *asks;         /* questions to them */
+	struct groups *groups;     /* Raft */
+	struct mesh *mesh;         /* the control group */
+	struct shared *shared;     /* its configuration for the daemons of this node */
+	struct applier *applier;   /* of database updates */
+	struct bulletin *bulletin; /* what nodes say about themselves */
+	struct dedupe *dedupe;     /* NULL: without Redis */
 	struct rng rng;
 
 	uint64_t self;
@@ -85,6 +102,8 @@ struct engine {
 
 	struct order order;
 	struct deadlines deadlines;
+	struct timed_list early;
+	size_t early_count;
 	struct loop_timer *timer;
 	struct loop_defer turn;
 	struct nodes nodes;
@@ -115,11 +134,12 @@ void engine_fini(struct engine *e);
 /* Applies what can change while running. */
 void engine_configure(struct engine *e, const struct conf *conf);
 /* Opens the store; what it calls back is the engine's. */
-int engine_open_store(struct engine *e, const struct conf *conf, int sql_dir_fd, const char *user) MUST_USE;
+int engine_open_store(
+    struct engine *e, const struct conf *conf, int sql_dir_fd, int witness_fd, const char *user) MUST_USE;
 
 /* Has the turn run at the end of this turn of the loop. */
 void engine_wake(struct engine *e);
-/* Calls t->fn(t->arg) at when; MONO_NEVER: not.  Without memory it is called in this turn. */
+/* Calls t->fn(t->arg) at when; MONO_NEVER: not.  Without memory it is called early, but never from within. */
 void engine_at(struct engine *e, struct timed *t, struct mono when);
 void engine_at_cancel(struct engine *e, struct timed *t);
 
@@ -135,6 +155,8 @@ void engine_ulid(struct engine *e, struct ulid *out);
 
 /* A node became reachable, or is no longer held: what goes there goes on. */
 void engine_node_up(struct engine *e, struct node *n);
+/* A node can't be reached any more. */
+void engine_node_down(struct engine *e, struct node *n);
 /* Links to siblings are up again: everything that waits is tried. */
 void engine_transport_up(struct engine *e);
 

@@ -4,12 +4,29 @@
 #include <string.h>
 
 #include "common/base/buf.h"
+#include "common/base/idset.h"
 #include "common/os/channel.h"
 #include "common/os/log.h"
 #include "consensusd/engine.h"
 #include "consensusd/store.h"
 #include "proto/ipc.pb.h"
 #include "proto/pb.h"
+
+void
+identity_send_evicted(struct channel *ch, uint32_t type, const struct idset *evicted)
+{
+	struct buf out;
+	int err;
+
+	buf_init(&out, IDSET_MAX_BYTES);
+	err = idset_encode(evicted, &out);
+	if (err == 0)
+		err = channel_send(ch, type, 0, buf_head(&out), buf_left(&out));
+	buf_fini(&out);
+	/* On the next connection it is said again. */
+	if (err != 0)
+		channel_close(ch, err);
+}
 
 void
 identity_send(struct engine *e, struct channel *ch, uint32_t type)

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -35,6 +36,7 @@ struct keyring {
 	struct crypto_key *node_key;
 	uint64_t node_id;
 	struct tenant_table tenants;
+	struct tenant_table given; /* by the control group */
 };
 
 static void
@@ -99,13 +101,13 @@ table_add(struct tenant_table *t)
 	t->order[at] = (uint16_t)t->count++;
 }
 
-static const struct tenant *
-tenant_get(const struct keyring *k, const char *id)
+static struct tenant *
+table_get(const struct tenant_table *t, const char *id)
 {
 	bool found;
-	size_t at = table_find(&k->tenants, id, &found);
+	size_t at = table_find(t, id, &found);
 
-	return found ? &k->tenants.items[k->tenants.order[at]] : NULL;
+	return found ? &t->items[t->order[at]] : NULL;
 }
 
 /* "acme.key" -> "acme".  ERR_FORMAT: that is no tenant's file. */
@@ -261,6 +263,7 @@ keyring_free(struct keyring *k)
 	if (k == NULL)
 		return;
 	table_free(&k->tenants);
+	table_free(&k->given);
 	crypto_key_free(k->node_key);
 	if (k->dir_fd >= 0)
 		close(k->dir_fd);
@@ -280,29 +283,68 @@ keyring_node_id(const struct keyring *k)
 	return k->node_id;
 }
 
+void
+keyring_given_clear(struct keyring *k)
+{
+	table_free(&k->given);
+	k->given.count = k->given.cap = 0;
+}
+
+int
+keyring_given_add(struct keyring *k, const char *tenant, const uint8_t key[CRYPTO_KEY_BYTES])
+{
+	struct tenant_table *t = &k->given;
+	struct tenant *x = table_get(t, tenant);
+
+	if (x == NULL) {
+		if (t->count == KEYRING_TENANTS_MAX)
+			return ERR_LIMIT;
+		if (t->count == t->cap && table_grow(t) != 0)
+			return ERR_NOMEM;
+		x = &t->items[t->count];
+		snprintf(x->id, sizeof(x->id), "%s", tenant);
+		x->key_count = 0;
+		table_add(t);
+	}
+	if (x->key_count == KEYRING_KEYS_PER_TENANT_MAX)
+		return ERR_LIMIT;
+	memcpy(x->keys[x->key_count], key, CRYPTO_KEY_BYTES);
+	crypto_key_id(x->key_ids[x->key_count++], key);
+	return 0;
+}
+
 int
 keyring_seal_key(
     const struct keyring *k, const char *tenant, const uint8_t **key, uint8_t key_id[CRYPTO_KEY_ID_BYTES])
 {
-	const struct tenant *t = tenant_get(k, tenant);
+	const struct tenant *t = table_get(&k->given, tenant);
 
-	if (t == NULL)
+	if (t == NULL || t->key_count == 0)
+		t = table_get(&k->tenants, tenant);
+	if (t == NULL || t->key_count == 0)
 		return ERR_NOENT;
 	*key = t->keys[0];
 	memcpy(key_id, t->key_ids[0], CRYPTO_KEY_ID_BYTES);
 	return 0;
 }
 
+static const uint8_t *
+key_in(const struct tenant_table *table, const char *tenant, const uint8_t key_id[CRYPTO_KEY_ID_BYTES])
+{
+	const struct tenant *t = table_get(table, tenant);
+
+	for (uint32_t i = 0; t != NULL && i < t->key_count; i++)
+		if (memcmp(t->key_ids[i], key_id, CRYPTO_KEY_ID_BYTES) == 0)
+			return t->keys[i];
+	return NULL;
+}
+
 int
 keyring_open_key(const struct keyring *k, const char *tenant, const uint8_t key_id[CRYPTO_KEY_ID_BYTES],
     const uint8_t **key)
 {
-	const struct tenant *t = tenant_get(k, tenant);
-
-	for (uint32_t i = 0; t != NULL && i < t->key_count; i++)
-		if (memcmp(t->key_ids[i], key_id, CRYPTO_KEY_ID_BYTES) == 0) {
-			*key = t->keys[i];
-			return 0;
-		}
-	return ERR_NOENT;
+	*key = key_in(&k->given, tenant, key_id);
+	if (*key == NULL)
+		*key = key_in(&k->tenants, tenant, key_id);
+	return *key != NULL ? 0 : ERR_NOENT;
 }

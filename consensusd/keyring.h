@@ -24,6 +24,11 @@ struct keyring *keyring_open(const char *dir) MUST_USE;
 int keyring_reload(struct keyring *k);
 void keyring_free(struct keyring *k);
 
+/* Keys of tenants that come from the control group, beside those of the directory and ahead of them.  All are
+ * given anew whenever one changes; a tenant's newest first.  ERR_LIMIT, ERR_NOMEM. */
+void keyring_given_clear(struct keyring *k);
+int keyring_given_add(struct keyring *k, const char *tenant, const uint8_t key[CRYPTO_KEY_BYTES]) MUST_USE;
+
 const struct crypto_key *keyring_node_key(const struct keyring *k);
 uint64_t keyring_node_id(const struct keyring *k);
 

@@ -77,6 +77,43 @@ enum {
 	TRANSPORT_LOW_BYTES = 256 * 1024,
 	/* Frames from this node to itself that wait: then its streams wait. */
 	LOOPBACK_MAX_BYTES = 16 * 1024 * 1024,
+	/* Messages to a consensusd are put together in packets of so much, larger ones go alone. */
+	PEERS_PACKET_BYTES = 128 * 1024,
+	/* What a message may cost besides its bytes. */
+	PEERS_OVERHEAD_BYTES = 1024,
+	/* Keys shared with other nodes that are kept: the one longest unused of two in a place goes. */
+	PAIRKEYS_PLACES = 1024,
+	/* Updates of nodes.  How many nodes one is pushed to by its node, and by each that passes it on
+	 * (bulletin.h says why); how often another node is asked whether it has the same, how soon after one
+	 * came up, and jitter in percent. */
+	BULLETIN_PUSH = 8,
+	BULLETIN_PASS = 4,
+	BULLETIN_SYNC_MS = 5000,
+	BULLETIN_SYNC_SOON_MS = 200,
+	BULLETIN_JITTER = 30,
+	/* After news of one node no other is asked: both would send the same. */
+	BULLETIN_BUSY_MS = 1000,
+	/* Notes on their way to the store: more are dropped, and come again. */
+	BULLETIN_STAGED_MAX = 1024,
+	/* Calls that wait for their notes: refuse.  Those that have not confirmed get it again this often,
+	 * so many at once. */
+	BULLETIN_WAITS_MAX = 256,
+	BULLETIN_AGAIN_MS = 1000,
+	BULLETIN_AGAIN_COUNT = 64,
+	BULLETIN_WAIT_MS = 10000,
+	BULLETIN_WAIT_MAX_MS = 3600 * 1000,
+
+	/* Names of subscribers to updates whose positions are remembered: the one that was here longest ago
+	 * is forgotten. */
+	FOLLOWER_NAMES_MAX = 4095,
+	/* Updates that a follower may have unacknowledged. */
+	FOLLOWER_WINDOW = 256,
+	FOLLOWER_WINDOW_MAX = 4096,
+	/* Updates of one follower before the next one's turn. */
+	FOLLOWER_SHARE_COUNT = 64,
+	/* How far what was passed over runs ahead of the position that is stored. */
+	FOLLOWER_PASSED_LAG = 1024,
+
 	/* Closed streams that are remembered, so that an old frame opens none of them again. */
 	CLOSED_MAX = 16384,
 };

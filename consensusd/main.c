@@ -21,6 +21,9 @@ static const struct sandbox_call calls[] = {
     SANDBOX_CALL("rt_sigaction", "libpq looks at SIGPIPE"),
     SANDBOX_CALL("getdents64", "the keyring's directory and the migrations are listed"),
     SANDBOX_CALL("lseek", "the same"),
+    SANDBOX_CALL("pread64", "the witness of the database is read"),
+    SANDBOX_CALL("pwrite64", "and written"),
+    SANDBOX_CALL("fdatasync", "the same, when a vote was given"),
     SANDBOX_CALL("mlock", "keys are locked in memory when they are read again"),
     SANDBOX_PROBE("getuid", "libpq asks who we are"),
     SANDBOX_PROBE("ioctl", "the C library asks whether a file is a terminal"),
@@ -35,6 +38,7 @@ static const struct daemon_def def = {
     .calls = calls,
     .open = consensusd_open,
     .start = consensusd_start,
+    .configure = consensusd_configure,
     .reload = consensusd_reload,
     .fini = consensusd_fini,
 };

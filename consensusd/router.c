@@ -3,13 +3,16 @@
 
 #include "common/base/buf.h"
 #include "common/base/err.h"
+#include "common/base/idset.h"
 #include "common/base/mem.h"
 #include "common/os/channel.h"
+#include "common/os/clock.h"
 #include "common/os/crypto.h"
 #include "common/os/log.h"
 #include "consensusd/engine.h"
 #include "consensusd/identity.h"
 #include "consensusd/keyring.h"
+#include "consensusd/shared.h"
 #include "consensusd/store.h"
 #include "proto/ipc.pb.h"
 #include "proto/messages.h"
@@ -40,6 +43,7 @@ struct router {
 	struct store_link *links; /* being received */
 	size_t link_count, link_cap;
 	bool in_links;
+	struct idset evicted;
 };
 
 static int on_up(void *ctx, struct channel *ch);
@@ -73,6 +77,7 @@ router_free(struct router *r)
 	for (size_t i = 0; i < r->before_count; i++)
 		mem_free(r->before[i].addresses);
 	mem_free(r->links);
+	idset_fini(&r->evicted);
 	mem_free(r);
 }
 
@@ -124,8 +129,17 @@ identify(struct router *r)
 {
 	if (!router_up(r) || !r->engine->loaded)
 		return;
+	identity_send_evicted(r->channel, CR_EVICTED, &r->evicted);
 	identity_send(r->engine, r->channel, CR_IDENTITY);
 	send_known(r);
+	router_shared(r);
+}
+
+void
+router_shared(struct router *r)
+{
+	if (router_up(r))
+		shared_send(r->engine->shared, SHARED_ROUTERD, r->channel, CR_CONFIG);
 }
 
 void
@@ -180,6 +194,7 @@ status_name(enum node_status s)
 	    [NODE_STATUS_ALIVE] = "alive",
 	    [NODE_STATUS_UNREACHABLE] = "unreachable",
 	    [NODE_STATUS_LEFT] = "left",
+	    [NODE_STATUS_EVICTED] = "evicted",
 	};
 
 	return names[s];
@@ -217,11 +232,36 @@ static void
 set_status(struct engine *e, struct node *n, enum node_status status, const mesh_ipc_Node *in)
 {
 	bool up = status == NODE_STATUS_ALIVE && n->status != NODE_STATUS_ALIVE;
+	bool down = status != NODE_STATUS_ALIVE && n->status == NODE_STATUS_ALIVE;
 
 	n->status = status;
+	if (up || down)
+		n->status_at = clock_mono();
 	store_node(e, n, in);
 	if (up)
 		engine_node_up(e, n);
+	if (down)
+		engine_node_down(e, n);
+}
+
+int
+router_evicted(struct router *r, const uint64_t *nodes, size_t count)
+{
+	struct engine *e = r->engine;
+	int err = idset_assign(&r->evicted, nodes, count);
+
+	if (err != 0)
+		return err;
+	for (size_t i = 0; i < e->nodes.count; i++) {
+		struct node *n = e->nodes.all[i];
+		bool evicted = idset_has(&r->evicted, n->id);
+
+		if (evicted != (n->status == NODE_STATUS_EVICTED))
+			set_status(e, n, evicted ? NODE_STATUS_EVICTED : NODE_STATUS_UNREACHABLE, NULL);
+	}
+	if (router_up(r) && e->loaded)
+		identity_send_evicted(r->channel, CR_EVICTED, &r->evicted);
+	return 0;
 }
 
 void
@@ -256,7 +296,7 @@ on_node(void *ctx, struct channel *ch, struct imsg *m)
 	(void)ch;
 	if (err != 0)
 		return err;
-	if (in.node_id == 0 || in.status > mesh_ipc_NodeStatusCode_NODE_LEFT)
+	if (in.node_id == 0 || in.status > mesh_ipc_NodeStatusCode_NODE_EVICTED)
 		return ERR_RANGE;
 	n = nodes_get(&r->engine->nodes, in.node_id);
 	if (n == NULL) {
@@ -268,6 +308,9 @@ on_node(void *ctx, struct channel *ch, struct imsg *m)
 	n->has_key = true;
 	n->incarnation = in.incarnation;
 	n->fresh = true;
+	/* What it had to say before it heard of the eviction is no news. */
+	if (idset_has(&r->evicted, n->id))
+		in.status = mesh_ipc_NodeStatusCode_NODE_EVICTED;
 	set_status(r->engine, n, (enum node_status)in.status, &in);
 	return 0;
 }
@@ -352,6 +395,25 @@ on_links(void *ctx, struct channel *ch, struct imsg *m)
 	return 0;
 }
 
+/* How well each node is connected: for the choice of voters. */
+static void
+measure_nodes(struct router *r)
+{
+	struct nodes *all = &r->engine->nodes;
+	uint64_t sum;
+
+	for (size_t i = 0; i < all->count; i++)
+		all->all[i]->links = all->all[i]->rtt_us = 0;
+	for (size_t i = 0; i < r->link_count; i++) {
+		struct node *n = r->links[i].two_way ? nodes_find(all, r->links[i].from) : NULL;
+
+		if (n == NULL)
+			continue;
+		sum = (uint64_t)n->rtt_us * n->links + r->links[i].latency_us;
+		n->rtt_us = (uint32_t)(sum / ++n->links);
+	}
+}
+
 static int
 on_links_end(void *ctx, struct channel *ch, struct imsg *m)
 {
@@ -363,6 +425,7 @@ on_links_end(void *ctx, struct channel *ch, struct imsg *m)
 	if (!r->in_links)
 		return ERR_STATE;
 	r->in_links = false;
+	measure_nodes(r);
 	if (r->engine->loaded && r->link_count != 0)
 		ticket = store_put_topology(r->engine->store, r->links, r->link_count);
 	if (ticket < 0)

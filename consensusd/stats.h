@@ -50,6 +50,86 @@
 	X(held_calls, "mesh_stream_held_calls", GAUGE, NULL, "Streaming publishes that are held")            \
 	X(memory, "mesh_stream_memory_bytes", GAUGE, NULL, "Payload held in memory")                         \
 	X(store_ready, "mesh_stream_store_ready", GAUGE, NULL, "1 while the database is connected")          \
+	X(groups, "mesh_raft_groups", GAUGE, NULL, "Raft groups that this node has a replica of")            \
+	X(raft_unsent, "mesh_raft_unsent_messages_total", COUNTER, NULL,                                     \
+	    "Raft messages that could not be sent")                                                          \
+	X(raft_bad, "mesh_raft_rejected_messages_total", COUNTER, "reason=\"malformed\"",                    \
+	    "Raft messages that were not taken")                                                             \
+	X(raft_unknown, "mesh_raft_rejected_messages_total", COUNTER, "reason=\"unknown-group\"",            \
+	    "Raft messages that were not taken")                                                             \
+	X(raft_snapshots, "mesh_raft_snapshots_total", COUNTER, "kind=\"made\"", "Snapshots")                \
+	X(raft_restored, "mesh_raft_snapshots_total", COUNTER, "kind=\"restored\"", "Snapshots")             \
+	X(asks_unsent, "mesh_peers_unsent_questions_total", COUNTER, NULL,                                   \
+	    "Questions and answers of other nodes that could not be sent")                                   \
+	X(asks_bad, "mesh_peers_rejected_questions_total", COUNTER, NULL,                                    \
+	    "Questions and answers of other nodes that made no sense")                                       \
+	X(peers_sent_messages, "mesh_peers_messages_total", COUNTER, "direction=\"sent\"",                   \
+	    "Messages exchanged with other consensusds")                                                     \
+	X(peers_received_messages, "mesh_peers_messages_total", COUNTER, "direction=\"received\"",           \
+	    "Messages exchanged with other consensusds")                                                     \
+	X(peers_sent_packets, "mesh_peers_packets_total", COUNTER, "direction=\"sent\"",                     \
+	    "Sealed packets exchanged with other consensusds")                                               \
+	X(peers_received_packets, "mesh_peers_packets_total", COUNTER, "direction=\"received\"",             \
+	    "Sealed packets exchanged with other consensusds")                                               \
+	X(peers_sent_bytes, "mesh_peers_bytes_total", COUNTER, "direction=\"sent\"",                         \
+	    "Bytes of sealed packets exchanged with other consensusds")                                      \
+	X(peers_received_bytes, "mesh_peers_bytes_total", COUNTER, "direction=\"received\"",                 \
+	    "Bytes of sealed packets exchanged with other consensusds")                                      \
+	X(peers_malformed, "mesh_peers_rejected_total", COUNTER, "reason=\"malformed\"",                     \
+	    "What came from other consensusds and was rejected")                                             \
+	X(peers_wrong_key, "mesh_peers_rejected_total", COUNTER, "reason=\"key\"",                           \
+	    "What came from other consensusds and was rejected")                                             \
+	X(peers_unsealed, "mesh_peers_rejected_total", COUNTER, "reason=\"seal\"",                           \
+	    "What came from other consensusds and was rejected")                                             \
+	X(peers_unknown, "mesh_peers_rejected_total", COUNTER, "reason=\"unknown\"",                         \
+	    "What came from other consensusds and was rejected")                                             \
+	X(peers_no_memory, "mesh_peers_rejected_total", COUNTER, "reason=\"memory\"",                        \
+	    "What came from other consensusds and was rejected")                                             \
+	X(peers_incomplete, "mesh_peers_incomplete_total", COUNTER, NULL,                                    \
+	    "Packets given up with fragments missing")                                                       \
+	X(peers_lost, "mesh_peers_lost_messages_total", COUNTER, NULL,                                       \
+	    "Messages to other consensusds that were queued and could not be sent")                          \
+	X(peers_refused, "mesh_peers_refused_messages_total", COUNTER, NULL,                                 \
+	    "Messages to other consensusds for which there was no room")                                     \
+	X(peers_queued, "mesh_peers_queued_bytes", GAUGE, NULL,                                              \
+	    "Bytes that wait to be sent to other consensusds")                                               \
+	X(evicted, "mesh_control_evicted_nodes", GAUGE, NULL, "Nodes that are locked out of the mesh")       \
+	X(members, "mesh_control_known_members", GAUGE, NULL,                                                \
+	    "Nodes that the control group knows, former members too")                                        \
+	X(mesh_applied, "mesh_control_applied_index", GAUGE, NULL,                                           \
+	    "Index of the control group's log that this node has applied")                                   \
+	X(mesh_proposals, "mesh_control_proposals", GAUGE, NULL,                                             \
+	    "Proposals of this node to the control group that are under way")                                \
+	X(mesh_queued, "mesh_control_proposals_queued", GAUGE, NULL,                                         \
+	    "Proposals of this node that wait for room among those")                                         \
+	X(mesh_refused, "mesh_control_proposals_refused_total", COUNTER, NULL,                               \
+	    "Proposals of this node for which there was no room at all")                                     \
+	X(mesh_leader, "mesh_control_leader", GAUGE, NULL, "1 while this node leads the control group")      \
+	X(mesh_term, "mesh_control_term", GAUGE, NULL, "Term of the control group")                          \
+	X(mesh_keys, "mesh_control_keys", GAUGE, NULL, "Keys of the control group that this node has")       \
+	X(shared_refused, "mesh_control_shared_refused_total", COUNTER, NULL,                                \
+	    "Keys of the shared configuration that were to be directives of a daemon and can't be")          \
+	X(notes, "mesh_notes_current", GAUGE, NULL, "Updates of nodes that this node has")                   \
+	X(notes_removed, "mesh_notes_removed", GAUGE, NULL, "Of updates that were taken back")               \
+	X(notes_memory, "mesh_notes_memory_bytes", GAUGE, NULL, "Memory that updates of nodes take")         \
+	X(notes_posted, "mesh_notes_posted_total", COUNTER, NULL, "Updates that this node has made")         \
+	X(notes_pushed, "mesh_notes_pushed_total", COUNTER, NULL, "New updates of nodes sent to others")     \
+	X(notes_taken, "mesh_notes_received_total", COUNTER, "result=\"new\"", "Updates of nodes received")  \
+	X(notes_old, "mesh_notes_received_total", COUNTER, "result=\"known\"", "Updates of nodes received")  \
+	X(notes_refused, "mesh_notes_received_total", COUNTER, "result=\"refused\"",                         \
+	    "Updates of nodes received")                                                                     \
+	X(notes_dropped, "mesh_notes_received_total", COUNTER, "result=\"dropped\"",                         \
+	    "Updates of nodes received")                                                                     \
+	X(notes_bad, "mesh_notes_bad_messages_total", COUNTER, NULL,                                         \
+	    "Messages about updates of nodes that were malformed or not signed")                             \
+	X(notes_unsent, "mesh_notes_unsent_messages_total", COUNTER, NULL,                                   \
+	    "Messages about updates of nodes that could not be sent")                                        \
+	X(followers, "mesh_follow_subscribers", GAUGE, NULL, "Subscriptions to updates")                     \
+	X(followed, "mesh_follow_delivered_total", COUNTER, NULL, "Updates handed to subscribers")           \
+	X(follow_names, "mesh_follow_names", GAUGE, NULL,                                                    \
+	    "Names of subscribers to updates whose positions are kept")                                      \
+	X(follow_forgotten, "mesh_follow_forgotten_names_total", COUNTER, NULL,                              \
+	    "Names of subscribers to updates that were forgotten for others")                                \
 	X(redis_up, "mesh_redis_up", GAUGE, NULL, "1 while Redis is connected")                              \
 	X(redis_failures, "mesh_redis_failures_total", COUNTER, NULL,                                        \
 	    "Connections to Redis that were lost or did not come about")                                     \

@@ -4,6 +4,7 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/frame.h"
+#include "common/base/idset.h"
 #include "common/base/mem.h"
 #include "common/os/channel.h"
 #include "common/os/clock.h"
@@ -14,6 +15,8 @@
 #include "consensusd/identity.h"
 #include "consensusd/keyring.h"
 #include "consensusd/limits.h"
+#include "consensusd/peers.h"
+#include "consensusd/shared.h"
 #include "consensusd/sink.h"
 #include "consensusd/source.h"
 #include "consensusd/stats.h"
@@ -33,6 +36,7 @@ struct transport {
 	struct engine *engine;
 	struct channel *channel;
 	struct channel_conf conf;
+	struct idset evicted;
 	struct buf out; /* frames for transportd, at most one message */
 	/* Frames from this node to itself: those that are being read, and those that come meanwhile. */
 	struct buf self_in, self;
@@ -76,6 +80,7 @@ transport_free(struct transport *t)
 	buf_fini(&t->out);
 	buf_fini(&t->self_in);
 	buf_fini(&t->self);
+	idset_fini(&t->evicted);
 	mem_free(t);
 }
 
@@ -109,8 +114,29 @@ transport_ready(const struct transport *t, uint64_t node)
 void
 transport_identify(struct transport *t)
 {
-	if (transport_up(t) && t->engine->loaded)
-		identity_send(t->engine, t->channel, CT_IDENTITY);
+	if (!transport_up(t) || !t->engine->loaded)
+		return;
+	/* In this order: without an identity it lets nobody in. */
+	identity_send_evicted(t->channel, CT_EVICTED, &t->evicted);
+	identity_send(t->engine, t->channel, CT_IDENTITY);
+	transport_shared(t);
+}
+
+void
+transport_shared(struct transport *t)
+{
+	if (transport_up(t))
+		shared_send(t->engine->shared, SHARED_TRANSPORTD, t->channel, CT_CONFIG);
+}
+
+int
+transport_evicted(struct transport *t, const uint64_t *nodes, size_t count)
+{
+	int err = idset_assign(&t->evicted, nodes, count);
+
+	if (err == 0 && transport_up(t) && t->engine->loaded)
+		identity_send_evicted(t->channel, CT_EVICTED, &t->evicted);
+	return err;
 }
 
 /* --- out --- */
@@ -187,6 +213,24 @@ transport_send(struct transport *t, mesh_e2e_Header *h, uint64_t node, const voi
 		log_warn("a frame can't be sent now and will be sent again: %s", err_text(err));
 }
 
+int
+transport_send_control(struct transport *t, uint64_t node, uint8_t class, const void *payload, size_t len)
+{
+	struct frame f = {
+	    .type = FRAME_CONTROL,
+	    .class = class,
+	    .ttl = FRAME_TTL_DEFAULT,
+	    .visit_count = 1,
+	    .visit = {node},
+	    .src = t->engine->self,
+	    .payload = payload,
+	    .payload_len = (uint32_t)len,
+	};
+	struct buf *out = out_for(t, node);
+
+	return out != NULL ? frame_encode(&f, out) : ERR_UNAVAIL;
+}
+
 /* --- in --- */
 
 static void
@@ -226,7 +270,11 @@ frame_in(struct engine *e, const struct frame *f)
 		return;
 	}
 	/* What was before the store told what we know would be called unknown. */
-	if (e->loaded)
+	if (!e->loaded)
+		return;
+	if (f->type == FRAME_CONTROL)
+		peers_on_frame(e->peers, f);
+	else
 		dispatch(e, f);
 }
 
@@ -308,6 +356,7 @@ on_down(void *ctx, struct channel *ch, int err)
 	(void)ch;
 	log_warn("transportd is away (%s); nothing is sent until it is back", err_text(err));
 	buf_reset(&t->out);
+	peers_down(t->engine->peers);
 }
 
 static void
@@ -346,6 +395,7 @@ on_hold(void *ctx, struct channel *ch, struct imsg *m)
 		return 0;
 	n->held = hold.hold;
 	if (!hold.hold) {
+		engine_wake(t->engine);
 		for (struct source_flow *f = n->flows; f != NULL; f = f->next_on_node)
 			source_flow_ready(f);
 	}

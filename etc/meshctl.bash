@@ -18,6 +18,10 @@ _meshctl_command() {
 	done
 }
 
+_meshctl_nodes() {
+	"${COMP_WORDS[0]}" nodes 2>/dev/null | sed '1d; s/ .*//'
+}
+
 _meshctl() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
 	local table words first second
@@ -27,7 +31,19 @@ _meshctl() {
 		mapfile -t COMPREPLY < <(compgen -W "auto always never" -- "$cur")
 		return
 		;;
-	--file | --out | --dir | --config | --socket | --resume-file | --parent | --from | -c | -s)
+	--wait)
+		mapfile -t COMPREPLY < <(compgen -W "committed quorum all none" -- "$cur")
+		return
+		;;
+	--allow-join)
+		mapfile -t COMPREPLY < <(compgen -W "nobody certificate token" -- "$cur")
+		return
+		;;
+	--contact | --node)
+		mapfile -t COMPREPLY < <(compgen -W "$(_meshctl_nodes)" -- "$cur")
+		return
+		;;
+	--file | --token-file | --out | --dir | --config | --socket | --resume-file | --parent | --from | -c | -s)
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		return
 		;;
@@ -41,12 +57,17 @@ _meshctl() {
 	elif [[ -z $second ]]; then
 		words=$(sed -n "s/^$first \([a-z-]*\):.*/\1/p" <<<"$table")
 	fi
-	if [[ $first == link && -n $second && $cur != -* ]]; then
-		words=$("${COMP_WORDS[0]}" nodes 2>/dev/null | sed '1d; s/ .*//')
+	if [[ $cur != -* && ($first == link || "$first $second" == "raft transfer") && -n $second ||
+		$cur != -* && ($first == evict || $first == readmit) ]]; then
+		words=$(_meshctl_nodes)
 		mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
 		return
 	fi
 	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+	if [[ "$first $second" == "update follow" && $cur != -* ]]; then
+		mapfile -t COMPREPLY < <(compgen -W "mesh node db" -- "$cur")
+		return
+	fi
 	# Arguments of commands that take files and directories.
 	if [[ ${#COMPREPLY[@]} -eq 0 && -n $first && $cur != -* ]]; then
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")

@@ -13,7 +13,7 @@ LIB_WS      = -lwebsockets
 LIB_TLS     = -lssl -lcrypto
 #   <openssl/*> in transportd/tls*.c transportd/tls_impl.h gatewayd/tls*.c meshctl/ca*.c meshctl/ca_impl.h: TLS and certificates
 LIB_PG      = -lpq
-#   <postgresql/libpq-fe.h> in consensusd/store_pg*.c consensusd/store_pg*.h: PostgreSQL
+#   <postgresql/libpq-fe.h> in consensusd/store_pg*.c consensusd/store_pg*.h consensusd/applier_pg.c: PostgreSQL
 LIB_REDIS   = -lhiredis
 #   <hiredis/*> in consensusd/cache_redis.c: Redis
 LIB_H2      = -lnghttp2
@@ -21,13 +21,13 @@ LIB_H2      = -lnghttp2
 LIB_ZIP     = -lz
 #   <zlib.h> in gatewayd/gunzip.c: compressed gRPC messages
 LIB_JSON    = -ljansson
-#   <jansson.h> in meshctl/* transportd/token.c: JSON output, tokens of links
+#   <jansson.h> in meshctl/* transportd/token.c consensusd/json_text.c: JSON output, tokens of links, JSON from API clients
 LIB_TEST    = -lcmocka
 #   <cmocka.h> in tests/*: unit tests
 
 LIBS_common     = $(LIB_SODIUM) $(LIB_SECCOMP) $(LIB_EVENT) $(LIB_NANOPB)
 LIBS_transportd = $(LIB_WS) $(LIB_TLS) $(LIB_JSON) $(LIBS_common)
 LIBS_routerd    = $(LIBS_common)
-LIBS_consensusd = $(LIB_PG) $(LIB_REDIS) $(LIBS_common)
+LIBS_consensusd = $(LIB_PG) $(LIB_REDIS) $(LIB_JSON) $(LIBS_common)
 LIBS_gatewayd   = $(LIB_H2) $(LIB_ZIP) $(LIB_TLS) $(LIBS_common)
 LIBS_meshctl    = $(LIB_JSON) $(LIB_TLS) $(LIBS_common) -lm

@@ -15,3 +15,5 @@ FUZZ_TARGETS = $(wildcard tests/fuzz/fuzz_*.c)
 TOOLS        = $(wildcard tools/*.c)
 BENCHES      = $(wildcard tests/bench/*.c)
 SIMULATOR    = $(wildcard tests/sim/*.c)
+RAFT_SIMULATOR = $(wildcard tests/raftsim/*.c) tests/sim/queue.c
+RAFT_SCENES  = $(wildcard tests/raftscene/*.c) tests/raftsim/disk.c tests/sim/queue.c

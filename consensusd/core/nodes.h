@@ -10,9 +10,16 @@
 #include <stdint.h>
 
 #include "common/base/id.h"
+#include "common/base/mono.h"
 #include "common/base/must.h"
 
-enum node_status { NODE_STATUS_UNKNOWN, NODE_STATUS_ALIVE, NODE_STATUS_UNREACHABLE, NODE_STATUS_LEFT };
+enum node_status {
+	NODE_STATUS_UNKNOWN,
+	NODE_STATUS_ALIVE,
+	NODE_STATUS_UNREACHABLE,
+	NODE_STATUS_LEFT,
+	NODE_STATUS_EVICTED,
+};
 
 struct node {
 	uint64_t id;
@@ -22,6 +29,8 @@ struct node {
 	enum node_status status;
 	bool has_key;
 	bool held;
+	struct mono status_at;       /* it has been so since */
+	uint32_t links, rtt_us;      /* to its neighbours: how many, and their mean; 0: not known */
 	bool fresh;                  /* named in the snapshot that is being received */
 	void *flows;                 /* of the shell: what goes to this node */
 	uint32_t next_id, next_name; /* hash chains: index + 1 */

@@ -5,6 +5,8 @@
  *	stored before delivered		a subscriber gets a message after its inbox row is committed
  *	processed before acked		the source hears "processed" after the offset is committed
  *
+ * and notes of nodes are told to others after their rows are committed.
+ *
  * Each put into the store gives a ticket; tickets become durable in order.  The shell notes here what
  * each put stands for, and when the store reports a ticket durable, order_durable() raises the mark
  * that the cores act upon (stream_durable, target_stored, target_processed: nobody else calls them).
@@ -27,6 +29,7 @@ enum order_kind {
 	ORDER_INBOX,      /* struct target */
 	ORDER_PROCESSED,  /* struct target */
 	ORDER_RECORDED,   /* struct flow: the source's record of what its target has processed */
+	ORDER_NOTE,       /* of the shell: seq is its position at this node */
 };
 
 struct order_entry {

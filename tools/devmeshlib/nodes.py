@@ -82,7 +82,7 @@ def mesh_user(mesh):
 
 
 def make_dirs(mesh, node):
-    for sub in ("", "/run", "/log", "/tls", "/pg", "/redis"):
+    for sub in ("", "/run", "/log", "/tls", "/pg", "/redis", "/state"):
         make_dir(mesh, node["dir"] + sub)
 
 
@@ -152,7 +152,7 @@ def configure(mesh, node, peers):
                        "dial-backoff-max": "1s"},
         "routerd": {},
         "consensusd": {"keyring": quoted(node["keyring"]), "database": quoted(node["database"]),
-                       "sql-dir": quoted(mesh["sql"])},
+                       "sql-dir": quoted(mesh["sql"]), "state-dir": quoted(f"{node['dir']}/state")},
         "gatewayd": {"listen": node["grpc_address"], "grpc-socket": quoted(node["grpc_socket"]),
                      "tls-cert": quoted(f"{tls}/gateway.crt"), "tls-key": quoted(f"{tls}/gateway.key"),
                      "client-ca": quoted(node["ca"]), "token-file": quoted(node["token_file"])},

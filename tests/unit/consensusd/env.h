@@ -14,11 +14,14 @@
 
 #include "common/base/buf.h"
 #include "common/base/frame.h"
+#include "common/base/idset.h"
 #include "common/os/channel.h"
 #include "common/os/clock.h"
 #include "common/os/conf.h"
+#include "common/os/conf_overlay.h"
 #include "common/os/log.h"
 #include "consensusd/api_impl.h"
+#include "consensusd/bulletin_impl.h"
 #include "consensusd/engine.h"
 #include "consensusd/keyring.h"
 #include "consensusd/router.h"
@@ -35,7 +38,13 @@
 
 #define ENV_MESH "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 
-enum { ENV_NODES = 3, ENV_CALLS = 64, ENV_DEADLINE_MS = 20000 };
+/* Virtual time has its own (virtual.h). */
+#ifndef ENV_LOOP_NEW
+#define ENV_LOOP_NEW loop_event_new
+#define ENV_DEADLINE_MS 20000
+#endif
+
+enum { ENV_NODES = 3, ENV_CALLS = 64 };
 
 /* What the gateway has heard of a call. */
 struct env_call {
@@ -61,6 +70,17 @@ struct env_node {
 	struct channel *transport, *router, *api_side, *gateway; /* the test's ends, and the API's own */
 	struct env_call calls[ENV_CALLS];
 	unsigned identities, events, health;
+	/* What transportd and routerd were told. */
+	struct {
+		struct idset set;
+		unsigned count;
+		bool before_identity;
+	} evicted[2];
+	/* What transportd, routerd and gatewayd were told last of the configuration that all nodes share. */
+	struct {
+		struct buf body;
+		unsigned count;
+	} shared[3];
 	bool serving;
 	mesh_ipc_Identity identity;
 	char last_event[32];
@@ -80,6 +100,9 @@ struct env {
 	/* A frame that a test wants to see or change; NULL: all pass. */
 	bool (*filter)(struct env *e, size_t from, struct frame *f);
 };
+
+/* More of the block consensusd of all nodes' configuration, before env_setup(). */
+static const char *env_settings = "";
 
 static struct env env;
 
@@ -188,9 +211,37 @@ env_on_identity(void *ctx, struct channel *ch, struct imsg *m)
 {
 	struct env_node *n = ctx;
 
-	(void)ch;
+	/* Nobody may be let in who is not to be in the mesh. */
+	assert_true(n->evicted[ch == n->router].before_identity);
+	n->evicted[ch == n->router].before_identity = false;
 	n->identities++;
 	assert_int_equal(pb_unpack(m->body, m->len, mesh_ipc_Identity_fields, &n->identity), 0);
+	env_touch(n->env);
+	return 0;
+}
+
+static int
+env_on_evicted(void *ctx, struct channel *ch, struct imsg *m)
+{
+	struct env_node *n = ctx;
+
+	n->evicted[ch == n->router].count++;
+	n->evicted[ch == n->router].before_identity = true;
+	assert_int_equal(idset_decode(&n->evicted[ch == n->router].set, m->body, m->len), 0);
+	env_touch(n->env);
+	return 0;
+}
+
+static int
+env_on_config(void *ctx, struct channel *ch, struct imsg *m)
+{
+	struct env_node *n = ctx;
+	size_t i = ch == n->transport ? 0 : ch == n->router ? 1 : 2;
+
+	n->shared[i].count++;
+	buf_reset(&n->shared[i].body);
+	assert_int_equal(conf_overlay_valid(m->body, m->len), 0);
+	assert_int_equal(buf_put_bytes(&n->shared[i].body, m->body, m->len), 0);
 	env_touch(n->env);
 	return 0;
 }
@@ -211,6 +262,8 @@ static channel_handler *const env_transport_handlers[] = {
     [CT_IDENTITY] = env_on_identity,
     [CT_SIGNATURE] = env_on_signature,
     [CT_FRAMES_OUT] = env_on_frames_out,
+    [CT_EVICTED] = env_on_evicted,
+    [CT_CONFIG] = env_on_config,
 };
 
 /* --- routerd --- */
@@ -218,6 +271,8 @@ static channel_handler *const env_transport_handlers[] = {
 static channel_handler *const env_router_handlers[] = {
     [CR_IDENTITY] = env_on_identity,
     [CR_SIGNATURE] = env_on_signature,
+    [CR_EVICTED] = env_on_evicted,
+    [CR_CONFIG] = env_on_config,
 };
 
 static void
@@ -381,6 +436,7 @@ static channel_handler *const env_gateway_handlers[] = {
     [GC_PUBLISH_HOLD] = env_on_hold,
     [GC_EVENT] = env_on_event,
     [GC_HEALTH] = env_on_health,
+    [GC_CONFIG] = env_on_config,
 };
 
 /* --- channels --- */
@@ -441,20 +497,33 @@ env_connect_transport(struct env_node *n)
 }
 
 static void
-env_connect(struct env_node *n)
+env_connect_router(struct env_node *n)
 {
-	struct channel_conf router =
+	struct channel_conf conf =
 	    env_conf(n, &edge_consensus_router, env_router_handlers, COUNT(env_router_handlers));
-	struct channel_conf gateway =
-	    env_conf(n, &edge_gateway_consensus, env_gateway_handlers, COUNT(env_gateway_handlers));
 	struct channel *theirs;
 
-	env_connect_transport(n);
-	env_pair(n, &router, CHANNEL_SERVER, "routerd", router_channel_conf(n->engine.router), &n->router,
-	    &theirs);
+	env_pair(
+	    n, &conf, CHANNEL_SERVER, "routerd", router_channel_conf(n->engine.router), &n->router, &theirs);
 	router_attach(n->engine.router, theirs);
+}
+
+static void
+env_connect_gateway(struct env_node *n)
+{
+	struct channel_conf gateway =
+	    env_conf(n, &edge_gateway_consensus, env_gateway_handlers, COUNT(env_gateway_handlers));
+
 	env_pair(n, &gateway, CHANNEL_CLIENT, "gatewayd", api_channel_conf(n->engine.api), &n->gateway,
 	    &n->api_side);
+}
+
+static void
+env_connect(struct env_node *n)
+{
+	env_connect_transport(n);
+	env_connect_router(n);
+	env_connect_gateway(n);
 }
 
 /* --- nodes --- */
@@ -472,7 +541,8 @@ env_make_conf(struct env_node *n)
 	fprintf(f, "mesh {\n id " ENV_MESH "\n node-name %s\n}\n", n->name);
 	fprintf(f, "consensusd {\n keyring \"%s\"\n database \"%zu\"\n retransmit-min 20ms\n", n->dir.path,
 	    n->index);
-	fprintf(f, " retransmit-max 200ms\n stream-window 256KB\n stream-backlog 1MB\n memory-max 64MB\n}\n");
+	fprintf(f, " retransmit-max 200ms\n stream-window 256KB\n stream-backlog 1MB\n memory-max 64MB\n");
+	fprintf(f, "%s}\n", env_settings);
 	fclose(f);
 	c = conf_load(path, "consensusd", stderr);
 	assert_non_null(c);
@@ -490,9 +560,11 @@ env_start(struct env_node *n)
 	assert_int_equal(engine_init(&n->engine, n->env->loop, n->keyring, conf), 0);
 	n->engine.api = api_new(&n->engine);
 	assert_non_null(n->engine.api);
+	n->engine.bulletin = bulletin_new(&n->engine);
+	assert_non_null(n->engine.bulletin);
 	n->up = true;
 	env_connect(n);
-	assert_int_equal(engine_open_store(&n->engine, conf, -1, NULL), 0);
+	assert_int_equal(engine_open_store(&n->engine, conf, -1, -1, NULL), 0);
 	conf_free(conf);
 }
 
@@ -509,6 +581,8 @@ env_stop(struct env_node *n)
 	channel_free(n->router);
 	channel_free(n->gateway);
 	n->transport = n->router = n->gateway = NULL;
+	idset_fini(&n->evicted[0].set);
+	idset_fini(&n->evicted[1].set);
 	keyring_free(n->keyring);
 	memset(&n->engine, 0, sizeof(n->engine));
 }
@@ -537,7 +611,7 @@ env_setup(void **state)
 	log_set_level(LOG_ERROR);
 	assert_int_equal(crypto_init(), 0);
 	rng_seed(&e->rng, 7);
-	e->loop = loop_event_new();
+	e->loop = ENV_LOOP_NEW();
 	e->alarm = loop_timer_new(e->loop, env_expire, e);
 	e->poll = loop_timer_new(e->loop, env_poll, e);
 	e->check = (struct loop_defer){.fn = env_check, .arg = e};
@@ -555,6 +629,8 @@ env_setup(void **state)
 			keyring_dir_put(&n->dir, "tenants/two.key", KEY_B "\n", 0600);
 		for (size_t k = 0; k < ENV_CALLS; k++)
 			buf_init(&n->calls[k].body, 8 << 20);
+		for (size_t k = 0; k < COUNT(n->shared); k++)
+			buf_init(&n->shared[k].body, CONF_OVERLAY_MAX_BYTES);
 	}
 	for (size_t i = 0; i < ENV_NODES; i++)
 		env_start(&e->nodes[i]);
@@ -574,6 +650,8 @@ env_teardown(void **state)
 		keyring_dir_fini(&e->nodes[i].dir);
 		for (size_t k = 0; k < ENV_CALLS; k++)
 			buf_fini(&e->nodes[i].calls[k].body);
+		for (size_t k = 0; k < COUNT(e->nodes[i].shared); k++)
+			buf_fini(&e->nodes[i].shared[k].body);
 	}
 	fake_dbs_fini();
 	buf_fini(&env_signature);
@@ -585,7 +663,7 @@ env_teardown(void **state)
 
 /* --- calls --- */
 
-static void
+static inline void
 env_forget(struct env_node *n, uint32_t call)
 {
 	struct buf body = n->calls[call].body;
@@ -598,7 +676,7 @@ env_forget(struct env_node *n, uint32_t call)
 static struct env_node *env_waits_node;
 static uint32_t env_waits_call;
 
-static bool
+static inline bool
 env_answered(struct env *e)
 {
 	const struct env_call *c = &env_waits_node->calls[env_waits_call];
@@ -608,7 +686,7 @@ env_answered(struct env *e)
 }
 
 /* Waits for the end of a call. */
-static struct env_call *
+static inline struct env_call *
 env_wait(struct env_node *n, uint32_t call)
 {
 	env_waits_node = n;
@@ -617,7 +695,7 @@ env_wait(struct env_node *n, uint32_t call)
 	return &n->calls[call];
 }
 
-static void
+static inline void
 env_open_send(struct env_node *n, uint32_t call, const char *tenant, const char *stream, const char *targets)
 {
 	mesh_v1_OpenClientDataStreamReq req = mesh_v1_OpenClientDataStreamReq_init_zero;
@@ -648,14 +726,14 @@ env_open_meta(struct env_node *n, const char *stream, const char *targets, const
 	return env_wait(n, 1);
 }
 
-static struct env_call *
+static inline struct env_call *
 env_open(struct env_node *n, const char *tenant, const char *stream, const char *targets)
 {
 	env_open_send(n, 1, tenant, stream, targets);
 	return env_wait(n, 1);
 }
 
-static void
+static inline void
 env_publish_send(struct env_node *n, uint32_t type, uint32_t call, const mesh_v1_Chunk *base,
     const void *payload, size_t len)
 {
@@ -666,7 +744,7 @@ env_publish_send(struct env_node *n, uint32_t type, uint32_t call, const mesh_v1
 	env_send_pb(n->gateway, type, call, mesh_v1_Chunk_fields, &c);
 }
 
-static mesh_v1_Chunk
+static inline mesh_v1_Chunk
 env_chunk(const char *stream, int64_t seq)
 {
 	mesh_v1_Chunk c = mesh_v1_Chunk_init_zero;
@@ -676,14 +754,14 @@ env_chunk(const char *stream, int64_t seq)
 	return c;
 }
 
-static void
+static inline void
 env_subscribe(struct env_node *n, uint32_t call, const mesh_v1_StreamSelector *sel)
 {
 	env_forget(n, call);
 	env_send_pb(n->gateway, GC_SUBSCRIBE, call, mesh_v1_StreamSelector_fields, sel);
 }
 
-static mesh_v1_StreamSelector
+static inline mesh_v1_StreamSelector
 env_selector(const char *tenant, const char *stream)
 {
 	mesh_v1_StreamSelector sel = mesh_v1_StreamSelector_init_zero;

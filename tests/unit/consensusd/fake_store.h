@@ -7,6 +7,7 @@
 #ifndef TESTS_UNIT_CONSENSUSD_FAKE_STORE_H
 #define TESTS_UNIT_CONSENSUSD_FAKE_STORE_H
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,16 +15,63 @@
 #include "common/base/mem.h"
 #include "common/os/loop.h"
 #include "consensusd/store.h"
+#include "tests/unit/consensusd/fake_raft.h"
 
-enum { FAKE_DBS = 3, FAKE_STREAMS = 64, FAKE_BATCHES = 4096, FAKE_OFFSETS = 256, FAKE_PUTS = 16384 };
+enum {
+	FAKE_DBS = 3,
+	FAKE_STREAMS = 64,
+	FAKE_BATCHES = 4096,
+	FAKE_OFFSETS = 256,
+	FAKE_PUTS = 16384,
+	FAKE_NOTES = 512,
+	FAKE_POSITIONS = 16,
+	FAKE_CHANGES = 1024
+};
+
+/* A change of the configuration. */
+struct fake_change {
+	struct store_config row;
+	char key[STORE_CONFIG_KEY_SIZE];
+	uint8_t *json;
+};
+
+struct fake_note {
+	struct store_note row; /* its texts lie here */
+	char type[64];
+	uint8_t bytes[]; /* payload, signature */
+};
+
+struct fake_position {
+	int kind;
+	char subscriber[64];
+	uint64_t position;
+};
 
 struct fake_put {
-	enum { FAKE_ROW, FAKE_BOX, FAKE_MARK, FAKE_CLEAR, FAKE_OTHER } kind;
+	enum {
+		FAKE_ROW,
+		FAKE_BOX,
+		FAKE_MARK,
+		FAKE_CLEAR,
+		FAKE_NOTE,
+		FAKE_NOTES_DROP,
+		FAKE_POSITION,
+		FAKE_RAFT,
+		FAKE_RAFT_DROP,
+		FAKE_CHANGE,
+		FAKE_CHANGES_CLEAR,
+		FAKE_OTHER
+	} kind;
 	uint64_t ticket;
 	enum store_box box;
 	struct batch *batch;
 	struct store_stream row;
 	uint64_t node, seq;
+	struct fake_note *note;
+	struct fake_position position;
+	struct fake_raft_put *raft;
+	uint8_t group[STORE_GROUP_BYTES];
+	struct fake_change *change;
 };
 
 struct fake_db {
@@ -34,9 +82,21 @@ struct fake_db {
 	size_t box_counts[2];
 	struct store_offset offsets[FAKE_OFFSETS];
 	size_t offset_count;
+	struct fake_note *notes[FAKE_NOTES];
+	size_t note_count;
+	struct fake_position positions[FAKE_POSITIONS];
+	size_t position_count;
+	struct fake_group *groups[FAKE_GROUPS];
+	size_t group_count;
+	struct fake_change *changes[FAKE_CHANGES]; /* the history, the oldest first */
+	size_t change_count, clears;
+	struct store_mesh mesh; /* but for its texts */
+	char mesh_status[32];
 	uint64_t incarnation, nodes_put;
 	bool away, hold;
-	unsigned reads;
+	bool refuse;      /* there is no room for what replicas put */
+	bool rolled_back; /* what is loaded is older than what was promised */
+	unsigned reads, commits, raft_puts;
 	struct store *store; /* of the process that runs */
 };
 
@@ -134,6 +194,98 @@ fake_apply_clear(struct fake_db *d, const struct fake_put *p)
 }
 
 static void
+fake_apply_note(struct fake_db *d, struct fake_note *n)
+{
+	for (size_t i = 0; i < d->note_count; i++) {
+		struct fake_note *old = d->notes[i];
+
+		MUST(old->row.position != n->row.position);
+		if (old->row.node_id == n->row.node_id && strcmp(old->type, n->type) == 0) {
+			MUST(old->row.version <= n->row.version && old->row.position < n->row.position);
+			free(old);
+			d->notes[i] = n;
+			return;
+		}
+	}
+	MUST(d->note_count < FAKE_NOTES);
+	d->notes[d->note_count++] = n;
+}
+
+static void
+fake_apply_notes_drop(struct fake_db *d, uint64_t node)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < d->note_count; i++) {
+		if (d->notes[i]->row.node_id == node)
+			free(d->notes[i]);
+		else
+			d->notes[n++] = d->notes[i];
+	}
+	d->note_count = n;
+}
+
+static void
+fake_apply_position(struct fake_db *d, const struct fake_position *p)
+{
+	for (size_t i = 0; i < d->position_count; i++) {
+		struct fake_position *x = &d->positions[i];
+
+		if (x->kind == p->kind && strcmp(x->subscriber, p->subscriber) == 0) {
+			/* "" is the node itself: its position may begin anew with another log. */
+			MUST(x->position <= p->position || p->subscriber[0] == '\0');
+			x->position = p->position;
+			return;
+		}
+	}
+	MUST(d->position_count < FAKE_POSITIONS);
+	d->positions[d->position_count++] = *p;
+}
+
+static void
+fake_apply_raft(struct fake_db *d, const struct fake_raft_put *p)
+{
+	struct fake_group *g = fake_group_find(d->groups, d->group_count, p->row.group);
+
+	if (g == NULL) {
+		MUST(d->group_count < FAKE_GROUPS);
+		g = d->groups[d->group_count++] = calloc(1, sizeof(*g));
+		MUST(g != NULL);
+	}
+	fake_group_apply(g, p);
+}
+
+static void
+fake_apply_raft_drop(struct fake_db *d, const uint8_t group[STORE_GROUP_BYTES])
+{
+	for (size_t i = 0; i < d->group_count; i++) {
+		if (memcmp(d->groups[i]->row.group, group, STORE_GROUP_BYTES) != 0)
+			continue;
+		fake_group_clear(d->groups[i]);
+		free(d->groups[i]);
+		d->groups[i] = d->groups[--d->group_count];
+		return;
+	}
+}
+
+/* One that is there already changes nothing. */
+static void
+fake_apply_change(struct fake_db *d, struct fake_change *c)
+{
+	for (size_t i = 0; i < d->change_count; i++) {
+		const struct store_config *x = &d->changes[i]->row;
+
+		if (x->index == c->row.index && x->unix_ms == c->row.unix_ms) {
+			free(c->json);
+			free(c);
+			return;
+		}
+	}
+	MUST(d->change_count < FAKE_CHANGES);
+	d->changes[d->change_count++] = c;
+}
+
+static void
 fake_apply(struct fake_db *d, struct fake_put *p)
 {
 	uint64_t outbox, inbox;
@@ -157,6 +309,27 @@ fake_apply(struct fake_db *d, struct fake_put *p)
 	case FAKE_CLEAR:
 		fake_apply_clear(d, p);
 		break;
+	case FAKE_NOTE:
+		fake_apply_note(d, p->note);
+		break;
+	case FAKE_NOTES_DROP:
+		fake_apply_notes_drop(d, p->node);
+		break;
+	case FAKE_POSITION:
+		fake_apply_position(d, &p->position);
+		break;
+	case FAKE_RAFT:
+		fake_apply_raft(d, p->raft);
+		break;
+	case FAKE_RAFT_DROP:
+		fake_apply_raft_drop(d, p->group);
+		break;
+	case FAKE_CHANGE:
+		fake_apply_change(d, p->change);
+		break;
+	case FAKE_CHANGES_CLEAR:
+		d->clears++;
+		break;
 	case FAKE_OTHER:
 		break;
 	}
@@ -172,9 +345,11 @@ fake_commit(struct store *s)
 	for (size_t i = 0; i < s->put_count; i++) {
 		fake_apply(s->db, &s->puts[i]);
 		batch_unref(s->puts[i].batch);
+		fake_raft_put_free(s->puts[i].raft);
 	}
 	s->put_count = 0;
 	s->ticket++;
+	s->db->commits++;
 	s->cb.on_durable(s->cb.ctx, ticket);
 }
 
@@ -209,6 +384,18 @@ fake_load(struct store *s)
 		s->cb.on_load_stream(s->cb.ctx, &d->rows[i]);
 	for (size_t i = 0; i < d->offset_count; i++)
 		s->cb.on_load_offset(s->cb.ctx, &d->offsets[i]);
+	for (size_t i = 0; i < d->group_count; i++)
+		MUST(fake_group_load(d->groups[i], &s->cb) == 0);
+	for (size_t i = 0; i < d->note_count; i++)
+		s->cb.on_load_note(s->cb.ctx, &d->notes[i]->row);
+	for (size_t i = 0; i < d->position_count; i++) {
+		const struct fake_position *p = &d->positions[i];
+
+		s->cb.on_load_position(
+		    s->cb.ctx, &(struct store_position){(uint8_t)p->kind, p->subscriber, p->position});
+	}
+	if (d->rolled_back)
+		s->cb.on_rolled_back(s->cb.ctx, "the test went back in time");
 }
 
 static void
@@ -274,8 +461,14 @@ store_free(struct store *s)
 		return;
 	loop_defer_del(&s->turn);
 	loop_defer_del(&s->later);
-	for (size_t i = 0; i < s->put_count; i++)
+	for (size_t i = 0; i < s->put_count; i++) {
 		batch_unref(s->puts[i].batch);
+		free(s->puts[i].note);
+		fake_raft_put_free(s->puts[i].raft);
+		if (s->puts[i].change != NULL)
+			free(s->puts[i].change->json);
+		free(s->puts[i].change);
+	}
 	s->db->store = NULL;
 	free(s->puts);
 	free(s);
@@ -376,6 +569,115 @@ store_put_topology(struct store *s, const struct store_link *links, size_t count
 	return fake_put(s, (struct fake_put){.kind = FAKE_OTHER});
 }
 
+int64_t
+store_put_mesh(struct store *s, const struct store_mesh *row)
+{
+	s->db->mesh = *row;
+	snprintf(s->db->mesh_status, sizeof(s->db->mesh_status), "%s", row->status);
+	return fake_put(s, (struct fake_put){.kind = FAKE_OTHER});
+}
+
+int64_t
+store_put_config(struct store *s, const struct store_config *row)
+{
+	struct fake_change *c = calloc(1, sizeof(*c));
+
+	MUST(c != NULL && strlen(row->key) < sizeof(c->key));
+	c->row = *row;
+	memcpy(c->key, row->key, strlen(row->key));
+	c->row.key = c->key;
+	if (row->json != NULL)
+		c->row.json = c->json = fake_copy(row->json, row->len);
+	return fake_put(s, (struct fake_put){.kind = FAKE_CHANGE, .change = c});
+}
+
+int64_t
+store_put_config_clear(struct store *s)
+{
+	return fake_put(s, (struct fake_put){.kind = FAKE_CHANGES_CLEAR});
+}
+
+/* Answered at once: a caller has to bear that, too. */
+int
+store_read_config_history(
+    struct store *s, const char *key, bool prefix, size_t limit, store_config_fn *fn, void *arg)
+{
+	if (!s->ready)
+		return ERR_UNAVAIL;
+	for (size_t i = s->db->change_count; i-- > 0 && limit > 0;) {
+		const struct fake_change *c = s->db->changes[i];
+
+		if (prefix ? strncmp(c->key, key, strlen(key)) != 0 : strcmp(c->key, key) != 0)
+			continue;
+		fn(arg, &c->row, 0);
+		limit--;
+	}
+	fn(arg, NULL, 0);
+	return 0;
+}
+
+int64_t
+store_put_raft(struct store *s, const struct store_raft *row)
+{
+	if (s->db->refuse)
+		return ERR_FULL;
+	s->db->raft_puts++;
+	return fake_put(s, (struct fake_put){.kind = FAKE_RAFT, .raft = fake_raft_put_new(row)});
+}
+
+int
+store_renew_witness(struct store *s)
+{
+	(void)s;
+	return 0;
+}
+
+int64_t
+store_put_raft_drop(struct store *s, const uint8_t group[STORE_GROUP_BYTES])
+{
+	struct fake_put p = {.kind = FAKE_RAFT_DROP};
+
+	memcpy(p.group, group, sizeof(p.group));
+	return fake_put(s, p);
+}
+
+int64_t
+store_put_note(struct store *s, const struct store_note *n)
+{
+	struct fake_note *note = calloc(1, sizeof(*note) + n->payload_len + n->signature_len);
+	int64_t ticket;
+
+	MUST(note != NULL && strlen(n->type) < sizeof(note->type));
+	note->row = *n;
+	memcpy(note->type, n->type, strlen(n->type));
+	memcpy(note->bytes, n->payload, n->payload_len);
+	memcpy(note->bytes + n->payload_len, n->signature, n->signature_len);
+	note->row.type = note->type;
+	note->row.payload = note->bytes;
+	note->row.signature = note->bytes + n->payload_len;
+	ticket = fake_put(s, (struct fake_put){.kind = FAKE_NOTE, .note = note});
+	if (ticket <= 0)
+		free(note);
+	return ticket;
+}
+
+int64_t
+store_put_notes_drop(struct store *s, uint64_t node_id)
+{
+	return fake_put(s, (struct fake_put){.kind = FAKE_NOTES_DROP, .node = node_id});
+}
+
+int64_t
+store_put_position(struct store *s, const struct store_position *row)
+{
+	struct fake_put p = {
+	    .kind = FAKE_POSITION, .position = {.kind = row->kind, .position = row->position}};
+
+	MUST(strlen(row->subscriber) < sizeof(p.position.subscriber));
+	memcpy(p.position.subscriber, row->subscriber, strlen(row->subscriber));
+	return fake_put(s, p);
+}
+
 uint64_t
 store_next_incarnation(struct store *s)
 {
@@ -402,6 +704,16 @@ fake_dbs_fini(void)
 		for (int box = 0; box < 2; box++) {
 			for (size_t k = 0; k < fake_dbs[i].box_counts[box]; k++)
 				batch_unref(fake_dbs[i].boxes[box][k]);
+		}
+		for (size_t k = 0; k < fake_dbs[i].note_count; k++)
+			free(fake_dbs[i].notes[k]);
+		for (size_t k = 0; k < fake_dbs[i].group_count; k++) {
+			fake_group_clear(fake_dbs[i].groups[k]);
+			free(fake_dbs[i].groups[k]);
+		}
+		for (size_t k = 0; k < fake_dbs[i].change_count; k++) {
+			free(fake_dbs[i].changes[k]->json);
+			free(fake_dbs[i].changes[k]);
 		}
 		memset(&fake_dbs[i], 0, sizeof(fake_dbs[i]));
 	}

@@ -235,6 +235,68 @@ test_failing_allocations(void **state)
 	keyring_free(NULL);
 }
 
+static int
+give(struct keyring *k, const char *tenant, uint8_t first)
+{
+	uint8_t key[CRYPTO_KEY_BYTES] = {first};
+
+	return keyring_given_add(k, tenant, key);
+}
+
+/* The first byte of the key that seals; 0: none. */
+static unsigned
+seals(const struct keyring *k, const char *tenant)
+{
+	uint8_t id[CRYPTO_KEY_ID_BYTES];
+	const uint8_t *key;
+
+	return keyring_seal_key(k, tenant, &key, id) == 0 ? key[0] : 0;
+}
+
+static void
+test_given_keys(void **state)
+{
+	uint8_t id[CRYPTO_KEY_ID_BYTES];
+	const uint8_t *key;
+	struct keyring *k;
+	char name[16];
+
+	(void)state;
+	keyring_dir_put(&dir, "tenants/acme.key", KEY_B "\n", 0600);
+	k = keyring_open(dir.path);
+	assert_non_null(k);
+	assert_int_equal(seals(k, "acme"), 0xff);
+	/* The newest first, and ahead of the directory's, which goes on opening. */
+	assert_int_equal(give(k, "acme", 2), 0);
+	assert_int_equal(give(k, "acme", 1), 0);
+	assert_int_equal(give(k, "other", 3), 0);
+	assert_int_equal(seals(k, "acme"), 2);
+	assert_int_equal(seals(k, "other"), 3);
+	id_of(id, 0xff, 0xff);
+	assert_int_equal(keyring_open_key(k, "acme", id, &key), 0);
+	assert_int_equal(keyring_open_key(k, "other", id, &key), ERR_NOENT);
+	assert_int_equal(keyring_reload(k), 0);
+	assert_int_equal(seals(k, "acme"), 2);
+	for (uint8_t i = 3; i <= KEYRING_KEYS_PER_TENANT_MAX; i++)
+		assert_int_equal(give(k, "acme", i), 0);
+	assert_int_equal(give(k, "acme", 77), ERR_LIMIT);
+	keyring_given_clear(k);
+	assert_int_equal(seals(k, "acme"), 0xff);
+	assert_int_equal(seals(k, "other"), 0);
+	for (unsigned i = 0; i < KEYRING_TENANTS_MAX; i++) {
+		snprintf(name, sizeof(name), "t%u", i);
+		assert_int_equal(give(k, name, 5), 0);
+	}
+	assert_int_equal(give(k, "one-more", 5), ERR_LIMIT);
+	assert_int_equal(give(k, "t77", 5), 0);
+	keyring_given_clear(k);
+	mem_fail_at(1);
+	assert_int_equal(give(k, "acme", 1), ERR_NOMEM);
+	mem_fail_at(0);
+	assert_int_equal(seals(k, "acme"), 0xff);
+	keyring_free(k);
+}
+
 int
 main(void)
 {
@@ -245,6 +307,7 @@ main(void)
 	    cmocka_unit_test_setup_teardown(test_others_must_not_read_it, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_bad_directories_and_files, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_many_tenants_are_found, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_given_keys, setup, teardown),
 	    cmocka_unit_test(test_file_text),
 	    cmocka_unit_test_setup_teardown(test_failing_allocations, setup, teardown),
 	};
