@@ -1,6 +1,8 @@
 /*
- * api_consensus: gatewayd's side of the edge gateway_consensus: streams, publishing, subscriptions.
+ * api_consensus: gatewayd's side of the edge gateway_consensus: streams, publishing, subscriptions, the
+ * control group.
  */
+#include "common/os/daemon.h"
 #include "gatewayd/backend.h"
 #include "gatewayd/gateway.h"
 #include "gatewayd/health.h"
@@ -74,4 +76,13 @@ on_health(void *ctx, struct channel *ch, struct imsg *m)
 	if (rc == 0)
 		health_set(b->gw->health, h.serving, h.reason);
 	return rc;
+}
+
+static int
+on_config(void *ctx, struct channel *ch, struct imsg *m)
+{
+	struct backend *b = ctx;
+
+	(void)ch;
+	return daemon_overlay_set(b->gw->daemon, m->body, m->len);
 }

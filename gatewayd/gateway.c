@@ -182,12 +182,20 @@ gateway_start(struct daemon *d)
 }
 
 void
+gateway_configure(struct daemon *d, const struct conf *fresh)
+{
+	struct gateway *gw = d->ctx;
+
+	limits_read(&gw->limits, fresh);
+}
+
+void
 gateway_reload(struct daemon *d, const struct conf *fresh)
 {
 	struct gateway *gw = d->ctx;
 	const char *tokens = conf_str(d->conf, "gatewayd", "token-file");
 
-	limits_read(&gw->limits, fresh);
+	(void)fresh;
 	/* The paths are those of the start (a changed one needs a restart); what they hold is read again. */
 	if (tokens != NULL && auth_load_tokens(gw->auth, tokens) != 0)
 		log_warn("the old tokens stay valid");

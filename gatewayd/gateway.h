@@ -59,6 +59,7 @@ struct gateway {
 /* The steps of common/os/daemon.h. */
 int gateway_open(struct daemon *d) MUST_USE;
 int gateway_start(struct daemon *d) MUST_USE;
+void gateway_configure(struct daemon *d, const struct conf *fresh);
 void gateway_reload(struct daemon *d, const struct conf *fresh);
 void gateway_stop(struct daemon *d);
 void gateway_fini(struct daemon *d);

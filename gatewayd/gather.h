@@ -21,7 +21,7 @@ struct call;
 struct gather;
 struct loop_timer;
 
-enum { GATHER_PARTS_MAX = 6, GATHER_TEXT_SIZE = 256, GATHER_NOTE_MAX_BYTES = 65536 };
+enum { GATHER_PARTS_MAX = 7, GATHER_TEXT_SIZE = 256, GATHER_NOTE_MAX_BYTES = 65536 };
 
 struct gather_part {
 	struct request request;

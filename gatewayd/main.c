@@ -11,6 +11,7 @@ static const struct daemon_def gatewayd = {
     .calls = sandbox_table,
     .open = gateway_open,
     .start = gateway_start,
+    .configure = gateway_configure,
     .reload = gateway_reload,
     .stop = gateway_stop,
     .fini = gateway_fini,

@@ -35,11 +35,15 @@ struct method {
 	bool client_stream, server_stream;
 	bool credit;  /* the client grants a window (StreamSelector.window) */
 	bool endless; /* goes on until the client ends it */
+	bool mesh_id; /* field 1 of its first message, if set, must be this node's mesh */
 	enum method_auth auth;
 	const struct call_ops *ops;
 	/* For calls that go to consensusd: message numbers of the first request message, later ones (0:
 	 * none may come) and the half-close (0: not told). */
 	uint32_t msg_first, msg_more, msg_end;
+	/* Of relays: puts the answer together once consensusd has replied that it is done; NULL: its reply is
+	 * the answer. */
+	void (*then)(struct call *c);
 	const pb_msgdesc_t *request; /* the request's type; NULL: the ops look at it themselves */
 	size_t request_size;
 };

@@ -6,17 +6,25 @@
  */
 #include "gatewayd/relay.h"
 
+#include <string.h>
+
 #include "common/base/buf.h"
 #include "common/base/err.h"
+#include "common/base/id.h"
 #include "gatewayd/call.h"
 #include "gatewayd/core/wire.h"
 #include "gatewayd/gateway.h"
+#include "gatewayd/gather.h"
+#include "gatewayd/topology.h"
 #include "proto/mesh.pb.h"
 
 /* Bits of c->held_by. */
 enum { HELD_BY_SIBLING = 1, HELD_BY_CHANNEL = 2 };
 
 enum { WINDOW_BYTES_MAX = 16 }; /* of an encoded window that only has messages */
+
+/* The same in all requests that have one. */
+enum { RELAY_MESH_ID_FIELD = mesh_v1_SeedMeshReq_mesh_id_tag };
 
 static struct call *
 call_of(struct request *r)
@@ -113,7 +121,9 @@ relay_reply(struct request *r, const uint8_t *data, size_t len)
 {
 	struct call *c = call_of(r);
 
-	if (call_send(c, data, len))
+	if (c->method->then != NULL)
+		c->method->then(c);
+	else if (call_send(c, data, len))
 		call_finish(c, GRPC_OK, "");
 }
 
@@ -198,6 +208,23 @@ selector_send(struct call *c, const uint8_t *data, size_t len)
 	return rc;
 }
 
+/* False: the message is for another mesh, and the call has ended. */
+static bool
+relay_is_ours(struct call *c, const uint8_t *data, size_t len)
+{
+	char text[ULID_TEXT_SIZE] = "";
+	const uint8_t *id;
+	size_t id_len;
+
+	if (!c->method->mesh_id || c->message_count > 1 ||
+	    wire_find_bytes(data, len, RELAY_MESH_ID_FIELD, &id, &id_len) != 1)
+		return true;
+	/* It was decoded once, before it came here: longer ones are none. */
+	MUST(id_len < sizeof(text));
+	memcpy(text, id, id_len);
+	return topology_mesh_is_ours(c, text);
+}
+
 static void
 relay_message(struct call *c, const uint8_t *data, size_t len)
 {
@@ -205,6 +232,8 @@ relay_message(struct call *c, const uint8_t *data, size_t len)
 	size_t max = method_max_bytes(c->method, c->message_count == 1);
 	int rc;
 
+	if (max == 0)
+		len = 0; /* an Empty: what a newer client may say in it means nothing here */
 	if (c->method->credit)
 		max -= 2 * WINDOW_BYTES_MAX;
 	if (len > max) {
@@ -213,6 +242,8 @@ relay_message(struct call *c, const uint8_t *data, size_t len)
 		    len);
 		return;
 	}
+	if (!relay_is_ours(c, data, len))
+		return;
 	rc = c->method->credit ? selector_send(c, data, len) : relay_send(c, data, len);
 	if (rc != 0) {
 		relay_refused(c, rc);
@@ -248,6 +279,7 @@ relay_ended(struct call *c)
 {
 	if (c->request.backend != NULL)
 		backend_cancel(&c->request);
+	gather_ended(c); /* of what comes after the reply */
 }
 
 const struct call_ops relay_ops = {

@@ -211,9 +211,10 @@ node_message(struct call *c, const uint8_t *data, size_t len)
 	gather_start(g);
 }
 
-/* --- GetMeshStatus: nodes and links of routerd, details of transportd's links --- */
+/* --- GetMeshStatus: nodes and links of routerd, details of transportd's links, consensusd's Raft groups ---
+ */
 
-enum { MESH_NODES = BACKEND_COUNT, MESH_LINKS, MESH_OWN_LINKS }; /* parts after the daemons' */
+enum { MESH_NODES = BACKEND_COUNT, MESH_LINKS, MESH_OWN_LINKS, MESH_GROUPS }; /* parts after the daemons' */
 
 static bool
 same_field(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len, uint32_t field)
@@ -287,10 +288,11 @@ links_put(struct buf *out, const struct gather_part *links, const struct gather_
 	return 0;
 }
 
+/* The status of a node or of a Raft group. */
 static bool
 trouble(const uint8_t *status, size_t len)
 {
-	static const char *const texts[] = {"suspect", "dead", "unreachable"};
+	static const char *const texts[] = {"suspect", "dead", "unreachable", "no-leader", "no-quorum"};
 
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
 		if (len == strlen(texts[i]) && memcmp(status, texts[i], len) == 0)
@@ -321,6 +323,21 @@ lsdb_version(const struct gather_part *nodes, bool *all_alive)
 	return (int64_t)(sum & INT64_MAX);
 }
 
+static bool
+groups_ok(const struct gather_part *groups)
+{
+	const uint8_t *data, *status;
+	size_t len, status_len;
+	struct buf view;
+
+	gather_view(groups, &view);
+	while (gather_next(&view, &data, &len) == 1)
+		if (wire_find_bytes(data, len, mesh_v1_RaftGroupInfo_status_tag, &status, &status_len) == 1 &&
+		    trouble(status, status_len))
+			return false;
+	return true;
+}
+
 /* The node's id, from whichever daemon tells it. */
 static int
 node_id_put(struct buf *out, const struct gather *g)
@@ -344,7 +361,7 @@ mesh_head_put(struct buf *out, const struct gather *g)
 	const struct gateway *gw = g->call->gw;
 	const char *id = conf_str(gw->daemon->conf, "mesh", "id");
 	const char *name = conf_str(gw->daemon->conf, "mesh", "name");
-	bool ok = health_serving(gw->health), all_alive;
+	bool ok = health_serving(gw->health) && groups_ok(&g->parts[MESH_GROUPS]), all_alive;
 	int64_t version = lsdb_version(&g->parts[MESH_NODES], &all_alive);
 	int rc;
 
@@ -375,22 +392,31 @@ mesh_finish(struct gather *g)
 		rc = list_put(&out, mesh_v1_MeshStatus_nodes_tag, &g->parts[MESH_NODES]);
 	if (rc == 0)
 		rc = links_put(&out, &g->parts[MESH_LINKS], &g->parts[MESH_OWN_LINKS]);
+	if (rc == 0)
+		rc = list_put(&out, mesh_v1_MeshStatus_raft_groups_tag, &g->parts[MESH_GROUPS]);
 	answer_finish(c, &out, rc);
 }
 
-static void
-mesh_message(struct call *c, const uint8_t *data, size_t len)
+void
+status_mesh_begin(struct call *c)
 {
 	struct gather *g = gather_new(c, mesh_finish);
 
-	(void)data, (void)len;
 	if (g == NULL)
 		return;
 	daemons_add(g);
 	gather_add(g, BACKEND_ROUTER, GR_LIST_NODES, NULL, 0);
 	gather_add(g, BACKEND_ROUTER, GR_LIST_LINKS, NULL, 0);
 	gather_add(g, BACKEND_TRANSPORT, GT_LIST_LINKS, NULL, 0);
+	gather_add(g, BACKEND_CONSENSUS, GC_LIST_GROUPS, NULL, 0);
 	gather_start(g);
+}
+
+static void
+mesh_message(struct call *c, const uint8_t *data, size_t len)
+{
+	(void)data, (void)len;
+	status_mesh_begin(c);
 }
 
 /* --- GetMetrics: the texts of all daemons --- */

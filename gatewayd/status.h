@@ -9,4 +9,7 @@
 extern const struct call_ops status_mesh_ops, status_node_ops, status_routes_ops, status_streams_ops,
     status_metrics_ops;
 
+/* GetMeshStatus without its request: also the answer of the calls that change membership. */
+void status_mesh_begin(struct call *c);
+
 #endif

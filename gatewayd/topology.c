@@ -297,14 +297,12 @@ full_message(struct call *c, const uint8_t *data, size_t len)
 	gather_start(g);
 }
 
-static void
-leave_message(struct call *c, const uint8_t *data, size_t len)
+void
+topology_leave_begin(struct call *c)
 {
-	mesh_v1_LeaveMeshReq req = mesh_v1_LeaveMeshReq_init_zero;
-	struct gather *g;
+	struct gather *g = gather_new(c, done_finish);
 
-	MUST(pb_unpack(data, len, mesh_v1_LeaveMeshReq_fields, &req) == 0);
-	if (!topology_mesh_is_ours(c, req.mesh_id) || (g = gather_new(c, done_finish)) == NULL)
+	if (g == NULL)
 		return;
 	gather_add(g, BACKEND_ROUTER, GR_LEAVE, NULL, 0);
 	gather_add(g, BACKEND_TRANSPORT, GT_LIST_LINKS, NULL, 0);
@@ -343,7 +341,6 @@ event_message(struct call *c, const uint8_t *data, size_t len)
 }
 
 const struct call_ops topology_event_ops = {.message = event_message, .ended = gather_ended};
-const struct call_ops topology_leave_ops = {.message = leave_message, .ended = gather_ended};
 const struct call_ops topology_add_ops = {.message = add_message, .ended = gather_ended};
 const struct call_ops topology_drop_ops = {.message = drop_message, .ended = gather_ended};
 const struct call_ops topology_full_ops = {.message = full_message, .ended = gather_ended};

@@ -12,8 +12,10 @@
 struct call;
 struct call_ops;
 
-extern const struct call_ops topology_add_ops, topology_drop_ops, topology_full_ops, topology_leave_ops,
-    topology_event_ops;
+extern const struct call_ops topology_add_ops, topology_drop_ops, topology_full_ops, topology_event_ops;
+
+/* The second half of LeaveMesh: consensusd has left the control group, or was no member. */
+void topology_leave_begin(struct call *c);
 
 /* Is the request for this mesh (empty: any)?  False: the call has ended. */
 bool topology_mesh_is_ours(struct call *c, const char *mesh_id);

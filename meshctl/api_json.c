@@ -6,28 +6,22 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/mem.h"
+#include "meshctl/api_json_impl.h"
 #include "meshctl/out.h"
 #include "proto/mesh.pb.h"
 #include "proto/pb.h"
 
 enum { METADATA_MAX = 16 }; /* entries of the metadata of a node or link; there are two at most */
 
-static json_t *
-unreadable(const char *what)
+json_t *
+api_json_unreadable(const char *what)
 {
 	out_error("%s: the node's answer cannot be read (meshctl and the node must be of one release)", what);
 	return NULL;
 }
 
-static json_int_t
-num(int64_t v)
-{
-	return (json_int_t)v;
-}
-
-/* A list of entries that make() turns into values; NULL if one of them can't be read. */
-static json_t *
-rows_of(const struct pb_raw_list *list, json_t *(*make)(const struct pb_slice *))
+json_t *
+api_json_rows(const struct pb_raw_list *list, json_t *(*make)(const struct pb_slice *))
 {
 	json_t *rows = json_array();
 
@@ -43,8 +37,8 @@ rows_of(const struct pb_raw_list *list, json_t *(*make)(const struct pb_slice *)
 	return rows;
 }
 
-static int
-list_init(struct pb_raw_list *list, pb_callback_t *cb)
+int
+api_json_list(struct pb_raw_list *list, pb_callback_t *cb)
 {
 	*list = (struct pb_raw_list){
 	    .items = mem_calloc(API_JSON_ROWS_MAX, sizeof(*list->items)), .max = API_JSON_ROWS_MAX};
@@ -52,6 +46,23 @@ list_init(struct pb_raw_list *list, pb_callback_t *cb)
 		return ERR_NOMEM;
 	pb_raw_list_decode(cb, list);
 	return 0;
+}
+
+json_t *
+api_json_text_row(const struct pb_slice *entry)
+{
+	return json_stringn((const char *)entry->data, entry->len);
+}
+
+json_t *
+api_json_parsed(const struct pb_slice *text)
+{
+	json_t *value;
+
+	if (text->len == 0)
+		return NULL;
+	value = json_loadb((const char *)text->data, text->len, JSON_DECODE_ANY, NULL);
+	return value != NULL ? value : json_stringn((const char *)text->data, text->len);
 }
 
 /* --- the node itself --- */
@@ -63,13 +74,13 @@ api_json_node_status(const struct buf *reply)
 	json_t *daemons;
 
 	if (pb_unpack(buf_head(reply), buf_left(reply), mesh_v1_NodeStatus_fields, &s) != 0)
-		return unreadable("GetNodeStatus");
+		return api_json_unreadable("GetNodeStatus");
 	daemons = json_array();
 	for (size_t i = 0; i < s.daemons_count; i++)
-		json_array_append_new(
-		    daemons, json_pack("{s:s, s:s, s:s, s:I, s:I}", "name", s.daemons[i].name, "state",
-				 s.daemons[i].state, "detail", s.daemons[i].detail, "pid",
-				 num(s.daemons[i].pid), "uptime_ms", num(s.daemons[i].uptime_ms)));
+		json_array_append_new(daemons,
+		    json_pack("{s:s, s:s, s:s, s:I, s:I}", "name", s.daemons[i].name, "state",
+			s.daemons[i].state, "detail", s.daemons[i].detail, "pid",
+			api_json_num(s.daemons[i].pid), "uptime_ms", api_json_num(s.daemons[i].uptime_ms)));
 	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:o}", "mesh_id", s.mesh_id, "mesh_name",
 	    s.mesh_name, "node_id", s.node_id, "node_name", s.node_name, "version", s.version, "serving",
 	    s.serving, "daemons", daemons);
@@ -132,11 +143,11 @@ static void
 member_fields(const mesh_v1_NodeInfo *n, json_t *row)
 {
 	if (n->has_load_permille)
-		json_object_set_new(row, "load_permille", json_integer(num(n->load_permille)));
+		json_object_set_new(row, "load_permille", json_integer(api_json_num(n->load_permille)));
 	if (n->probe_rtt_us != 0)
-		json_object_set_new(row, "probe_rtt_us", json_integer(num(n->probe_rtt_us)));
+		json_object_set_new(row, "probe_rtt_us", json_integer(api_json_num(n->probe_rtt_us)));
 	if (n->status_since != 0)
-		json_object_set_new(row, "status_since", json_integer(num(n->status_since)));
+		json_object_set_new(row, "status_since", json_integer(api_json_num(n->status_since)));
 	if (n->detail[0] != '\0')
 		json_object_set_new(row, "detail", json_string(n->detail));
 }
@@ -154,10 +165,11 @@ node_row(const struct pb_slice *entry)
 		return NULL;
 	row = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:o, s:o, s:o, s:I, s:I, s:I, s:I}", "node_id",
 	    n.node_id, "node_name", n.node_name, "status", n.status, "version", n.version, "region_id",
-	    n.region_id, "ip_address", n.ip_address, "port", num(n.port), "addresses",
+	    n.region_id, "ip_address", n.ip_address, "port", api_json_num(n.port), "addresses",
 	    addresses_of(&metadata), "services", labels_of(n.services, n.services_count), "capabilities",
-	    labels_of(n.capabilities, n.capabilities_count), "last_seen", num(n.last_seen), "incarnation",
-	    num((int64_t)n.incarnation), "lsa_seq", num((int64_t)n.lsa_seq), "hops", num(n.hops));
+	    labels_of(n.capabilities, n.capabilities_count), "last_seen", api_json_num(n.last_seen),
+	    "incarnation", api_json_num((int64_t)n.incarnation), "lsa_seq", api_json_num((int64_t)n.lsa_seq),
+	    "hops", api_json_num(n.hops));
 	member_fields(&n, row);
 	return row;
 }
@@ -166,19 +178,21 @@ static json_t *
 lane_value(const mesh_v1_LaneDetail *l)
 {
 	json_t *o = json_pack("{s:I, s:s, s:s, s:s, s:I, s:I, s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I}",
-	    "lane", num(l->lane), "class", l->class, "state", l->state, "roles", l->roles, "priority",
-	    num(l->priority), "weight", num(l->weight), "dialled", l->dialled, "address", l->address,
-	    "local_address", l->local_address, "since_unix_ms", num((int64_t)l->since_unix_ms), "rtt_us",
-	    num(l->rtt_us), "rtt_min_us", num(l->rtt_min_us), "rtt_var_us", num(l->rtt_var_us), "loss_ppm",
-	    num(l->loss_ppm));
+	    "lane", api_json_num(l->lane), "class", l->class, "state", l->state, "roles", l->roles,
+	    "priority", api_json_num(l->priority), "weight", api_json_num(l->weight), "dialled", l->dialled,
+	    "address", l->address, "local_address", l->local_address, "since_unix_ms",
+	    api_json_num((int64_t)l->since_unix_ms), "rtt_us", api_json_num(l->rtt_us), "rtt_min_us",
+	    api_json_num(l->rtt_min_us), "rtt_var_us", api_json_num(l->rtt_var_us), "loss_ppm",
+	    api_json_num(l->loss_ppm));
 	json_t *more = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:I}",
-	    "bandwidth_kbps", num((int64_t)l->bandwidth_kbps), "utilization_permille",
-	    num(l->utilization_permille), "tx_kbps", num((int64_t)l->tx_kbps), "rx_kbps",
-	    num((int64_t)l->rx_kbps), "tx_bytes", num((int64_t)l->tx_bytes), "rx_bytes",
-	    num((int64_t)l->rx_bytes), "tx_frames", num((int64_t)l->tx_frames), "rx_frames",
-	    num((int64_t)l->rx_frames), "queued_bytes", num((int64_t)l->queued_bytes), "unacked_bytes",
-	    num((int64_t)l->unacked_bytes), "window_bytes", num((int64_t)l->window_bytes), "cipher",
-	    l->cipher, "auth", l->auth, "auth_until_unix_ms", num((int64_t)l->auth_until_unix_ms));
+	    "bandwidth_kbps", api_json_num((int64_t)l->bandwidth_kbps), "utilization_permille",
+	    api_json_num(l->utilization_permille), "tx_kbps", api_json_num((int64_t)l->tx_kbps), "rx_kbps",
+	    api_json_num((int64_t)l->rx_kbps), "tx_bytes", api_json_num((int64_t)l->tx_bytes), "rx_bytes",
+	    api_json_num((int64_t)l->rx_bytes), "tx_frames", api_json_num((int64_t)l->tx_frames), "rx_frames",
+	    api_json_num((int64_t)l->rx_frames), "queued_bytes", api_json_num((int64_t)l->queued_bytes),
+	    "unacked_bytes", api_json_num((int64_t)l->unacked_bytes), "window_bytes",
+	    api_json_num((int64_t)l->window_bytes), "cipher", l->cipher, "auth", l->auth,
+	    "auth_until_unix_ms", api_json_num((int64_t)l->auth_until_unix_ms));
 
 	json_object_update_new(o, more);
 	return o;
@@ -193,13 +207,14 @@ link_detail(const mesh_v1_LinkDetail *d)
 	for (size_t i = 0; i < d->lanes_count; i++)
 		json_array_append_new(lanes, lane_value(&d->lanes[i]));
 	return json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:o}",
-	    "address", d->address, "dialled", d->dialled, "since_unix_ms", num((int64_t)d->since_unix_ms),
-	    "rtt_min_us", num(d->rtt_min_us), "rtt_var_us", num(d->rtt_var_us), "tx_bytes",
-	    num((int64_t)d->tx_bytes), "rx_bytes", num((int64_t)d->rx_bytes), "tx_frames",
-	    num((int64_t)d->tx_frames), "rx_frames", num((int64_t)d->rx_frames), "dropped_frames",
-	    num((int64_t)d->dropped_frames), "queued_bytes", num((int64_t)d->queued_bytes), "memory_bytes",
-	    num((int64_t)d->memory_bytes), "memory_max_bytes", num((int64_t)d->memory_max_bytes), "cipher",
-	    d->cipher, "lanes", lanes);
+	    "address", d->address, "dialled", d->dialled, "since_unix_ms",
+	    api_json_num((int64_t)d->since_unix_ms), "rtt_min_us", api_json_num(d->rtt_min_us), "rtt_var_us",
+	    api_json_num(d->rtt_var_us), "tx_bytes", api_json_num((int64_t)d->tx_bytes), "rx_bytes",
+	    api_json_num((int64_t)d->rx_bytes), "tx_frames", api_json_num((int64_t)d->tx_frames), "rx_frames",
+	    api_json_num((int64_t)d->rx_frames), "dropped_frames", api_json_num((int64_t)d->dropped_frames),
+	    "queued_bytes", api_json_num((int64_t)d->queued_bytes), "memory_bytes",
+	    api_json_num((int64_t)d->memory_bytes), "memory_max_bytes",
+	    api_json_num((int64_t)d->memory_max_bytes), "cipher", d->cipher, "lanes", lanes);
 }
 
 /* What is measured here is newer than what was last told to the mesh. */
@@ -207,7 +222,7 @@ static void
 set_measured(json_t *row, const char *key, uint64_t value)
 {
 	if (value != 0)
-		json_object_set_new(row, key, json_integer(num((int64_t)value)));
+		json_object_set_new(row, key, json_integer(api_json_num((int64_t)value)));
 }
 
 static json_t *
@@ -215,10 +230,11 @@ link_value(const mesh_v1_LinkInfo *l)
 {
 	json_t *row = json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I}",
 	    "link_id", l->link_id, "source_node_id", l->source_node_id, "target_node_id", l->target_node_id,
-	    "latency_ms", num(l->latency_ms), "bandwidth_mbps", num(l->bandwidth_mbps), "loss", num(l->loss),
-	    "utilization", num(l->utilization), "status", l->status, "rtt_us", num(l->rtt_us), "cost",
-	    num(l->cost), "bandwidth_kbps", num((int64_t)l->bandwidth_kbps), "loss_ppm", num(l->loss_ppm),
-	    "utilization_permille", num(l->utilization_permille), "weight", num(l->weight));
+	    "latency_ms", api_json_num(l->latency_ms), "bandwidth_mbps", api_json_num(l->bandwidth_mbps),
+	    "loss", api_json_num(l->loss), "utilization", api_json_num(l->utilization), "status", l->status,
+	    "rtt_us", api_json_num(l->rtt_us), "cost", api_json_num(l->cost), "bandwidth_kbps",
+	    api_json_num((int64_t)l->bandwidth_kbps), "loss_ppm", api_json_num(l->loss_ppm),
+	    "utilization_permille", api_json_num(l->utilization_permille), "weight", api_json_num(l->weight));
 
 	if (!l->has_detail)
 		return row;
@@ -259,8 +275,8 @@ link_row(const struct pb_slice *entry)
 	return row;
 }
 
-static const char *
-name_of(const json_t *nodes, const char *id)
+const char *
+api_json_node_name(const json_t *nodes, const char *id)
 {
 	const json_t *n;
 	size_t i;
@@ -284,8 +300,8 @@ name_links(json_t *links, const json_t *nodes)
 		const char *a = json_string_value(json_object_get(l, "source_node_id")),
 			   *b = json_string_value(json_object_get(l, "target_node_id"));
 
-		json_object_set_new(l, "source_name", json_string(name_of(nodes, a)));
-		json_object_set_new(l, "target_name", json_string(name_of(nodes, b)));
+		json_object_set_new(l, "source_name", json_string(api_json_node_name(nodes, a)));
+		json_object_set_new(l, "target_name", json_string(api_json_node_name(nodes, b)));
 	}
 }
 
@@ -293,26 +309,30 @@ json_t *
 api_json_mesh_status(const struct buf *reply)
 {
 	mesh_v1_MeshStatus s = mesh_v1_MeshStatus_init_zero;
-	struct pb_raw_list nodes = {0}, links = {0};
-	json_t *node_rows = NULL, *link_rows = NULL, *o = NULL;
+	struct pb_raw_list nodes = {0}, links = {0}, groups = {0};
+	json_t *node_rows = NULL, *link_rows = NULL, *group_rows = NULL, *o = NULL;
 
-	if (list_init(&nodes, &s.nodes) == 0 && list_init(&links, &s.links) == 0 &&
+	if (api_json_list(&nodes, &s.nodes) == 0 && api_json_list(&links, &s.links) == 0 &&
+	    api_json_list(&groups, &s.raft_groups) == 0 &&
 	    pb_unpack(buf_head(reply), buf_left(reply), mesh_v1_MeshStatus_fields, &s) == 0) {
-		node_rows = rows_of(&nodes, node_row);
-		link_rows = rows_of(&links, link_row);
+		node_rows = api_json_rows(&nodes, node_row);
+		link_rows = api_json_rows(&links, link_row);
+		group_rows = api_json_rows(&groups, api_json_group_row);
 	}
-	if (node_rows != NULL && link_rows != NULL) {
+	if (node_rows != NULL && link_rows != NULL && group_rows != NULL) {
 		name_links(link_rows, node_rows);
-		o = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:O, s:O}", "mesh_id", s.mesh_id, "mesh_name",
-		    s.mesh_name, "node_id", s.node_id, "status", s.status, "lsdb_version",
-		    num(s.lsdb_version), "last_updated", num(s.last_updated), "nodes", node_rows, "links",
-		    link_rows);
+		o = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:O, s:O, s:O}", "mesh_id", s.mesh_id,
+		    "mesh_name", s.mesh_name, "node_id", s.node_id, "status", s.status, "lsdb_version",
+		    api_json_num(s.lsdb_version), "last_updated", api_json_num(s.last_updated), "nodes",
+		    node_rows, "links", link_rows, "raft_groups", group_rows);
 	}
 	json_decref(node_rows);
 	json_decref(link_rows);
+	json_decref(group_rows);
 	mem_free(nodes.items);
 	mem_free(links.items);
-	return o != NULL ? o : unreadable("GetMeshStatus");
+	mem_free(groups.items);
+	return o != NULL ? o : api_json_unreadable("GetMeshStatus");
 }
 
 json_t *
@@ -322,11 +342,11 @@ api_json_discovered(const struct buf *reply)
 	struct pb_raw_list nodes = {0};
 	json_t *rows = NULL;
 
-	if (list_init(&nodes, &s.nodes) == 0 &&
+	if (api_json_list(&nodes, &s.nodes) == 0 &&
 	    pb_unpack(buf_head(reply), buf_left(reply), mesh_v1_DiscoverNodesReply_fields, &s) == 0)
-		rows = rows_of(&nodes, node_row);
+		rows = api_json_rows(&nodes, node_row);
 	mem_free(nodes.items);
-	return rows != NULL ? rows : unreadable("DiscoverNodes");
+	return rows != NULL ? rows : api_json_unreadable("DiscoverNodes");
 }
 
 json_t *
@@ -336,13 +356,13 @@ api_json_topology(const struct buf *reply)
 	struct pb_raw_list links = {0};
 	json_t *rows = NULL, *o = NULL;
 
-	if (list_init(&links, &s.links) == 0 &&
+	if (api_json_list(&links, &s.links) == 0 &&
 	    pb_unpack(buf_head(reply), buf_left(reply), mesh_v1_TopologyStatus_fields, &s) == 0)
-		rows = rows_of(&links, link_row);
+		rows = api_json_rows(&links, link_row);
 	if (rows != NULL)
 		o = json_pack("{s:b, s:s, s:o}", "success", s.success, "error", s.error, "links", rows);
 	mem_free(links.items);
-	return o != NULL ? o : unreadable("TopologyStatus");
+	return o != NULL ? o : api_json_unreadable("TopologyStatus");
 }
 
 /* --- routes --- */
@@ -362,13 +382,14 @@ path_value(const mesh_v1_PathInfo *p)
 {
 	json_t *o = json_pack("{s:o, s:o, s:I, s:I, s:I, s:s}", "hops",
 	    texts(p->hops, sizeof(p->hops[0]), p->hops_count), "hop_ids",
-	    texts(p->hop_ids, sizeof(p->hop_ids[0]), p->hop_ids_count), "cost", num(p->cost), "weight",
-	    num(p->weight), "path_id", num(p->path_id), "state", p->state);
+	    texts(p->hop_ids, sizeof(p->hop_ids[0]), p->hop_ids_count), "cost", api_json_num(p->cost),
+	    "weight", api_json_num(p->weight), "path_id", api_json_num(p->path_id), "state", p->state);
 
 	if (p->state_since != 0)
-		json_object_update_new(o, json_pack("{s:s, s:I, s:I, s:I, s:I}", "reason", p->reason,
-					      "state_since", num(p->state_since), "rtt_us", num(p->rtt_us),
-					      "loss_ppm", num(p->loss_ppm), "rate_kbps", num(p->rate_kbps)));
+		json_object_update_new(
+		    o, json_pack("{s:s, s:I, s:I, s:I, s:I}", "reason", p->reason, "state_since",
+			   api_json_num(p->state_since), "rtt_us", api_json_num(p->rtt_us), "loss_ppm",
+			   api_json_num(p->loss_ppm), "rate_kbps", api_json_num(p->rate_kbps)));
 	return o;
 }
 
@@ -385,7 +406,7 @@ route_row(const struct pb_slice *entry)
 		json_array_append_new(paths, path_value(&r.paths[i]));
 	return json_pack("{s:s, s:s, s:o, s:I, s:o}", "destination", r.destination, "destination_name",
 	    r.destination_name, "classes", texts(r.classes, sizeof(r.classes[0]), r.classes_count), "version",
-	    num((int64_t)r.version), "paths", paths);
+	    api_json_num((int64_t)r.version), "paths", paths);
 }
 
 json_t *
@@ -395,11 +416,11 @@ api_json_routes(const struct buf *reply)
 	struct pb_raw_list list = {0};
 	json_t *rows = NULL;
 
-	if (list_init(&list, &msg.routes) == 0 &&
+	if (api_json_list(&list, &msg.routes) == 0 &&
 	    pb_unpack(buf_head(reply), buf_left(reply), mesh_v1_RouteList_fields, &msg) == 0)
-		rows = rows_of(&list, route_row);
+		rows = api_json_rows(&list, route_row);
 	mem_free(list.items);
-	return rows != NULL ? rows : unreadable("ListRoutes");
+	return rows != NULL ? rows : api_json_unreadable("ListRoutes");
 }
 
 /* --- streams --- */
@@ -408,9 +429,9 @@ static json_t *
 target_value(const mesh_v1_TargetProgress *t)
 {
 	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:s, s:s}", "node_id", t->node_id, "stored_seq",
-	    num(t->stored_seq), "processed_seq", num(t->processed_seq), "in_flight_bytes",
-	    num(t->in_flight_bytes), "retransmits", num(t->retransmits), "state", t->state, "error",
-	    t->error);
+	    api_json_num(t->stored_seq), "processed_seq", api_json_num(t->processed_seq), "in_flight_bytes",
+	    api_json_num(t->in_flight_bytes), "retransmits", api_json_num(t->retransmits), "state", t->state,
+	    "error", t->error);
 }
 
 static json_t *
@@ -426,10 +447,11 @@ stream_row(const struct pb_slice *entry)
 		json_array_append_new(targets, target_value(&s.targets[i]));
 	return json_pack("{s:s, s:s, s:s, s:s, s:o, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:b}",
 	    "stream_id", s.stream_id, "tenant_id", s.tenant_id, "role", s.role, "source_node", s.source_node,
-	    "targets", targets, "status", s.status, "qos", s.qos, "priority", num(s.priority), "created_at",
-	    num(s.created_at), "next_seq", num(s.next_seq), "committed_seq", num(s.committed_seq),
-	    "stored_seq", num(s.stored_seq), "backlog_messages", num(s.backlog_messages), "backlog_bytes",
-	    num(s.backlog_bytes), "subscribed", s.subscribed, "striping", s.striping);
+	    "targets", targets, "status", s.status, "qos", s.qos, "priority", api_json_num(s.priority),
+	    "created_at", api_json_num(s.created_at), "next_seq", api_json_num(s.next_seq), "committed_seq",
+	    api_json_num(s.committed_seq), "stored_seq", api_json_num(s.stored_seq), "backlog_messages",
+	    api_json_num(s.backlog_messages), "backlog_bytes", api_json_num(s.backlog_bytes), "subscribed",
+	    s.subscribed, "striping", s.striping);
 }
 
 json_t *
@@ -439,11 +461,11 @@ api_json_streams(const struct buf *reply)
 	struct pb_raw_list list = {0};
 	json_t *rows = NULL;
 
-	if (list_init(&list, &msg.streams) == 0 &&
+	if (api_json_list(&list, &msg.streams) == 0 &&
 	    pb_unpack(buf_head(reply), buf_left(reply), mesh_v1_StreamList_fields, &msg) == 0)
-		rows = rows_of(&list, stream_row);
+		rows = api_json_rows(&list, stream_row);
 	mem_free(list.items);
-	return rows != NULL ? rows : unreadable("ListStreams");
+	return rows != NULL ? rows : api_json_unreadable("ListStreams");
 }
 
 json_t *
@@ -452,12 +474,12 @@ api_json_handle(const struct buf *reply)
 	mesh_v1_StreamHandle h = mesh_v1_StreamHandle_init_zero;
 
 	if (pb_unpack(buf_head(reply), buf_left(reply), mesh_v1_StreamHandle_fields, &h) != 0)
-		return unreadable("OpenClientDataStream");
+		return api_json_unreadable("OpenClientDataStream");
 	return json_pack("{s:s, s:s, s:o, s:s, s:I, s:I, s:I, s:I}", "stream_id", h.stream_id, "tenant_id",
 	    h.tenant_id, "target_nodes",
 	    texts(h.target_nodes, sizeof(h.target_nodes[0]), h.target_nodes_count), "status", h.status,
-	    "created_at", num(h.created_at), "next_seq", num(h.next_seq), "committed_seq",
-	    num(h.committed_seq), "producer_epoch", num((int64_t)h.producer_epoch));
+	    "created_at", api_json_num(h.created_at), "next_seq", api_json_num(h.next_seq), "committed_seq",
+	    api_json_num(h.committed_seq), "producer_epoch", api_json_num((int64_t)h.producer_epoch));
 }
 
 /* --- events --- */
@@ -469,10 +491,10 @@ api_json_event(const void *data, size_t len)
 	json_t *metadata;
 
 	if (pb_unpack(data, len, mesh_v1_MeshEvent_fields, &e) != 0)
-		return unreadable("WatchMeshEvents");
+		return api_json_unreadable("WatchMeshEvents");
 	metadata = json_object();
 	for (size_t i = 0; i < e.metadata_count; i++)
 		json_object_set_new(metadata, e.metadata[i].key, json_string(e.metadata[i].value));
 	return json_pack("{s:s, s:s, s:I, s:o}", "event_id", e.event_id, "event_type", e.event_type,
-	    "timestamp", num(e.timestamp), "metadata", metadata);
+	    "timestamp", api_json_num(e.timestamp), "metadata", metadata);
 }

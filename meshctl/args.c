@@ -2,6 +2,7 @@
 #include "meshctl/args.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -237,4 +238,56 @@ const char *
 args_word(const struct args *a, size_t i)
 {
 	return i < a->word_count ? a->words[i] : NULL;
+}
+
+static int
+copy(const char *what, const char *text, char *out, size_t size)
+{
+	if (strlen(text) < size) {
+		memcpy(out, text, strlen(text) + 1);
+		return 0;
+	}
+	out_error("%s: at most %zu characters", what, size - 1);
+	return -1;
+}
+
+int
+args_copy(const struct args *a, const char *name, char *out, size_t size)
+{
+	char what[64];
+
+	snprintf(what, sizeof(what), "--%s", name);
+	return copy(what, args_str(a, name, ""), out, size);
+}
+
+int
+args_copy_word(const struct args *a, size_t i, const char *what, char *out, size_t size)
+{
+	const char *word = args_word(a, i);
+
+	return copy(what, word != NULL ? word : "", out, size);
+}
+
+/* Is text one of the words of choices? */
+static bool
+is_choice(const char *text, const char *choices)
+{
+	size_t len = strlen(text);
+
+	for (const char *p = choices; *p != '\0'; p += strcspn(p, " "), p += *p == ' ')
+		if (strcspn(p, " ") == len && memcmp(p, text, len) == 0)
+			return true;
+	return false;
+}
+
+int
+args_choice(const struct args *a, const char *name, const char *choices, char *out, size_t size)
+{
+	const char *text = args_str(a, name, NULL);
+
+	if (text != NULL && !is_choice(text, choices)) {
+		out_error("--%s: '%s' is none of: %s", name, text, choices);
+		return -1;
+	}
+	return args_copy(a, name, out, size);
 }

@@ -48,6 +48,13 @@ int args_int(const struct args *a, const char *name, int64_t fallback, int64_t m
 int args_duration_ms(const struct args *a, const char *name, int64_t fallback_ms, int64_t *out) MUST_USE;
 /* A size (B KB MB GB, 1024-based; a plain number is bytes), likewise. */
 int args_size(const struct args *a, const char *name, int64_t fallback, int64_t *out) MUST_USE;
+/* Copies the value of an option ("" if it is not given) into a field of size bytes.  -1 after an error was
+ * printed, else 0. */
+int args_copy(const struct args *a, const char *name, char *out, size_t size) MUST_USE;
+/* The same with the i-th operand; what: how an error calls it. */
+int args_copy_word(const struct args *a, size_t i, const char *what, char *out, size_t size) MUST_USE;
+/* The same with an option whose value is one of the words of choices ("on off"). */
+int args_choice(const struct args *a, const char *name, const char *choices, char *out, size_t size) MUST_USE;
 /* The i-th operand, NULL past the last one. */
 const char *args_word(const struct args *a, size_t i);
 

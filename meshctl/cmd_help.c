@@ -36,8 +36,9 @@ command_help_all(const char *group)
 	printf("usage: meshctl [options] %s%s[arguments]\n\n", group != NULL ? group : "COMMAND ",
 	    group != NULL ? " COMMAND " : "");
 	for (const struct command *c = command_table; c->name != NULL; c++)
-		if (group == NULL || (strncmp(c->name, group, len) == 0 && c->name[len] == ' '))
-			printf("  %-12s %s\n", c->name, c->summary);
+		if (group == NULL ||
+		    (strncmp(c->name, group, len) == 0 && (c->name[len] == ' ' || c->name[len] == '\0')))
+			printf("  %-15s %s\n", c->name, c->summary);
 	print_options("options of all commands", command_common_options);
 	if (group != NULL)
 		return;

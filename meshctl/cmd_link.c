@@ -2,16 +2,13 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "common/base/buf.h"
 #include "meshctl/api_json.h"
 #include "meshctl/args.h"
-#include "meshctl/client.h"
 #include "meshctl/command.h"
 #include "meshctl/fetch.h"
 #include "meshctl/handlers.h"
 #include "meshctl/out.h"
 #include "proto/mesh.pb.h"
-#include "proto/pb.h"
 
 enum { COST_MAX = 65535 };
 
@@ -20,31 +17,14 @@ const struct option_def cmd_link_add_options[] = {
     {NULL, 0, NULL, NULL},
 };
 
-/* Copies an operand; an exit_code. */
-static int
-set_word(char *out, size_t size, const char *what, const char *word)
-{
-	if (strlen(word) < size) {
-		memcpy(out, word, strlen(word) + 1);
-		return CODE_OK;
-	}
-	out_error("%s '%s': at most %zu characters", what, word, size - 1);
-	return CODE_USAGE;
-}
-
 /* Sends the wish and says what becomes of it. */
 static int
 wish(const struct ctl *ctl, const char *method, const pb_msgdesc_t *fields, const void *request,
     const char *said)
 {
-	struct buf b;
-	json_t *o = NULL;
-	int code = CODE_FAILED;
+	json_t *o;
+	int code = fetch_pb(ctl, method, fields, request, api_json_topology, &o);
 
-	buf_init(&b, CLIENT_MESSAGE_MAX_BYTES);
-	if (pb_pack(&b, fields, request) == 0)
-		code = fetch(ctl, method, &b, api_json_topology, &o);
-	buf_fini(&b);
 	if (code == CODE_OK && ctl->json)
 		out_fields(ctl, NULL, 0, o);
 	else if (code == CODE_OK)
@@ -63,22 +43,21 @@ cmd_link_add(struct ctl *ctl, const struct args *a)
 	mesh_v1_AddLinkReq req = mesh_v1_AddLinkReq_init_zero;
 	char said[128];
 	int64_t cost;
-	int code;
 
 	if (args_int(a, "cost", 0, 0, COST_MAX, &cost) != 0)
 		return CODE_USAGE;
 	req.cost = (int32_t)cost;
-	code = set_word(req.target_node_id, sizeof(req.target_node_id), "node", args_word(a, 0));
-	for (size_t i = 1; i < a->word_count && code == CODE_OK; i++) {
+	if (args_copy_word(a, 0, "node", req.target_node_id, sizeof(req.target_node_id)) != 0)
+		return CODE_USAGE;
+	for (size_t i = 1; i < a->word_count; i++) {
 		if (req.addresses_count == MAX) {
 			out_error("at most %d addresses", MAX);
 			return CODE_USAGE;
 		}
-		code = set_word(req.addresses[req.addresses_count++], sizeof(req.addresses[0]), "address",
-		    args_word(a, i));
+		if (args_copy_word(
+			a, i, "address", req.addresses[req.addresses_count++], sizeof(req.addresses[0])) != 0)
+			return CODE_USAGE;
 	}
-	if (code != CODE_OK)
-		return code;
 	snprintf(said, sizeof(said), "a link with %s is wanted; meshctl links shows when it is up",
 	    req.target_node_id);
 	return wish(ctl, "/mesh.v1.MeshService/AddLink", mesh_v1_AddLinkReq_fields, &req, said);
@@ -89,10 +68,9 @@ cmd_link_drop(struct ctl *ctl, const struct args *a)
 {
 	mesh_v1_DropLinkReq req = mesh_v1_DropLinkReq_init_zero;
 	char said[128];
-	int code = set_word(req.target_node_id, sizeof(req.target_node_id), "node", args_word(a, 0));
 
-	if (code != CODE_OK)
-		return code;
+	if (args_copy_word(a, 0, "node", req.target_node_id, sizeof(req.target_node_id)) != 0)
+		return CODE_USAGE;
 	snprintf(said, sizeof(said), "no link with %s until meshctl link add, or a restart of transportd",
 	    req.target_node_id);
 	return wish(ctl, "/mesh.v1.MeshService/DropLink", mesh_v1_DropLinkReq_fields, &req, said);
@@ -118,25 +96,17 @@ cmd_leave(struct ctl *ctl, const struct args *a)
 	    "this node says goodbye: the others send nothing over it or to it any more");
 }
 
-static json_t *
-nothing(const struct buf *reply)
-{
-	(void)reply;
-	return json_object();
-}
-
 int
 cmd_event(struct ctl *ctl, const struct args *a)
 {
 	mesh_v1_UserEventReq req = mesh_v1_UserEventReq_init_zero;
 	const char *payload = args_word(a, 1);
 	size_t len = payload != NULL ? strlen(payload) : 0;
-	int code = set_word(req.name, sizeof(req.name), "event", args_word(a, 0));
-	json_t *o = NULL;
-	struct buf b;
+	json_t *o;
+	int code;
 
-	if (code != CODE_OK)
-		return code;
+	if (args_copy_word(a, 0, "event", req.name, sizeof(req.name)) != 0)
+		return CODE_USAGE;
 	if (len > sizeof(req.payload.bytes)) {
 		out_error("the text of an event has at most %zu bytes", sizeof(req.payload.bytes));
 		return CODE_USAGE;
@@ -144,11 +114,8 @@ cmd_event(struct ctl *ctl, const struct args *a)
 	if (len != 0)
 		memcpy(req.payload.bytes, payload, len);
 	req.payload.size = (pb_size_t)len;
-	buf_init(&b, CLIENT_MESSAGE_MAX_BYTES);
-	code = pb_pack(&b, mesh_v1_UserEventReq_fields, &req) == 0
-		   ? fetch(ctl, "/mesh.v1.MeshService/SendUserEvent", &b, nothing, &o)
-		   : CODE_FAILED;
-	buf_fini(&b);
+	code = fetch_pb(ctl, "/mesh.v1.MeshService/SendUserEvent", mesh_v1_UserEventReq_fields, &req,
+	    api_json_nothing, &o);
 	if (code == CODE_OK && ctl->json)
 		out_json_line(o);
 	json_decref(o);

@@ -2,16 +2,13 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "common/base/buf.h"
 #include "meshctl/api_json.h"
 #include "meshctl/args.h"
-#include "meshctl/client.h"
 #include "meshctl/command.h"
 #include "meshctl/fetch.h"
 #include "meshctl/handlers.h"
 #include "meshctl/out.h"
 #include "proto/mesh.pb.h"
-#include "proto/pb.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -33,42 +30,22 @@ asked(const struct args *a)
 	return false;
 }
 
-/* Copies the value of an option; false after an error was printed. */
-static bool
-take(const struct args *a, const char *name, char *out, size_t size)
-{
-	const char *value = args_str(a, name, "");
-
-	if (strlen(value) < size) {
-		memcpy(out, value, strlen(value) + 1);
-		return true;
-	}
-	out_error("--%s '%s': at most %zu characters", name, value, size - 1);
-	return false;
-}
-
 /* The nodes that fit what is asked for. */
 static int
 discover(const struct ctl *ctl, const struct args *a, json_t **rows)
 {
 	mesh_v1_DiscoverNodesReq req = mesh_v1_DiscoverNodesReq_init_zero;
-	int code = CODE_FAILED;
-	struct buf b;
 
 	*rows = NULL;
-	if (!take(a, "service", req.service, sizeof(req.service)) ||
-	    !take(a, "capability", req.capability, sizeof(req.capability)) ||
-	    !take(a, "region", req.region_id, sizeof(req.region_id)) ||
-	    !take(a, "status", req.status, sizeof(req.status)))
+	if (args_copy(a, "service", req.service, sizeof(req.service)) != 0 ||
+	    args_copy(a, "capability", req.capability, sizeof(req.capability)) != 0 ||
+	    args_copy(a, "region", req.region_id, sizeof(req.region_id)) != 0 ||
+	    args_copy(a, "status", req.status, sizeof(req.status)) != 0)
 		return CODE_USAGE;
 	if (req.status[0] == '\0')
 		snprintf(req.status, sizeof(req.status), "any");
-	buf_init(&b, CLIENT_MESSAGE_MAX_BYTES);
-	if (pb_pack(&b, mesh_v1_DiscoverNodesReq_fields, &req) == 0)
-		code =
-		    fetch(ctl, "/mesh.v1.MeshDiscoveryService/DiscoverNodes", &b, api_json_discovered, rows);
-	buf_fini(&b);
-	return code;
+	return fetch_pb(ctl, "/mesh.v1.MeshDiscoveryService/DiscoverNodes", mesh_v1_DiscoverNodesReq_fields,
+	    &req, api_json_discovered, rows);
 }
 
 /* What a node says that can't tell how others are. */

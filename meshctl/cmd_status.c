@@ -52,7 +52,8 @@ print_status(const struct ctl *ctl, json_t *o)
 	static const struct column daemons[] = {{"DAEMON", "name", COLUMN_TEXT},
 	    {"STATE", "state", COLUMN_STATE}, {"PID", "pid", COLUMN_COUNT},
 	    {"UP FOR", "uptime_ms", COLUMN_MS}, {"DETAIL", "detail", COLUMN_TEXT}};
-	const json_t *nodes = json_object_get(o, "nodes"), *links = json_object_get(o, "links");
+	const json_t *nodes = json_object_get(o, "nodes"), *links = json_object_get(o, "links"),
+		     *groups = json_object_get(o, "raft_groups");
 
 	if (ctl->json) {
 		out_fields(ctl, NULL, 0, o);
@@ -61,7 +62,10 @@ print_status(const struct ctl *ctl, json_t *o)
 	out_fields(ctl, head, COUNT(head), o);
 	printf("Nodes    %zu alive of %zu%s%s\n", count_status(nodes, "alive"), json_array_size(nodes),
 	    sight(nodes) != NULL ? "; " : "", sight(nodes) != NULL ? sight(nodes) : "");
-	printf("Links    %zu up of %zu\n\n", count_status(links, "up"), json_array_size(links));
+	printf("Links    %zu up of %zu\n", count_status(links, "up"), json_array_size(links));
+	if (json_array_size(groups) != 0)
+		printf("Groups   %zu ok of %zu\n", count_status(groups, "ok"), json_array_size(groups));
+	putchar('\n');
 	out_table(ctl, daemons, COUNT(daemons), json_object_get(o, "daemons"), "no daemon answers");
 }
 

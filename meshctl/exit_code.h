@@ -13,7 +13,9 @@
 	X(NOTFOUND, 5, "no such stream, node or file")                                                       \
 	X(TIMEOUT, 6, "timed out")                                                                           \
 	X(EXISTS, 7, "exists already and is not overwritten")                                                \
-	X(INTERRUPTED, 8, "interrupted")
+	X(INTERRUPTED, 8, "interrupted")                                                                     \
+	X(UNCOMMITTED, 9, "not committed, or not known to be: it can be sent again")                         \
+	X(PENDING, 10, "committed, but not yet applied by all that were waited for")
 
 enum exit_code {
 #define X(name, value, text) CODE_##name = (value),

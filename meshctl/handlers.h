@@ -54,6 +54,36 @@ extern const struct option_def cmd_open_options[], cmd_publish_options[];
 command_fn cmd_subscribe;
 extern const struct option_def cmd_subscribe_options[];
 
+/* cmd_member.c */
+command_fn cmd_seed, cmd_join, cmd_start, cmd_stop, cmd_evict, cmd_readmit, cmd_join_token, cmd_settings;
+extern const struct option_def cmd_seed_options[], cmd_join_options[], cmd_evict_options[],
+    cmd_join_token_options[], cmd_settings_options[];
+
+/* cmd_raft.c */
+command_fn cmd_raft, cmd_raft_transfer;
+extern const struct option_def cmd_raft_options[], cmd_raft_transfer_options[];
+
+/* cmd_update.c */
+command_fn cmd_update_node, cmd_update_mesh, cmd_update_db;
+extern const struct option_def cmd_update_node_options[], cmd_update_mesh_options[], cmd_update_db_options[];
+
+/* cmd_follow.c */
+command_fn cmd_update_follow;
+extern const struct option_def cmd_update_follow_options[];
+
+/* cmd_config.c */
+command_fn cmd_config_get, cmd_config_set, cmd_config_remove, cmd_config_history;
+extern const struct option_def cmd_config_get_options[], cmd_config_set_options[],
+    cmd_config_history_options[];
+
+/* cmd_key.c */
+command_fn cmd_key_rotate, cmd_key_list;
+extern const struct option_def cmd_key_rotate_options[];
+
+/* cmd_letters.c */
+command_fn cmd_letters, cmd_letters_retry, cmd_letters_discard;
+extern const struct option_def cmd_letters_options[];
+
 /* cmd_watch.c */
 command_fn cmd_watch;
 extern const struct option_def cmd_watch_options[];

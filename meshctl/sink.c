@@ -10,10 +10,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "common/base/base64.h"
-#include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/mem.h"
+#include "meshctl/api_json.h"
 #include "meshctl/out.h"
 #include "meshctl/secfile.h"
 
@@ -103,32 +102,15 @@ sink_cut(struct sink *s, uint64_t len)
 	return 0;
 }
 
-/* Base64 for payloads that are no text. */
-static void
-put_base64(json_t *o, const struct sink_message *m)
-{
-	struct buf b;
-
-	buf_init(&b, (m->len + 2) / 3 * 4);
-	if (base64_encode(&b, BASE64_STD, m->payload, m->len) == 0)
-		json_object_set_new(
-		    o, "payload_base64", json_stringn((const char *)buf_head(&b), buf_left(&b)));
-	buf_fini(&b);
-}
-
 static int
 put_json(struct sink *s, const struct sink_message *m)
 {
 	json_t *o = json_pack("{s:s, s:I, s:s, s:s, s:s, s:I}", "stream_id", m->stream_id, "seq",
 	    (json_int_t)m->seq, "tenant_id", m->tenant, "source_node", m->source, "message_id", m->message_id,
 	    "timestamp", (json_int_t)m->timestamp_ms);
-	json_t *text = json_stringn((const char *)m->payload, m->len); /* NULL: no UTF-8 */
 	char *encoded;
 
-	if (text != NULL)
-		json_object_set_new(o, "payload", text);
-	else
-		put_base64(o, m);
+	api_json_payload(o, m->payload, m->len);
 	encoded = json_dumps(o, JSON_COMPACT);
 	json_decref(o);
 	if (encoded == NULL) {

@@ -1,5 +1,6 @@
 /*
- * fake_consensusd: what gatewayd needs of a consensusd, without streams, peers or a database.
+ * fake_consensusd: what gatewayd needs of a consensusd, without streams, peers or a database; its part of the
+ * control group is in fake_group.c.
  *
  *	fake_consensusd SOCKET [mute]        mute: questions for the node's status get no answer
  *
@@ -9,6 +10,7 @@
  *	hold     streaming publish: held after each 10 messages, for 50 ms
  *	stuck    streaming publish: held for ever
  *	crash    publish: the process ends
+ *	share    publish: the payload is sent as CONFIG, before the answer
  *	count    subscribe: node_ids[0] says how many items are sent; they wait for nothing
  *	big      subscribe: the same, each with a payload of 256 KiB
  *	credit   subscribe: as big, within the window that the client grants (in messages)
@@ -29,6 +31,7 @@
 #include "proto/mesh.pb.h"
 #include "proto/messages.h"
 #include "proto/pb.h"
+#include "tests/system/grpc/fake.h"
 
 #define EDGE_DEF "proto/gateway_consensus.def"
 #define EDGE_HANDLERS handlers
@@ -47,8 +50,14 @@ static struct {
 	uint8_t answer[ANSWER_BYTES], big[BIG_BYTES];
 } fake;
 
-static int
-answer(uint32_t msg, uint32_t id, const pb_msgdesc_t *fields, const void *body)
+struct channel *
+fake_channel(void)
+{
+	return fake.ch;
+}
+
+int
+fake_answer(uint32_t msg, uint32_t id, const pb_msgdesc_t *fields, const void *body)
 {
 	struct buf b;
 	int rc;
@@ -58,14 +67,14 @@ answer(uint32_t msg, uint32_t id, const pb_msgdesc_t *fields, const void *body)
 	return rc != 0 ? rc : channel_send(fake.ch, msg, id, buf_head(&b), buf_left(&b));
 }
 
-static int
-done(uint32_t id, uint32_t code, const char *message)
+int
+fake_done(uint32_t id, uint32_t code, const char *message)
 {
 	mesh_ipc_CallStatus st = mesh_ipc_CallStatus_init_zero;
 
 	st.code = code;
 	snprintf(st.message, sizeof(st.message), "%s", message);
-	return answer(GC_DONE, id, mesh_ipc_CallStatus_fields, &st);
+	return fake_answer(GC_DONE, id, mesh_ipc_CallStatus_fields, &st);
 }
 
 static int
@@ -75,7 +84,7 @@ hold(uint32_t id, bool on)
 
 	h.hold = on;
 	fake.held = on ? id : 0;
-	return answer(GC_PUBLISH_HOLD, id, mesh_ipc_Hold_fields, &h);
+	return fake_answer(GC_PUBLISH_HOLD, id, mesh_ipc_Hold_fields, &h);
 }
 
 static void
@@ -102,12 +111,15 @@ publish(uint32_t msg, struct imsg *m)
 	if (strcmp(c.tenant_id, "crash") == 0)
 		_Exit(3);
 	if (strcmp(c.tenant_id, "fail") == 0)
-		return done(m->peerid, 9, "tenant 'fail' has no key: 100 % sicher, größer\n");
+		return fake_done(m->peerid, 9, "tenant 'fail' has no key: 100 % sicher, größer\n");
+	if (strcmp(c.tenant_id, "share") == 0 &&
+	    (rc = channel_send(fake.ch, GC_CONFIG, 0, payload.data, payload.len)) != 0)
+		return rc;
 	r.success = true;
 	r.message_id = r.seq = c.seq != 0 ? c.seq : fake.publishes + fake.items;
 	snprintf(r.stream_id, sizeof(r.stream_id), "%s", c.stream_id);
 	snprintf(r.error, sizeof(r.error), "%zu", payload.len);
-	return answer(msg, m->peerid, mesh_v1_PublishResult_fields, &r);
+	return fake_answer(msg, m->peerid, mesh_v1_PublishResult_fields, &r);
 }
 
 static int
@@ -141,7 +153,7 @@ on_publish_end(void *ctx, struct channel *ch, struct imsg *m)
 {
 	(void)ctx, (void)ch;
 	fake.ends++;
-	return done(m->peerid, 0, "");
+	return fake_done(m->peerid, 0, "");
 }
 
 static int
@@ -160,7 +172,7 @@ on_open_stream(void *ctx, struct channel *ch, struct imsg *m)
 	h.target_nodes_count = q.target_nodes_count;
 	memcpy(h.target_nodes, q.target_nodes, sizeof(h.target_nodes));
 	h.next_seq = 1;
-	return answer(GC_REPLY, m->peerid, mesh_v1_StreamHandle_fields, &h);
+	return fake_answer(GC_REPLY, m->peerid, mesh_v1_StreamHandle_fields, &h);
 }
 
 static int
@@ -179,7 +191,7 @@ item_send(uint32_t id, const char *tenant, int64_t seq, bool big)
 	d.seq = seq;
 	snprintf(d.tenant_id, sizeof(d.tenant_id), "%s", tenant);
 	pb_slice_encode(&d.payload, &payload);
-	return answer(GC_ITEM, id, mesh_v1_ClientData_fields, &d);
+	return fake_answer(GC_ITEM, id, mesh_v1_ClientData_fields, &d);
 }
 
 static int
@@ -230,7 +242,7 @@ on_subscribe_more(void *ctx, struct channel *ch, struct imsg *m)
 		fake.acks++;
 		d.seq = q.acks[i].seq;
 		snprintf(d.message_id, sizeof(d.message_id), "acked");
-		rc = answer(GC_ITEM, m->peerid, mesh_v1_ClientData_fields, &d);
+		rc = fake_answer(GC_ITEM, m->peerid, mesh_v1_ClientData_fields, &d);
 	}
 	return rc;
 }
@@ -248,7 +260,7 @@ on_ack(void *ctx, struct channel *ch, struct imsg *m)
 	fake.acks++;
 	r.success = true;
 	r.processed_seq = a.seq;
-	return answer(GC_REPLY, m->peerid, mesh_v1_AckResult_fields, &r);
+	return fake_answer(GC_REPLY, m->peerid, mesh_v1_AckResult_fields, &r);
 }
 
 static int
@@ -271,7 +283,7 @@ on_node_status(void *ctx, struct channel *ch, struct imsg *m)
 	s.daemons_count = 1;
 	snprintf(s.daemons[0].name, sizeof(s.daemons[0].name), "consensusd");
 	snprintf(s.daemons[0].state, sizeof(s.daemons[0].state), "running");
-	return answer(GC_REPLY, m->peerid, mesh_v1_NodeStatus_fields, &s);
+	return fake_answer(GC_REPLY, m->peerid, mesh_v1_NodeStatus_fields, &s);
 }
 
 static int
@@ -283,10 +295,45 @@ on_list_streams(void *ctx, struct channel *ch, struct imsg *m)
 	(void)ctx, (void)ch;
 	for (int i = 1; i <= 3 && rc == 0; i++) {
 		snprintf(s.tenant_id, sizeof(s.tenant_id), "tenant-%d", i);
-		rc = answer(GC_ITEM, m->peerid, mesh_v1_StreamInfo_fields, &s);
+		rc = fake_answer(GC_ITEM, m->peerid, mesh_v1_StreamInfo_fields, &s);
 	}
-	return rc != 0 ? rc : done(m->peerid, 0, "");
+	return rc != 0 ? rc : fake_done(m->peerid, 0, "");
 }
+
+/* --- the control group --- */
+
+#define GROUP(handler)                                                                                       \
+	static int on_##handler(void *ctx, struct channel *ch, struct imsg *m)                               \
+	{                                                                                                    \
+		(void)ctx, (void)ch;                                                                         \
+		return fake_group(m);                                                                        \
+	}
+GROUP(list_groups)
+GROUP(seed)
+GROUP(join)
+GROUP(start)
+GROUP(stop)
+GROUP(leave)
+GROUP(evict)
+GROUP(token)
+GROUP(settings)
+GROUP(transfer)
+GROUP(node_update)
+GROUP(mesh_update)
+GROUP(db_update)
+GROUP(follow_nodes)
+GROUP(follow_mesh)
+GROUP(follow_db)
+GROUP(follow_more)
+GROUP(config_get)
+GROUP(config_history)
+GROUP(config_set)
+GROUP(rotate_key)
+GROUP(list_keys)
+GROUP(dead_letters)
+GROUP(resolve)
+
+/* --- the process --- */
 
 static int
 on_metrics(void *ctx, struct channel *ch, struct imsg *m)
@@ -297,9 +344,11 @@ on_metrics(void *ctx, struct channel *ch, struct imsg *m)
 	    "fake_total{what=\"publish\"} %lld\nfake_total{what=\"item\"} %lld\nfake_total{what=\"cancel\"} "
 	    "%lld\n"
 	    "fake_total{what=\"ack\"} %lld\nfake_total{what=\"more\"} %lld\nfake_total{what=\"end\"} %lld\n"
-	    "fake_total{what=\"hold\"} %lld\n",
+	    "fake_total{what=\"hold\"} %lld\nfake_total{what=\"group\"} %lld\n"
+	    "fake_total{what=\"followed\"} %lld\n",
 	    (long long)fake.publishes, (long long)fake.items, (long long)fake.cancels, (long long)fake.acks,
-	    (long long)fake.more, (long long)fake.ends, (long long)fake.holds);
+	    (long long)fake.more, (long long)fake.ends, (long long)fake.holds, (long long)fake_group_calls(),
+	    (long long)fake_group_followed());
 
 	(void)ctx, (void)ch;
 	return channel_send(fake.ch, GC_REPLY, m->peerid, text, (size_t)n);
@@ -313,7 +362,7 @@ on_up(void *ctx, struct channel *ch)
 	(void)ctx;
 	fake.ch = ch;
 	h.serving = true;
-	return answer(GC_HEALTH, 0, mesh_ipc_Health_fields, &h);
+	return fake_answer(GC_HEALTH, 0, mesh_ipc_Health_fields, &h);
 }
 
 static void

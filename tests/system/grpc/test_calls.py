@@ -156,6 +156,50 @@ def test_smaller_limit_by_reload():
         assert "limit of 2048" in e.details()
 
 
+def overlay(**values):
+    """Directives as consensusd passes them on, '_' for '-': see conf_overlay.h."""
+    return b"".join(bytes([len(k)]) + k.replace("_", "-").encode() + b"\x01" + len(v).to_bytes(2, "big") + v.encode()
+                    for k, v in values.items())
+
+
+def test_smaller_limit_for_all_nodes():
+    """What consensusd says of the configuration that all nodes share is in effect while it says it, and what the file
+    has wins; what is no such message ends the connection, and nothing else."""
+    def share(data):
+        try:
+            api.PublishClientData(mesh.Chunk(tenant_id="share", payload=data), timeout=5)
+            return None
+        except grpc.RpcError as e:
+            assert e.code() == grpc.StatusCode.UNAVAILABLE, e
+            return e
+
+    def limited():
+        try:
+            return not api.PublishClientData(mesh.Chunk(payload=b"x" * 4096), timeout=5).success
+        except grpc.RpcError as e:
+            assert e.code() == grpc.StatusCode.RESOURCE_EXHAUSTED and "limit of 2048" in e.details(), e
+            return True
+
+    with env.Gateway() as g, local(g) as api:
+        assert not limited()
+        share(overlay(message_max="2KB", keepalive="never", listen="*:1"))
+        env.wait_until("the limit", limited)
+        assert g.log_has("gatewayd: keepalive: 'never': not a duration")
+        assert g.log_has("gatewayd: listen can't be shared")
+        g.conf_write("message-max 1MB")
+        g.reload()
+        env.wait_until("the file's own", lambda: not limited())
+        g.conf_write("")
+        g.reload()
+        env.wait_until("the limit again", limited)
+        share(b"")
+        env.wait_until("the default", lambda: not limited())
+        share(b"\xff")
+        env.wait_until("the end of the connection", lambda: g.log_has("message CONFIG (38) of 1 bytes: refused"))
+        env.wait_until("consensusd", lambda: share(b"") is None)
+        assert not limited()
+
+
 def test_metadata_limit():
     with env.Gateway() as g, local(g) as api:
         ok = [("x-a", "b" * 4000)]

@@ -45,8 +45,33 @@ test_rows_make_sense(void **state)
 		/* Only health checks are open to everybody. */
 		assert_int_equal(m->auth == METHOD_OPEN, strncmp(m->path, "/grpc.health.", 13) == 0);
 		if (m->msg_first != 0)
-			assert_true(method_max_bytes(m, true) > 0);
+			assert_true(method_max_bytes(m, true) > 0 || m->request == mesh_v1_Empty_fields);
 	}
+}
+
+/* What is looked for in field 1 without the message's type is there, and no longer than it may be. */
+static void
+test_mesh_ids(void **state)
+{
+	uint8_t data[2 + 27] = {0x0a};
+	size_t count = 0;
+
+	(void)state;
+	memset(data + 2, 'x', 27);
+	for (size_t i = 0; method_at(i) != NULL; i++) {
+		const struct method *m = method_at(i);
+
+		/* Who puts the answer together has asked consensusd before, once. */
+		assert_true(m->then == NULL || (m->msg_first != 0 && !m->client_stream && !m->server_stream));
+		if (!m->mesh_id)
+			continue;
+		count++;
+		data[1] = 26;
+		assert_true(method_valid(m, data, 2 + 26));
+		data[1] = 27;
+		assert_false(method_valid(m, data, 2 + 27));
+	}
+	assert_int_equal(count, 12);
 }
 
 static void
@@ -84,6 +109,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_find),
 	    cmocka_unit_test(test_rows_make_sense),
+	    cmocka_unit_test(test_mesh_ids),
 	    cmocka_unit_test(test_requests),
 	};
 

@@ -196,6 +196,35 @@ test_command_table(void **state)
 	assert_false(command_is_group("status"));
 }
 
+/* Values and operands of a bounded length, and of a list of words. */
+static void
+test_copies(void **state)
+{
+	char out[5] = "old";
+	struct args a;
+
+	(void)state;
+	assert_true(PARSE(&a, "four", "fives", "--dns", "on", "-s", "abcde") > 0);
+	assert_int_equal(args_copy_word(&a, 0, "word", out, sizeof(out)), 0);
+	assert_string_equal(out, "four");
+	assert_int_equal(args_copy_word(&a, 1, "word", out, sizeof(out)), -1);
+	assert_int_equal(args_copy_word(&a, 2, "word", out, sizeof(out)), 0);
+	assert_string_equal(out, "");
+	assert_int_equal(args_copy(&a, "socket", out, sizeof(out)), -1);
+	assert_int_equal(args_copy(&a, "count", out, sizeof(out)), 0);
+	assert_string_equal(out, "");
+	assert_int_equal(args_choice(&a, "dns", "off on", out, sizeof(out)), 0);
+	assert_string_equal(out, "on");
+	assert_int_equal(args_choice(&a, "dns", "one off", out, sizeof(out)), -1);
+	assert_int_equal(args_choice(&a, "dns", "", out, sizeof(out)), -1);
+	assert_int_equal(args_choice(&a, "count", "off on", out, sizeof(out)), 0);
+	assert_string_equal(out, "");
+	assert_true(PARSE(&a, "--dns", "") > 0);
+	assert_int_equal(args_choice(&a, "dns", "off on", out, sizeof(out)), -1);
+	assert_true(PARSE(&a, "--dns", "off on") > 0);
+	assert_int_equal(args_choice(&a, "dns", "off on", out, sizeof(out)), -1);
+}
+
 int
 main(void)
 {
@@ -209,6 +238,7 @@ main(void)
 	    cmocka_unit_test(test_stops_at_word),
 	    cmocka_unit_test(test_numbers),
 	    cmocka_unit_test(test_command_table),
+	    cmocka_unit_test(test_copies),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

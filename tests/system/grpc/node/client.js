@@ -128,6 +128,43 @@ const tests = {
     assert.deepStrictEqual(seqs, Array.from({ length: 500 }, (_, i) => i + 1));
     c.close();
   },
+
+  async control_group() {
+    const c = new mesh.MeshService(address, mutual);
+    await expect(grpc.status.FAILED_PRECONDITION, unary(c, 'StopMesh', {}));
+    const m = await unary(c, 'SeedMesh', { name: 'm' });
+    assert.deepStrictEqual([m.raft_groups.length, m.raft_groups[0].group_type], [1, 'MCG']);
+    await expect(grpc.status.NOT_FOUND, unary(c, 'EvictNode', { node_id: 'nobody' }));
+    assert.strictEqual((await unary(c, 'SetMeshSettings', { description: 'größer' })).description, 'größer');
+    const payload = Buffer.alloc(1024 * 1024);
+    const r = await unary(c, 'SendMeshUpdate', { type: 't', payload, wait: { mode: 'quorum' } });
+    assert.deepStrictEqual([r.success, r.index, r.applied_nodes.length], [true, payload.length, 2]);
+    assert.strictEqual((await unary(c, 'SetConfig', { key: 'k', value: '1' })).version, 1);
+    assert.strictEqual((await unary(c, 'GetConfig', { key: 'k' })).entries[0].value, '1');
+    c.close();
+  },
+
+  async follow_and_ack() {
+    const c = new mesh.MeshDataService(address, bearer);
+    for (const method of ['SubscribeNodeUpdates', 'SubscribeMeshUpdates', 'SubscribeInternalDBUpdates']) {
+      const call = c[method](soon(30000));
+      const positions = [];
+      const ended = new Promise((done, fail) => {
+        call.on('error', (e) => (e.code === grpc.status.CANCELLED ? done() : fail(e)));
+        call.on('data', (u) => {
+          positions.push(u.position);
+          if (positions.length % 5 === 0)
+            call.write({ ack: u.position });
+          if (positions.length === 50)
+            call.cancel();
+        });
+      });
+      call.write({ subscriber: 'app', from: 10, window: 5 });
+      await ended;
+      assert.deepStrictEqual(positions, Array.from({ length: 50 }, (_, i) => i + 11));
+    }
+    c.close();
+  },
 };
 
 (async () => {
