@@ -16,10 +16,17 @@ SERVICES = {
         "SendUserEvent": ("unary_unary", pb.UserEventReq, pb.Empty),
         "GetMeshStatus": ("unary_unary", pb.Empty, pb.MeshStatus),
         "WatchMeshEvents": ("unary_stream", pb.Filter, pb.MeshEvent),
+        "SendNodeUpdate": ("unary_unary", pb.NodeUpdate, pb.BroadcastResult),
+        "SendMeshUpdate": ("unary_unary", pb.MeshUpdate, pb.BroadcastResult),
+        "SendInternalDBUpdate": ("unary_unary", pb.DBUpdate, pb.BroadcastResult),
+        "SetConfig": ("unary_unary", pb.ConfigEntry, pb.ConfigEntry),
     },
     "/mesh.v1.MeshDataService/": {
         "SubscribeClientData": ("stream_stream", pb.StreamSelector, pb.ClientData),
         "Ack": ("unary_unary", pb.StreamAck, pb.AckResult),
+        "SubscribeNodeUpdates": ("stream_stream", pb.SubscribeReq, pb.NodeUpdate),
+        "SubscribeMeshUpdates": ("stream_stream", pb.SubscribeReq, pb.MeshUpdate),
+        "SubscribeInternalDBUpdates": ("stream_stream", pb.SubscribeReq, pb.DBUpdate),
     },
     "/mesh.v1.MeshDiscoveryService/": {
         "DiscoverNodes": ("unary_unary", pb.DiscoverNodesReq, pb.DiscoverNodesReply),
