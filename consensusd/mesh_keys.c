@@ -140,16 +140,16 @@ static int
 seal_to(const struct mesh *m, const uint8_t key[CRYPTO_KEY_BYTES], uint64_t node, struct buf *boxes)
 {
 	const struct mcg_member *x = mcg_member_get(m->mcg, node);
-	const uint8_t *public = x != NULL ? x->public_key : NULL;
+	const uint8_t *to = x != NULL ? x->public_key : NULL;
 	uint8_t box[MCG_BOX_BYTES];
 	int err;
 
 	/* The first key is made before the first member is there. */
-	if (public == NULL && node == m->engine->self)
-	public = m->engine->public_key;
-	if (public == NULL)
+	if (to == NULL && node == m->engine->self)
+		to = m->engine->public_key;
+	if (to == NULL)
 		return ERR_NOENT;
-	if ((err = crypto_box_seal_key(box, key, public)) != 0 || (err = buf_put_u64(boxes, node)) != 0)
+	if ((err = crypto_box_seal_key(box, key, to)) != 0 || (err = buf_put_u64(boxes, node)) != 0)
 		return err;
 	return buf_put_bytes(boxes, box, sizeof(box));
 }

@@ -160,6 +160,7 @@ peer_free(struct peers *p, struct peer *peer)
 	for (unsigned c = 0; c < PEERS_CLASSES; c++)
 		MUST(TAILQ_EMPTY(&peer->queues[c]));
 	TAILQ_REMOVE(&p->waiting, peer, entry);
+	MUST(p->by_node != NULL);
 	HASH_DEL(p->by_node, peer);
 	mem_free(peer);
 }

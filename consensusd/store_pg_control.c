@@ -204,12 +204,14 @@ store_control_notes_drop(struct flush_control *c, uint64_t node_id, size_t *byte
 int
 store_control_position(struct flush_control *c, const struct store_position *row, size_t *bytes)
 {
-	struct flush_position_key key = {.kind = row->kind};
+	struct flush_position_key key;
 	struct flush_position *p;
 
 	*bytes = 0;
 	if (strlen(row->subscriber) >= sizeof(key.subscriber))
 		return ERR_RANGE;
+	memset(&key, 0, sizeof(key));
+	key.kind = row->kind;
 	memcpy(key.subscriber, row->subscriber, strlen(row->subscriber));
 	HASH_FIND(hh, c->positions, &key, sizeof(key), p);
 	if (p == NULL) {

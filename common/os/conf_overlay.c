@@ -228,6 +228,7 @@ apply_next(struct conf *c, const char *section, const struct conf_overlay *o, st
 	err = read_values(in, count, d, &fresh, why);
 	if (d != NULL)
 		set = &c->sets[d - conf_table];
+	MUST(err != 0 || set != NULL);
 	if (err == 0 && set->origin == CONF_FROM_SHARED) {
 		snprintf(why, sizeof(why), "%s: %s is there twice", section, name);
 		err = ERR_EXISTS;
