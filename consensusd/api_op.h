@@ -27,7 +27,6 @@ struct api_op {
 	uint8_t group[STORE_GROUP_BYTES];
 	uint64_t index, term;
 	bool repeated;
-	uint64_t version; /* of a key */
 };
 
 enum { API_OP_DEFAULT_MS = 10000, API_OP_MAX_MS = 3600 * 1000, API_OP_LONG_MS = 30000 };

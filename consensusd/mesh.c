@@ -273,8 +273,12 @@ mesh_new(struct engine *e, const struct conf *conf)
 	mesh_lead_init(m);
 	mesh_spread_init(m);
 	mesh_config_init(m);
-	if ((m->mcg = mcg_new()) != NULL)
+	m->mcg = mcg_new();
+	m->spread = mem_calloc(1, sizeof(*m->spread));
+	if (m->mcg != NULL && m->spread != NULL)
 		return m;
+	mcg_free(m->mcg);
+	mem_free(m->spread);
 	mem_free(m);
 	return NULL;
 }
@@ -295,6 +299,7 @@ mesh_free(struct mesh *m)
 	mesh_config_fini(m);
 	mesh_keys_fini(m);
 	mcg_free(m->mcg);
+	mem_free(m->spread);
 	mem_free(m);
 }
 

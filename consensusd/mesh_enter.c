@@ -506,7 +506,6 @@ int
 mesh_leave(struct mesh *m, mesh_done_fn *fn, void *ctx)
 {
 	struct mcg_cmd cmd = {.type = MCG_REMOVE, .u.remove = {.node = m->engine->self}};
-	size_t members = 0;
 	int err;
 
 	/* Nothing is there to be left yet but the attempt. */
@@ -516,10 +515,8 @@ mesh_leave(struct mesh *m, mesh_done_fn *fn, void *ctx)
 		return ERR_STATE;
 	if ((err = begin(m, MESH_ENTRY_LEAVE, MESH_LEAVE_MS, fn, ctx)) != 0)
 		return err;
-	for (size_t i = 0; i < mcg_member_count(m->mcg); i++)
-		members += mcg_member_at(m->mcg, i)->replica != 0;
 	m->left = true;
-	if (members <= 1) {
+	if (mcg_member_present(m->mcg) <= 1) {
 		mesh_outside(m, "it was the only member: the control group has ended");
 		engine_at(m->engine, &m->entering.timer, clock_mono());
 		return 0;

@@ -58,8 +58,6 @@ enum {
 	/* A node that was let go stays so long for those that need its log, a leader several times. */
 	MESH_GO_MS = 2000,
 	MESH_GO_TRIES = 5,
-	/* Keys in memory: two versions of each. */
-	MESH_KEYS_MAX = 2 * MCG_KEYS_MAX,
 };
 
 /* What those who wait are told when the process ends (ERR_CLOSED). */
@@ -181,6 +179,7 @@ struct mesh {
 	unsigned told_tries;
 	uint64_t told_to;
 	struct mesh_waiters waiters;
+	struct mesh_spread *spread; /* room for one that is being looked at: it is large */
 	size_t waiter_count;
 
 	struct mesh_transfers transfers;
@@ -250,6 +249,8 @@ uint64_t mesh_own_mark(struct mesh *m);
 void mesh_lead_init(struct mesh *m);
 void mesh_lead_fini(struct mesh *m);
 void mesh_lead_soon(struct mesh *m);
+/* A mesh_done_fn for what the leader proposes by itself (m->duties). */
+void mesh_duty_done(void *ctx, const struct mesh_outcome *o);
 /* This node leads, or does so no more. */
 void mesh_lead_changed(struct mesh *m);
 

@@ -250,12 +250,9 @@ mesh_rotate(struct mesh *m, const char *tenant, const uint64_t *nodes, size_t co
 static void
 on_duty_done(void *ctx, const struct mesh_outcome *o)
 {
-	struct mesh *m = ctx;
-
-	m->duties--;
 	if (o->err != 0)
 		log_info("control group: keys: %s", o->text);
-	mesh_lead_soon(m);
+	mesh_duty_done(ctx, o);
 }
 
 /* Members without the newest mesh key. */

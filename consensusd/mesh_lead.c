@@ -21,9 +21,9 @@ enum { CAUGHT_UP_ENTRIES = 100 };
 /* --- the group's membership follows the mesh's --- */
 
 struct roster {
-	struct raft_member member[RAFT_MEMBERS_MAX];
-	struct voters_candidate candidate[RAFT_MEMBERS_MAX];
-	size_t count;
+	struct raft_member *member;
+	struct voters_candidate *candidate;
+	size_t count, cap;
 	bool changed; /* learners came or went */
 };
 
@@ -95,15 +95,34 @@ is_listed(const struct roster *r, uint64_t replica)
 	return false;
 }
 
+/* Room for all that the group has and all that the mesh has: it is looked at after each update. */
+static bool
+roster_init(const struct mesh *m, struct roster *r)
+{
+	struct raft_status st;
+
+	group_show(m->group, &st);
+	*r = (struct roster){
+	    .cap = (size_t)min_u64(st.members + mcg_member_present(m->mcg), RAFT_MEMBERS_MAX)};
+	r->member = mem_calloc(r->cap, sizeof(*r->member));
+	r->candidate = mem_calloc(r->cap, sizeof(*r->candidate));
+	return r->member != NULL && r->candidate != NULL;
+}
+
+static void
+roster_fini(struct roster *r)
+{
+	mem_free(r->member);
+	mem_free(r->candidate);
+}
+
 /* Those that are no members any more go, if they have no vote; new members come as learners. */
 static void
 fill_roster(struct mesh *m, struct roster *r)
 {
 	struct raft_member_status s;
 
-	r->count = 0;
-	r->changed = false;
-	for (size_t i = 0; group_member_at(m->group, i, &s) && r->count < RAFT_MEMBERS_MAX; i++) {
+	for (size_t i = 0; group_member_at(m->group, i, &s) && r->count < r->cap; i++) {
 		fill_candidate(m, &s, &r->candidate[r->count]);
 		if (r->candidate[r->count].removed && !r->candidate[r->count].voter) {
 			r->changed = true;
@@ -111,7 +130,7 @@ fill_roster(struct mesh *m, struct roster *r)
 		}
 		r->member[r->count++] = s.member;
 	}
-	for (size_t i = 0; i < mcg_member_count(m->mcg) && r->count < RAFT_MEMBERS_MAX; i++) {
+	for (size_t i = 0; i < mcg_member_count(m->mcg) && r->count < r->cap; i++) {
 		const struct mcg_member *x = mcg_member_at(m->mcg, i);
 
 		if (x->replica == 0 || is_listed(r, x->replica))
@@ -176,27 +195,27 @@ change_to(struct mesh *m, const struct roster *r)
 static void
 see_to_members(struct mesh *m)
 {
-	struct roster *r = mem_calloc(1, sizeof(*r));
 	const struct voters_settings set = {mcg_mesh(m->mcg)->voters, m->stable_us, m->gone_us};
 	struct voters_step step;
+	struct roster r;
 
-	if (r == NULL)
-		return;
-	fill_roster(m, r);
-	if (r->changed) {
-		change_to(m, r);
-	} else if (voters_next(r->candidate, r->count, &set, &step)) {
-		tell_step(m, r, &step);
-		apply_step(r, &step);
-		change_to(m, r);
+	if (roster_init(m, &r)) {
+		fill_roster(m, &r);
+		if (r.changed) {
+			change_to(m, &r);
+		} else if (voters_next(r.candidate, r.count, &set, &step)) {
+			tell_step(m, &r, &step);
+			apply_step(&r, &step);
+			change_to(m, &r);
+		}
 	}
-	mem_free(r);
+	roster_fini(&r);
 }
 
 /* --- updates that nobody needs any more --- */
 
-static void
-on_duty_done(void *ctx, const struct mesh_outcome *o)
+void
+mesh_duty_done(void *ctx, const struct mesh_outcome *o)
 {
 	struct mesh *m = ctx;
 
@@ -222,7 +241,7 @@ see_to_updates(struct mesh *m)
 		bytes -= (size_t)min_u64(bytes, u.cmd.len + MCG_UPDATE_OVERHEAD_BYTES);
 	}
 	cmd.u.prune = at;
-	if (at > mcg_pruned(m->mcg) && mesh_propose(m, &cmd, MESH_JOIN_MS, on_duty_done, m) == 0)
+	if (at > mcg_pruned(m->mcg) && mesh_propose(m, &cmd, MESH_JOIN_MS, mesh_duty_done, m) == 0)
 		m->duties++;
 }
 
@@ -235,7 +254,7 @@ see_to_self(struct mesh *m)
 	struct mcg_cmd cmd = {.type = MCG_STATE, .u.state = {.node = m->engine->self}};
 
 	if (mesh_state(m) == MESH_STOPPED && !m->stop_wanted && m->duties == 0 &&
-	    mesh_propose(m, &cmd, MESH_JOIN_MS, on_duty_done, m) == 0)
+	    mesh_propose(m, &cmd, MESH_JOIN_MS, mesh_duty_done, m) == 0)
 		m->duties++;
 }
 

@@ -154,14 +154,11 @@ waiter_done(struct mesh_waiter *w, int err, const struct mesh_spread *s)
 static void
 waiter_look(struct mesh_waiter *w)
 {
-	struct mesh_spread *s = mem_calloc(1, sizeof(*s));
+	struct mesh_spread *s = w->mesh->spread;
 
-	if (s == NULL)
-		return;
 	spread_now(w->mesh, w->index, w->mode, s);
 	if (s->reached || !mono_before(clock_mono(), w->over))
 		waiter_done(w, 0, s);
-	mem_free(s);
 }
 
 static void
@@ -184,7 +181,7 @@ on_waited(void *ctx, uint64_t node, int err, const char *text, const uint8_t *bo
 {
 	struct mesh_waiter *w = ctx;
 	mesh_peer_Waited msg = mesh_peer_Waited_init_zero;
-	struct mesh_spread *s = mem_calloc(1, sizeof(*s));
+	struct mesh_spread *s = w->mesh->spread;
 	struct pb_slice nodes = {0};
 	struct buf in;
 	uint8_t applied;
@@ -193,9 +190,10 @@ on_waited(void *ctx, uint64_t node, int err, const char *text, const uint8_t *bo
 	(void)text;
 	w->asked = 0;
 	pb_slice_decode(&msg.nodes, &nodes);
-	if (err == 0 && (s == NULL || pb_unpack(body, len, mesh_peer_Waited_fields, &msg) != 0))
-		err = s == NULL ? ERR_NOMEM : ERR_FORMAT;
+	if (err == 0)
+		err = pb_unpack(body, len, mesh_peer_Waited_fields, &msg);
 	if (err == 0) {
+		s->count = 0;
 		s->reached = msg.reached;
 		buf_view(&in, nodes.data, nodes.len);
 		while (s->count < MCG_MEMBERS_MAX && buf_get_u64(&in, &s->node[s->count].node) == 0 &&
@@ -204,7 +202,6 @@ on_waited(void *ctx, uint64_t node, int err, const char *text, const uint8_t *bo
 		waiter_done(w, 0, s);
 	}
 	/* Otherwise the timer asks again, maybe another leader. */
-	mem_free(s);
 }
 
 static void
