@@ -650,11 +650,5 @@ group_leader_node(const struct group *g)
 void
 group_text(const struct group *g, char out[GROUP_TEXT_SIZE])
 {
-	char *p = out;
-
-	for (int i = 0; i < STORE_GROUP_BYTES; i++) {
-		if (i == 4 || i == 6 || i == 8 || i == 10)
-			*p++ = '-';
-		p += snprintf(p, 3, "%02x", g->id[i]);
-	}
+	uuid_format(out, g->id);
 }

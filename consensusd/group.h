@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/base/id.h"
 #include "common/base/must.h"
 #include "consensusd/core/raft.h"
 #include "consensusd/store.h"
@@ -101,7 +102,7 @@ uint64_t group_leader_node(const struct group *g);
 /* This replica is the only one that votes. */
 bool group_is_alone(const struct group *g);
 /* The group's id for people: as a UUID. */
-enum { GROUP_TEXT_SIZE = 37 };
+enum { GROUP_TEXT_SIZE = UUID_TEXT_SIZE };
 void group_text(const struct group *g, char out[GROUP_TEXT_SIZE]);
 
 #endif

@@ -336,9 +336,7 @@ init(struct store *s, struct loop *l, const struct store_conf *conf)
 	if (err != 0)
 		return err;
 	crypto_random(r, sizeof(r));
-	snprintf(s->instance, sizeof(s->instance),
-	    "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", r[0], r[1], r[2], r[3],
-	    r[4], r[5], r[6], r[7], r[8], r[9], r[10], r[11], r[12], r[13], r[14], r[15]);
+	uuid_format(s->instance, r);
 	crypto_random(&s->seed, sizeof(s->seed));
 	rng_seed(&s->rng, s->seed);
 	crypto_random(&s->seed, sizeof(s->seed));

@@ -27,7 +27,7 @@ static const char log_sql[] =
 _Static_assert(STORE_LOAD_GROUPS == 500, "as the query has it");
 _Static_assert(STORE_RAFT_MCG == 0 && STORE_RAFT_DSG == 1, "as the query has it");
 
-enum { UUID_OID = PG_UUID, INT8_OID = PG_INT8, GROUP_TEXT_BYTES = 37 };
+enum { UUID_OID = PG_UUID, INT8_OID = PG_INT8 };
 
 /* ---- the group at hand ---- */
 
@@ -43,30 +43,17 @@ group_forget(struct store_raft_load *l)
 	l->bad = false;
 }
 
-/* As PostgreSQL shows it. */
-static void
-group_text(const uint8_t id[STORE_GROUP_BYTES], char out[GROUP_TEXT_BYTES])
-{
-	size_t at = 0;
-
-	for (size_t i = 0; i < STORE_GROUP_BYTES; i++) {
-		if (i == 4 || i == 6 || i == 8 || i == 10)
-			out[at++] = '-';
-		at += (size_t)snprintf(out + at, GROUP_TEXT_BYTES - at, "%02x", id[i]);
-	}
-}
-
 /* Part of it is missing: the first reason is told, and the group is not. */
 static void
 group_bad(struct store *s, uint64_t index, const char *what)
 {
 	struct store_raft_load *l = &s->raft_load;
-	char text[GROUP_TEXT_BYTES], why[STORE_WHY_BYTES];
+	char text[UUID_TEXT_SIZE], why[STORE_WHY_BYTES];
 
 	if (l->bad)
 		return;
 	l->bad = true;
-	group_text(l->page[l->at].id, text);
+	uuid_format(text, l->page[l->at].id);
 	snprintf(why, sizeof(why), "the state of group %s is damaged at index %llu: %s", text,
 	    (unsigned long long)index, what);
 	if (s->cb.on_damaged != NULL)
@@ -79,12 +66,12 @@ static bool
 room_for(struct store *s, size_t bytes)
 {
 	struct store_raft_load *l = &s->raft_load;
-	char text[GROUP_TEXT_BYTES];
+	char text[UUID_TEXT_SIZE];
 
 	l->bytes += bytes;
 	if (l->bytes <= s->memory_max)
 		return true;
-	group_text(l->page[l->at].id, text);
+	uuid_format(text, l->page[l->at].id);
 	store_setup_fail(s, true, "snapshot and log of group %s are larger than memory-max", text);
 	return false;
 }
@@ -194,13 +181,13 @@ static int
 group_end(struct store *s)
 {
 	struct store_raft_load *l = &s->raft_load;
-	char text[GROUP_TEXT_BYTES];
+	char text[UUID_TEXT_SIZE];
 	int err = 0;
 
 	group_check(s);
 	if (!l->bad)
 		err = group_tell(s);
-	group_text(l->page[l->at].id, text);
+	uuid_format(text, l->page[l->at].id);
 	if (err != 0)
 		store_setup_fail(s, true, "group %s can't be loaded: %s", text, err_text(err));
 	memcpy(l->last, l->page[l->at].id, sizeof(l->last));

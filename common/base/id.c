@@ -178,3 +178,18 @@ node_name_valid(const char *text)
 	}
 	return len != 0;
 }
+
+void
+uuid_format(char out[UUID_TEXT_SIZE], const uint8_t id[UUID_BYTES])
+{
+	static const char digits[] = "0123456789abcdef";
+	char *p = out;
+
+	for (int i = 0; i < UUID_BYTES; i++) {
+		if (i == 4 || i == 6 || i == 8 || i == 10)
+			*p++ = '-';
+		*p++ = digits[id[i] >> 4];
+		*p++ = digits[id[i] & 15];
+	}
+	*p = '\0';
+}

@@ -18,6 +18,8 @@ enum {
 	NODEID_TEXT_SIZE = 14, /* 13 characters and NUL */
 	ULID_BYTES = 16,
 	ULID_TEXT_SIZE = 27, /* 26 characters and NUL */
+	UUID_BYTES = 16,
+	UUID_TEXT_SIZE = 37, /* 36 characters and NUL */
 	TENANT_ID_MAX = 64,  /* characters of [a-z0-9._-] */
 	TENANT_TEXT_SIZE = 65,
 	NODE_NAME_MAX = 63, /* characters of a node's name: [A-Za-z0-9._-] */
@@ -44,6 +46,9 @@ void ulid_format(char out[ULID_TEXT_SIZE], const struct ulid *u);
 int ulid_parse(const char *text, struct ulid *out) MUST_USE;
 int ulid_compare(const struct ulid *a, const struct ulid *b);
 bool ulid_is_zero(const struct ulid *u);
+
+/* As PostgreSQL and RFC 4122 write them: small hexadecimal digits in groups of 8, 4, 4, 4 and 12. */
+void uuid_format(char out[UUID_TEXT_SIZE], const uint8_t id[UUID_BYTES]);
 
 /* True for 1-64 characters of [a-z0-9._-]. */
 bool tenant_valid(const char *text);

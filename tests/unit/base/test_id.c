@@ -186,6 +186,18 @@ test_names(void **state)
 	assert_false(tenant_valid(text));
 }
 
+static void
+test_uuid(void **state)
+{
+	static const uint8_t id[UUID_BYTES] = {
+	    0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 0xfe, 0xdc, 0xba, 0x98, 0x76, 0x54, 0x32, 0x10};
+	char text[UUID_TEXT_SIZE];
+
+	(void)state;
+	uuid_format(text, id);
+	assert_string_equal(text, "01234567-89ab-cdef-fedc-ba9876543210");
+}
+
 int
 main(void)
 {
@@ -199,6 +211,7 @@ main(void)
 	    cmocka_unit_test(test_ulid_text_sorts_as_time),
 	    cmocka_unit_test(test_ulid_random_part_carries_and_overflows),
 	    cmocka_unit_test(test_names),
+	    cmocka_unit_test(test_uuid),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
