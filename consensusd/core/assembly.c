@@ -94,12 +94,19 @@ append(struct assembly *a, struct assembly_item *item, const struct assembly_chu
 
 	if (c->total != item->total)
 		return ERR_FORMAT;
+	if (c->digest != NULL && item->has_digest &&
+	    memcmp(c->digest, item->digest, sizeof(item->digest)) != 0)
+		return ERR_FORMAT;
 	if (c->index != item->next)
 		return ERR_GAP;
 	if (c->index == 0 && c->headers_len > 0)
 		err = buf_put_bytes(&item->headers, c->headers, c->headers_len);
 	if (err == 0 && c->payload_len > 0)
 		err = buf_put_bytes(&item->payload, c->payload, c->payload_len);
+	if (err == 0 && c->digest != NULL) {
+		memcpy(item->digest, c->digest, sizeof(item->digest));
+		item->has_digest = true;
+	}
 	if (err == 0)
 		budget_add(a->budget, c->payload_len);
 	return err;

@@ -8,6 +8,7 @@
 #ifndef CONSENSUSD_CORE_ASSEMBLY_H
 #define CONSENSUSD_CORE_ASSEMBLY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <bsd/sys/queue.h>
@@ -19,6 +20,8 @@
 
 struct budget;
 
+enum { ASSEMBLY_DIGEST_BYTES = 32 };
+
 struct assembly_key {
 	struct ulid stream_id, message_id; /* message_id all zero: not given */
 	uint64_t seq;                      /* 0: not given */
@@ -29,6 +32,8 @@ struct assembly_item {
 	TAILQ_ENTRY(assembly_item) entry; /* the longest idle first */
 	struct assembly_key key;
 	struct buf headers, payload;
+	uint8_t digest[ASSEMBLY_DIGEST_BYTES]; /* of the whole payload, as the chunks say */
+	bool has_digest;
 	uint32_t total, next;
 	struct mono last;
 };
@@ -43,6 +48,7 @@ struct assembly {
 
 struct assembly_chunk {
 	uint32_t index, total;
+	const uint8_t *digest;  /* NULL: none; any chunk may have it */
 	const uint8_t *headers; /* those of chunk 0 count */
 	size_t headers_len;
 	const uint8_t *payload;
@@ -55,8 +61,8 @@ void assembly_fini(struct assembly *a);
 /*
  * Adds a chunk.  *out: the whole message when this was the last chunk, to be given to assembly_done();
  * else NULL.  ERR_GAP: not the next chunk (a chunk 0 begins again); ERR_LIMIT: larger than message_max,
- * or too many chunks; ERR_FORMAT: totals differ; ERR_FULL: too many at once; ERR_NOMEM.  After an error
- * the message is forgotten.
+ * or too many chunks; ERR_FORMAT: totals or digests differ; ERR_FULL: too many at once; ERR_NOMEM.  After an
+ * error the message is forgotten.
  */
 int assembly_add(struct assembly *a, const struct assembly_key *key, const struct assembly_chunk *c,
     struct mono now, struct assembly_item **out) MUST_USE;

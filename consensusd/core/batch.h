@@ -3,12 +3,14 @@
  *
  * The body is the wire form: per message the message id (16 bytes), the length of the sealed payload
  * (u32, big endian) and the sealed payload.  A sealed payload is the AEAD of
- * {u16 headers_len, headers, payload}, where headers is a protobuf map<string,string> as in Chunk.
+ * {u16 headers_len, headers, payload}, where headers is a protobuf map<string,string> as in Chunk, and behind
+ * its entries the field digest of Chunk, if there is one (consensusd/digest.h).
  * Sealing is done outside (consensusd/seal.h); this module only builds, checks and walks bodies.
  */
 #ifndef CONSENSUSD_CORE_BATCH_H
 #define CONSENSUSD_CORE_BATCH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,6 +25,7 @@ enum {
 	BATCH_KEY_ID_BYTES = 8,
 	BATCH_NONCE_BYTES = 24,
 	BATCH_SIG_BYTES = 64,
+	BATCH_DIGEST_BYTES = 32,
 };
 
 struct batch {
@@ -33,6 +36,8 @@ struct batch {
 	uint8_t key_id[BATCH_KEY_ID_BYTES];
 	uint8_t nonce[BATCH_NONCE_BYTES]; /* of message i: last 4 bytes + i, big endian, mod 2^32 */
 	uint8_t signature[BATCH_SIG_BYTES];
+	uint8_t digest[BATCH_DIGEST_BYTES]; /* BLAKE2b of the body, once somebody has computed it */
+	bool digested;
 	uint32_t refs; /* shared by store, window and reassembly */
 	size_t body_len;
 	uint8_t body[];

@@ -18,6 +18,7 @@ flow_state_name(enum flow_state state)
 	    [FLOW_OPEN] = "open",
 	    [FLOW_REFUSED] = "refused",
 	    [FLOW_CLOSED] = "closed",
+	    [FLOW_GONE] = "gone",
 	};
 
 	return names[state];
@@ -40,6 +41,7 @@ flow_init(
 	    .cwnd_bytes = conf->window_bytes / 4,
 	    .ssthresh_bytes = SIZE_MAX,
 	    .rto_at = MONO_NEVER,
+	    .hold_at = MONO_NEVER,
 	    .newest_sent = {INT64_MIN},
 	    .recovery = {INT64_MIN},
 	};
@@ -89,7 +91,7 @@ flow_fini(struct flow *f)
 void
 flow_reopen(struct flow *f, struct mono now)
 {
-	if (f->state == FLOW_CLOSED)
+	if (f->state >= FLOW_CLOSED)
 		return;
 	drop_all(f);
 	/* An answer that sends us here again and again is asked for with back-off. */
@@ -101,12 +103,21 @@ flow_reopen(struct flow *f, struct mono now)
 void
 flow_refused(struct flow *f, struct mono now, struct rng *rng)
 {
-	if (f->state == FLOW_CLOSED)
+	if (f->state >= FLOW_CLOSED)
 		return;
 	drop_all(f);
 	f->state = FLOW_REFUSED;
 	f->ask.max_ms = FLOW_REFUSED_MAX_MS;
 	f->ask_at = mono_add_ms(now, backoff_next_ms(&f->ask, rng));
+}
+
+void
+flow_gone(struct flow *f)
+{
+	if (f->state == FLOW_CLOSED)
+		return;
+	drop_all(f);
+	f->state = FLOW_GONE;
 }
 
 void
@@ -338,6 +349,29 @@ flow_opened(struct flow *f, const struct flow_ack *a, uint64_t newest_seq, struc
 	return 0;
 }
 
+bool
+flow_measured(const struct flow *f)
+{
+	return f->newest_sent.us != INT64_MIN;
+}
+
+void
+flow_warm(struct flow *f, size_t cwnd_bytes, int64_t srtt_us)
+{
+	int64_t most = (int64_t)f->conf->rto_max_ms * 1000;
+
+	if (flow_measured(f) || f->srtt_us != 0)
+		return;
+	if (cwnd_bytes > f->conf->window_bytes)
+		cwnd_bytes = f->conf->window_bytes;
+	if (cwnd_bytes > f->cwnd_bytes)
+		f->cwnd_bytes = cwnd_bytes;
+	if (srtt_us <= 0)
+		return;
+	f->srtt_us = srtt_us < most ? srtt_us : most;
+	f->rttvar_us = f->srtt_us / 2;
+}
+
 static void
 take_stored(struct flow *f, const struct flow_ack *a, struct mono now)
 {
@@ -380,6 +414,24 @@ flow_rerouted(struct flow *f, struct mono now)
 	for (size_t i = 0; i < f->count; i++)
 		mark_lost(f, entry_at(f, i), now);
 	if (f->state == FLOW_OPENING) {
+		backoff_reset(&f->ask);
+		f->ask_at = now;
+	}
+}
+
+void
+flow_skip(struct flow *f, uint64_t seq, struct mono now)
+{
+	while (f->count > 0 && batch_last_seq(entry_at(f, 0)->batch) <= seq)
+		drop_oldest(f);
+	if (f->next_seq <= seq) {
+		f->next_seq = seq + 1;
+		f->unread_bytes = 0;
+	}
+	if (f->state != FLOW_OPEN)
+		return;
+	arm(f);
+	if (f->stored < seq) {
 		backoff_reset(&f->ask);
 		f->ask_at = now;
 	}
@@ -496,6 +548,7 @@ flow_deadline(const struct flow *f)
 	case FLOW_OPEN:
 		return may_poll(f) ? mono_min(f->rto_at, f->poll_at) : f->rto_at;
 	case FLOW_CLOSED:
+	case FLOW_GONE:
 		return MONO_NEVER;
 	default:
 		return f->ask_at;

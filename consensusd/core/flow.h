@@ -32,6 +32,7 @@ enum flow_state {
 	FLOW_OPEN,    /* data flows */
 	FLOW_REFUSED, /* the target said no; it is asked again, slowly */
 	FLOW_CLOSED,  /* the target has processed all of a closed stream */
+	FLOW_GONE,    /* the target is none any more: nothing waits for it */
 };
 
 struct flow_conf {
@@ -67,6 +68,7 @@ struct flow {
 	struct backoff ask;
 	struct mono poll_at;  /* when to ask whether more was processed: acks get lost */
 	int64_t poll_us;      /* and how long to wait for that the next time */
+	struct mono hold_at;  /* a throttle lets no more go before; MONO_NEVER: none does */
 	uint32_t timeouts;    /* in a row */
 	uint64_t retransmits; /* batches sent again */
 	bool reading;         /* a read from the outbox is on its way */
@@ -90,9 +92,18 @@ void flow_fini(struct flow *f);
  * it once processed: nothing is changed then. */
 int flow_opened(struct flow *f, const struct flow_ack *a, uint64_t newest_seq, struct mono now) MUST_USE;
 
+/* What is remembered of other flows to this target, from another life maybe: the window begins no smaller
+ * than cwnd_bytes (bounded to window_bytes), and time-outs as if the round trip took srtt_us (0: not known;
+ * bounded to rto_max).  For a flow of which nothing was acknowledged; else it is left alone. */
+void flow_warm(struct flow *f, size_t cwnd_bytes, int64_t srtt_us);
+/* Whether anything that was sent has arrived: then window and round trip say something. */
+bool flow_measured(const struct flow *f);
+
 /* The target has to be asked again (it does not know the stream, or its answers make no sense). */
 void flow_reopen(struct flow *f, struct mono now);
 void flow_refused(struct flow *f, struct mono now, struct rng *rng);
+/* The target is none any more. */
+void flow_gone(struct flow *f);
 /* Ask at once instead of waiting for the timer: the target came back. */
 void flow_hurry(struct flow *f, struct mono now);
 
@@ -102,6 +113,10 @@ int flow_acked(struct flow *f, const struct flow_ack *a, uint64_t newest_seq, st
 
 /* A path to the target was left: what was sent until now may be lost, which says nothing about the others. */
 void flow_rerouted(struct flow *f, struct mono now);
+
+/* All up to seq, where a batch ends, was given up: nothing of it is sent any more, and if the target lacks
+ * some of it, it is to be told (at once, by flow_ask()). */
+void flow_skip(struct flow *f, uint64_t seq, struct mono now);
 
 /* Whether bytes more may be put in flight now. */
 bool flow_room(const struct flow *f, size_t bytes);

@@ -116,6 +116,12 @@ idcache_add(struct idcache *c, const struct ulid *stream_id, const struct ulid *
 }
 
 bool
+idcache_full(const struct idcache *c)
+{
+	return c->entries != NULL && c->entries[(c->newest + 1) & (c->max - 1)].seq != 0;
+}
+
+bool
 idcache_find(
     const struct idcache *c, const struct ulid *stream_id, const struct ulid *message_id, uint64_t *seq)
 {

@@ -36,6 +36,8 @@ int idcache_add(
 /* The same for an id that idcache_find() has just not found: its bucket is looked at once less. */
 int idcache_add_new(
     struct idcache *c, const struct ulid *stream_id, const struct ulid *message_id, uint64_t seq) MUST_USE;
+/* Does the next new id make it forget one? */
+bool idcache_full(const struct idcache *c);
 bool idcache_find(
     const struct idcache *c, const struct ulid *stream_id, const struct ulid *message_id, uint64_t *seq);
 /* Forgets one id (its message could not be kept). */

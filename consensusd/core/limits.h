@@ -8,6 +8,8 @@
 enum {
 	/* Targets of one stream: refuse.  As many as StreamMeta and the store have room for. */
 	STREAM_TARGETS_MAX = 16,
+	/* Ranges of messages that a stream has lost, for repeated publishes: the oldest two become one. */
+	STREAM_LOST_MAX = 8,
 	/* Publish calls of one stream that wait for their seq: refuse; above the mark streaming
 	 * publishers are held.  A waiter costs 40 bytes. */
 	WAITERS_MAX = 262144,
@@ -40,9 +42,19 @@ enum {
 	/* What a target keeps in memory for a subscriber that is not there. */
 	TARGET_IDLE_BYTES = 256 * 1024,
 
+	/* Messages of one stream that have failed and are not done with: the highest is forgotten, and counts
+	 * its attempts anew; dead letters that wait are not, and above that the message is tried again. */
+	RETRY_ITEMS_MAX = 16,
+	POLICY_ATTEMPTS_MAX = 1000000,
+	RETRY_ERROR_SIZE = 256,
+	RETRY_DEFAULT_MS = 1000,
+	RETRY_MAX_MS = 300000,
+
 	/* Buckets of a byte ledger: then the finest two by two become one. */
 	LEDGER_BUCKETS_MAX = 512,
 	LEDGER_GRAIN_BYTES = 64 * 1024,
+	LEDGER_GRAIN_MIN_BYTES = 1024,
+	LEDGER_SPAN_MS = 250,
 
 	/* Messages that clients send in chunks, whole node: refuse; idle ones are dropped. */
 	ASSEMBLY_MAX = 1024,
@@ -51,6 +63,13 @@ enum {
 
 	/* Message ids given by clients that are remembered, whole node: the oldest is forgotten. */
 	IDCACHE_MAX = 262144,
+
+	/* Streams of one group: more are refused (a source begins another group).  Descriptors of one that
+	 * are kept above its committed seq: older ones are forgotten, see dsg.h. */
+	DSG_STREAMS_MAX = 16384,
+	DSG_DESCRIPTORS_MAX = 4096,
+	/* Of all streams of a group, 128 MB: a stream that adds one to so many forgets its own oldest. */
+	DSG_DESCRIPTORS_TOTAL_MAX = 1048576,
 
 	/* Nodes in the directory: new ones are ignored and counted. */
 	NODES_MAX = 16384,

@@ -31,6 +31,12 @@ struct node {
 	bool held;
 	struct mono status_at;       /* it has been so since */
 	uint32_t links, rtt_us;      /* to its neighbours: how many, and their mean; 0: not known */
+	uint32_t hops;               /* from this node, by the quickest way */
+	uint64_t path_us;            /* and how long that takes, one way; 0: not known */
+	size_t warm_cwnd_bytes;      /* flows to it had such windows, at warm_at */
+	uint64_t warm_granted_bytes; /* and it granted so much */
+	int64_t warm_srtt_us;        /* and took such round trips; 0: not known */
+	struct mono warm_at;
 	bool fresh;                  /* named in the snapshot that is being received */
 	void *flows;                 /* of the shell: what goes to this node */
 	uint32_t next_id, next_name; /* hash chains: index + 1 */

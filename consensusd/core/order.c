@@ -107,8 +107,12 @@ raise(const struct order_entry *e, struct mono now)
 	case ORDER_RECORDED:
 		flow_recorded(e->noun, e->seq);
 		break;
+	case ORDER_LETTER:
+		break;
 	case ORDER_NOTE:
 		break; /* it has marks of its own: notes_durable() */
+	case ORDER_CONTROL:
+		break;
 	}
 }
 

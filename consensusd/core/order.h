@@ -29,7 +29,9 @@ enum order_kind {
 	ORDER_INBOX,      /* struct target */
 	ORDER_PROCESSED,  /* struct target */
 	ORDER_RECORDED,   /* struct flow: the source's record of what its target has processed */
+	ORDER_LETTER,     /* of the shell */
 	ORDER_NOTE,       /* of the shell: seq is its position at this node */
+	ORDER_CONTROL,    /* of the shell: seq is the call that waits for it, or 0 */
 };
 
 struct order_entry {

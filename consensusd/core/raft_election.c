@@ -151,8 +151,9 @@ tell_gone(struct raft *r, const struct raft_msg *m)
 void
 raft_vote_wanted(struct raft *r, const struct raft_msg *m, struct mono now)
 {
-	/* Who hears of a leader does not help to replace it (thesis, section 6.4.1), unless that wants it. */
-	bool sticky = raft_has_leader(r, now) && !m->transfer;
+	/* Who hears of a leader does not help to replace it (thesis, section 6.4.1), unless that wants it, or
+	 * asks itself: then it has begun again and leads no more. */
+	bool sticky = raft_has_leader(r, now) && !m->transfer && m->from != r->leader;
 	bool grant = m->term >= r->term && !sticky && may_grant(r, m) && complete(r, m);
 
 	if (!grant) {

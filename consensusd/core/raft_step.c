@@ -50,7 +50,7 @@ settle_term(struct raft *r, const struct raft_msg *m, struct mono now)
 	}
 	if (m->term > r->term && !term_is_proposed(m)) {
 		/* A vote that will not be granted raises no term either. */
-		if (m->kind == RAFT_VOTE && raft_has_leader(r, now) && !m->transfer)
+		if (m->kind == RAFT_VOTE && raft_has_leader(r, now) && !m->transfer && m->from != r->leader)
 			return false;
 		raft_become_follower(r, m->term, from_leader(m) ? m->from : 0, now);
 	}

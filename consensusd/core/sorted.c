@@ -44,11 +44,19 @@ sorted_get(const struct sorted *s, const void *key, sorted_compare *compare)
 int
 sorted_reserve(struct sorted *s)
 {
+	return sorted_reserve_many(s, 1);
+}
+
+int
+sorted_reserve_many(struct sorted *s, size_t more)
+{
 	size_t cap = s->cap != 0 ? s->cap * 2 : CAP_MIN;
 	void **at;
 
-	if (s->count < s->cap)
+	if (more <= s->cap - s->count)
 		return 0;
+	if (cap < s->count + more)
+		cap = s->count + more;
 	if ((at = mem_reallocarray(s->at, cap, sizeof(*at))) == NULL)
 		return ERR_NOMEM;
 	s->at = at;

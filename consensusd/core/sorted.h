@@ -28,6 +28,7 @@ bool sorted_find(const struct sorted *s, const void *key, sorted_compare *compar
 void *sorted_get(const struct sorted *s, const void *key, sorted_compare *compare);
 /* Room for one more, so that the next sorted_put() can't fail.  ERR_NOMEM. */
 int sorted_reserve(struct sorted *s) MUST_USE;
+int sorted_reserve_many(struct sorted *s, size_t more) MUST_USE;
 void sorted_put(struct sorted *s, size_t pos, void *item);
 /* Takes the one at pos out and returns it. */
 void *sorted_take(struct sorted *s, size_t pos);

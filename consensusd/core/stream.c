@@ -5,11 +5,16 @@
 
 #include "common/base/err.h"
 #include "common/base/mem.h"
+#include "common/base/rng.h"
 #include "consensusd/core/batch.h"
 #include "consensusd/core/budget.h"
 #include "consensusd/core/idcache.h"
 #include "consensusd/core/limits.h"
 #include "consensusd/core/pending.h"
+#include "consensusd/core/throttle.h"
+
+/* Those that wait for one throttle come back in turns of chance. */
+enum { THROTTLE_JITTER_US = 10000 };
 
 const char *
 stream_state_name(enum stream_state state)
@@ -40,6 +45,7 @@ stream_new(const struct ulid *id, const char *tenant, const uint64_t *targets, s
 	s->conf = conf;
 	s->budget = budget;
 	s->next_seq = 1;
+	s->send_limit = UINT64_MAX;
 	tail_init(&s->tail, budget, 1);
 	ledger_init(&s->ledger);
 	waiters_init(&s->waiters);
@@ -87,6 +93,7 @@ stream_load_processed(struct stream *s, uint64_t node, uint64_t seq)
 	/* What was processed did exist, even if its outbox rows are gone. */
 	if (seq > s->durable_seq)
 		stream_load(s, seq);
+	stream_fixed(s, seq);
 	(void)stream_commit(s);
 }
 
@@ -159,9 +166,17 @@ static bool
 batch_is_full(const struct stream *s, size_t bytes)
 {
 	const struct pending *p = s->pending;
+	uint32_t count = s->conf->batch_messages;
+	size_t size = s->conf->batch_bytes;
 
-	return p != NULL && p->count > 0 &&
-	       (p->count >= s->conf->batch_messages || pending_bytes(p) + bytes > s->conf->batch_bytes);
+	if (p == NULL || p->count == 0)
+		return false;
+	/* A batch is sent in one piece: one that is large for a throttle would stop the stream for long. */
+	if (s->throttle != NULL && throttle_burst_messages(s->throttle) < count)
+		count = throttle_burst_messages(s->throttle);
+	if (s->throttle != NULL && throttle_burst_bytes(s->throttle) < size)
+		size = (size_t)throttle_burst_bytes(s->throttle);
+	return p->count >= count || pending_bytes(p) + bytes > size;
 }
 
 int
@@ -212,7 +227,7 @@ stream_given(struct stream *s)
 
 	MUST(b != NULL);
 	s->sealed = NULL;
-	ledger_add(&s->ledger, batch_last_seq(b), b->body_len);
+	ledger_add_at(&s->ledger, batch_last_seq(b), b->body_len, s->now_ms);
 	/* Without memory it is read back from the outbox when it is to be sent. */
 	if (tail_push(&s->tail, b) != 0)
 		tail_reset(&s->tail, batch_last_seq(b) + 1);
@@ -241,7 +256,7 @@ tail_shorten(struct stream *s)
 	size_t keep = budget_keep(s->budget, s->conf->flow.window_bytes, FLOW_CWND_MIN_BYTES);
 
 	for (size_t i = 0; i < s->flow_count; i++) {
-		if (s->flows[i].next_seq - 1 < taken)
+		if (s->flows[i].state != FLOW_GONE && s->flows[i].next_seq - 1 < taken)
 			taken = s->flows[i].next_seq - 1;
 	}
 	tail_pop(&s->tail, taken);
@@ -264,17 +279,28 @@ stream_durable(struct stream *s, uint64_t seq)
 	tail_shorten(s);
 }
 
+void
+stream_fixed(struct stream *s, uint64_t seq)
+{
+	if (seq > s->durable_seq)
+		seq = s->durable_seq;
+	if (seq > s->fixed_seq)
+		s->fixed_seq = seq;
+}
+
 bool
 stream_commit(struct stream *s)
 {
 	uint64_t processed = UINT64_MAX;
 
 	for (size_t i = 0; i < s->flow_count; i++) {
-		if (s->flows[i].processed < processed)
+		if (s->flows[i].state != FLOW_GONE && s->flows[i].processed < processed)
 			processed = s->flows[i].processed;
 	}
+	if (processed < s->skipped_seq)
+		processed = s->skipped_seq;
 	tail_shorten(s);
-	if (processed <= s->committed_seq)
+	if (processed <= s->committed_seq || processed == UINT64_MAX)
 		return false;
 	s->committed_seq = processed;
 	ledger_cut(&s->ledger, processed);
@@ -297,7 +323,7 @@ stream_finished(const struct stream *s)
 	if (s->state < STREAM_CLOSING)
 		return false;
 	for (size_t i = 0; i < s->flow_count; i++) {
-		if (s->flows[i].state != FLOW_CLOSED && s->flows[i].state != FLOW_REFUSED)
+		if (s->flows[i].state < FLOW_REFUSED)
 			return false;
 	}
 	return true;
@@ -320,13 +346,61 @@ idle(struct flow *f, struct mono now, struct rng *rng)
 	return flow_poll(f, now, rng) ? STREAM_ASK : STREAM_IDLE;
 }
 
+void
+stream_regulate(struct stream *s, bool paused, struct throttle *throttle)
+{
+	s->paused = paused;
+	/* What was sent to one target under the rule before may be sent to all. */
+	for (size_t i = 0; throttle != NULL && i < s->flow_count; i++) {
+		if (s->flows[i].next_seq - 1 > s->released_seq)
+			s->released_seq = s->flows[i].next_seq - 1;
+	}
+	s->throttle = throttle;
+}
+
+/* Whether the throttle lets the message at seq go. */
+static bool
+may_go(const struct stream *s, uint64_t seq, struct mono now)
+{
+	return s->throttle == NULL || seq <= s->released_seq || throttle_ready(s->throttle, now);
+}
+
+/* A batch goes to the first of the targets: the others get it for nothing. */
+static void
+gone(struct stream *s, const struct batch *b, struct mono now)
+{
+	if (s->throttle == NULL || batch_last_seq(b) <= s->released_seq)
+		return;
+	throttle_take(s->throttle, now, b->count, b->body_len);
+	s->released_seq = batch_last_seq(b);
+}
+
+static enum stream_want
+hold(struct stream *s, struct flow *f, struct mono now, struct rng *rng)
+{
+	f->hold_at =
+	    mono_add_us(throttle_next(s->throttle, now), (int64_t)rng_below(rng, THROTTLE_JITTER_US));
+	return idle(f, now, rng);
+}
+
+/* How much to read for a flow. */
+static size_t
+read_bytes(const struct stream *s, const struct flow *f)
+{
+	size_t bytes = f->cwnd_bytes > f->inflight_bytes ? f->cwnd_bytes - f->inflight_bytes : 1;
+
+	if (s->throttle != NULL && throttle_burst_bytes(s->throttle) < bytes)
+		bytes = (size_t)throttle_burst_bytes(s->throttle);
+	return bytes;
+}
+
 /* New data: from the tail, or else from the outbox. */
 static enum stream_want
 poll_data(struct stream *s, struct flow *f, struct mono now, struct rng *rng, struct stream_order *out)
 {
 	struct batch *b;
 
-	if (f->next_seq > s->durable_seq)
+	if (f->next_seq > s->durable_seq || f->next_seq > s->send_limit)
 		return idle(f, now, rng);
 	b = tail_get(&s->tail, f->next_seq);
 	if (b != NULL && b->first_seq != f->next_seq)
@@ -334,18 +408,23 @@ poll_data(struct stream *s, struct flow *f, struct mono now, struct rng *rng, st
 	if (b != NULL) {
 		if (!flow_room(f, b->body_len))
 			return idle(f, now, rng);
+		if (!may_go(s, f->next_seq, now))
+			return hold(s, f, now, rng);
 		if (flow_push(f, b, now) != 0) {
 			flow_later(f, now);
 			return idle(f, now, rng);
 		}
+		gone(s, b, now);
 		out->batch = b;
 		return STREAM_SEND;
 	}
 	if (f->reading || !flow_room(f, f->unread_bytes > 0 ? f->unread_bytes : 1))
 		return idle(f, now, rng);
+	if (!may_go(s, f->next_seq, now))
+		return hold(s, f, now, rng);
 	f->reading = true;
 	out->from_seq = f->next_seq;
-	out->max_bytes = f->cwnd_bytes > f->inflight_bytes ? f->cwnd_bytes - f->inflight_bytes : 1;
+	out->max_bytes = read_bytes(s, f);
 	return STREAM_READ;
 }
 
@@ -355,7 +434,8 @@ stream_poll(struct stream *s, struct flow *f, struct mono now, struct rng *rng, 
 	struct batch *b;
 
 	*out = (struct stream_order){0};
-	if (s->state == STREAM_OPENING || f->state == FLOW_CLOSED)
+	f->hold_at = MONO_NEVER;
+	if (s->state == STREAM_OPENING || f->state >= FLOW_CLOSED)
 		return STREAM_IDLE;
 	flow_timeout(f, now, rng);
 	if (at_end(s, f))
@@ -364,6 +444,12 @@ stream_poll(struct stream *s, struct flow *f, struct mono now, struct rng *rng, 
 		return STREAM_IDLE;
 	if (f->state != FLOW_OPEN)
 		return flow_ask(f, now, rng) ? STREAM_ASK : STREAM_IDLE;
+	if (s->paused)
+		return idle(f, now, rng);
+	if (f->next_seq <= s->skipped_seq)
+		flow_skip(f, s->skipped_seq, now);
+	if (f->stored < s->skipped_seq && flow_ask(f, now, rng))
+		return STREAM_SKIP;
 	b = flow_resend(f, now);
 	if (b != NULL) {
 		out->batch = b;
@@ -379,7 +465,8 @@ stream_read(struct stream *s, struct flow *f, struct batch *b, struct mono now)
 		f->reading = false;
 		return false;
 	}
-	if (b->first_seq != f->next_seq || batch_last_seq(b) > s->durable_seq)
+	if (b->first_seq != f->next_seq || batch_last_seq(b) > s->durable_seq || s->paused ||
+	    !may_go(s, b->first_seq, now))
 		return false;
 	if (!flow_room(f, b->body_len)) {
 		/* Not read again before it fits. */
@@ -388,54 +475,23 @@ stream_read(struct stream *s, struct flow *f, struct batch *b, struct mono now)
 	}
 	if (flow_push(f, b, now) != 0)
 		return false;
+	gone(s, b, now);
 	/* Loaded after a restart: the ledger does not know these bytes yet. */
 	if (s->ledger.count == 0 && b->first_seq > s->committed_seq)
-		ledger_add(&s->ledger, batch_last_seq(b), b->body_len);
+		ledger_add_at(&s->ledger, batch_last_seq(b), b->body_len, s->now_ms);
 	return true;
 }
 
 struct mono
 stream_deadline(const struct stream *s, const struct flow *f)
 {
-	struct mono when = flow_deadline(f);
+	struct mono when = mono_min(flow_deadline(f), f->hold_at);
 
 	if (s->state == STREAM_OPENING)
 		return MONO_NEVER;
 	if (f->state == FLOW_REFUSED && s->state == STREAM_CLOSING)
 		return MONO_NEVER;
+	if (f->state == FLOW_OPEN && f->stored < s->skipped_seq)
+		return mono_min(when, f->ask_at);
 	return at_end(s, f) ? f->ask_at : when;
-}
-
-static bool
-all_open(const struct stream *s)
-{
-	for (size_t i = 0; i < s->flow_count; i++) {
-		if (s->flows[i].state != FLOW_OPEN)
-			return false;
-	}
-	return true;
-}
-
-/* Targets that take what they can get: publishers go at their speed. */
-static bool
-ahead_of_targets(const struct stream *s, bool was_held)
-{
-	size_t mark = budget_keep(s->budget, s->conf->flow.window_bytes, 0) / 2;
-
-	return all_open(s) && s->tail.bytes > (was_held ? mark / 2 : mark);
-}
-
-bool
-stream_held(const struct stream *s, bool was_held)
-{
-	size_t mark = was_held ? s->conf->backlog_bytes / 4 * 3 : s->conf->backlog_bytes;
-
-	return s->ledger.total_bytes > mark || waiters_count(&s->waiters) > WAITERS_HOLD_COUNT ||
-	       ahead_of_targets(s, was_held);
-}
-
-bool
-stream_overfull(const struct stream *s)
-{
-	return s->ledger.total_bytes > s->conf->backlog_bytes + s->conf->backlog_bytes / 4;
 }

@@ -21,6 +21,8 @@
 #include "common/base/must.h"
 #include "consensusd/core/flow.h"
 #include "consensusd/core/ledger.h"
+#include "consensusd/core/limits.h"
+#include "consensusd/core/policy.h"
 #include "consensusd/core/tail.h"
 #include "consensusd/core/waiters.h"
 
@@ -30,6 +32,7 @@ struct idcache;
 struct pending;
 struct pending_pool;
 struct rng;
+struct throttle;
 
 enum stream_state { STREAM_OPENING, STREAM_OPEN, STREAM_CLOSING, STREAM_CLOSED };
 
@@ -46,17 +49,29 @@ struct stream {
 	enum stream_state state; /* OPENING: its row is not durable yet */
 	const struct stream_conf *conf;
 	struct budget *budget;
+	struct policy policy;
+	uint64_t now_ms; /* of the wall clock, as the shell last said: what is given to the store is so old */
 	uint64_t epoch;
-	uint64_t next_seq;       /* of the next message */
-	uint64_t durable_seq;    /* all up to this are in the outbox */
-	uint64_t committed_seq;  /* all up to this are processed by all targets */
+	uint64_t next_seq;      /* of the next message */
+	uint64_t durable_seq;   /* all up to this are in the outbox */
+	uint64_t fixed_seq;     /* of them, all up to this have their place in the stream's group */
+	uint64_t committed_seq; /* all up to this are processed by all targets, or given up */
+	uint64_t skipped_seq; /* all up to this was given up, where it is not processed; a batch ends here */
+	struct stream_lost {
+		uint64_t first, last;
+	} lost[STREAM_LOST_MAX]; /* of them, ascending, what publishers were told is lost */
+	size_t lost_count;
 	uint64_t close_seq;      /* when closing: the last one */
+	uint64_t send_limit;     /* nothing above is sent for the first time now (the shell says so) */
 	struct pending *pending; /* forming; NULL: nothing */
 	struct batch *sealed;    /* made from pending, the store did not take it yet */
 	struct tail tail;
 	struct ledger ledger; /* bytes in the outbox */
 	struct waiters waiters;
-	void *owner; /* the shell's */
+	bool paused;               /* no data is sent */
+	struct throttle *throttle; /* NULL: none; others may share it */
+	uint64_t released_seq;     /* of the throttle: what may be sent to any target, and again */
+	void *owner;               /* the shell's */
 	size_t flow_count;
 	struct flow flows[];
 };
@@ -104,8 +119,15 @@ void stream_drop_pending(struct stream *s, struct pending_pool *pool, struct idc
 void stream_trim(struct stream *s);
 /* Only order.c calls this: the outbox is durable up to seq. */
 void stream_durable(struct stream *s, uint64_t seq);
+/* The stream's group has described all up to seq; what is not durable here does not count. */
+void stream_fixed(struct stream *s, uint64_t seq);
 /* After acks: raises committed_seq to what all targets have processed.  True if it was raised. */
 bool stream_commit(struct stream *s);
+/* Publishers of all up to this get their answer now, as the stream's policy has it (policy.ack).  It says
+ * nothing of what may leave the outbox: that is committed_seq. */
+uint64_t stream_answered(const struct stream *s);
+/* So many targets have refused that no message can reach what the policy asks for. */
+bool stream_hopeless(const struct stream *s);
 
 /* No more messages; what is there is still delivered.  ERR_STATE if closing already. */
 int stream_close(struct stream *s) MUST_USE;
@@ -118,6 +140,7 @@ enum stream_want {
 	STREAM_READ,  /* from_seq on, at most max_bytes, from the outbox; then stream_read() */
 	STREAM_ASK,   /* send MSG_OPEN */
 	STREAM_END,   /* send MSG_CLOSE */
+	STREAM_SKIP,  /* send MSG_SKIP */
 	STREAM_BROKEN /* the target has half a batch: refuse it */
 };
 
@@ -135,6 +158,24 @@ bool stream_read(struct stream *s, struct flow *f, struct batch *b, struct mono 
 /* When to poll the flow again if nothing happens before. */
 struct mono stream_deadline(const struct stream *s, const struct flow *f);
 
+/* What operators want: whether data is sent at all, and how fast (borrowed, NULL: as fast as it can be).
+ * Targets are still asked where they are, and acks are heard.  All flows are to be polled after this. */
+void stream_regulate(struct stream *s, bool paused, struct throttle *throttle);
+
+/* What the stream was asked for, right after it was made. */
+void stream_set_policy(struct stream *s, const struct policy *p);
+/* What is oldest in the outbox has been there for longer than it may, and is to be held for targets. */
+bool stream_aged(const struct stream *s);
+/* What is to be given up now, as the policy has it (overflow: drop): all up to this, which is durable and
+ * where a batch ends; 0: nothing. */
+uint64_t stream_overflow(const struct stream *s);
+/* All up to seq, as that said, is given up: what is not answered of it is lost. */
+void stream_skip(struct stream *s, uint64_t seq, struct mono now);
+/* After a restart: all up to seq was given up, where it was not processed. */
+void stream_load_skipped(struct stream *s, uint64_t seq);
+/* Publishers of this message were told that it is lost, or might have been: it was given up before a restart.
+ */
+bool stream_is_lost(const struct stream *s, uint64_t seq);
 /* Above the mark of the outbox (until below 3/4 of it), or much faster than targets that are there:
  * publishers of this stream are held. */
 bool stream_held(const struct stream *s, bool was_held);

@@ -109,6 +109,9 @@ tail_pop(struct tail *t, uint64_t seq)
 void
 tail_trim(struct tail *t, size_t max_bytes, uint64_t seq)
 {
-	while (t->count > 0 && t->bytes > max_bytes && batch_last_seq(at(t, 0)) <= seq)
+	while (t->count > 0 && t->bytes > max_bytes && batch_last_seq(at(t, 0)) <= seq) {
+		if (t->on_trim != NULL)
+			t->on_trim(t->on_trim_arg, at(t, 0));
 		drop_oldest(t);
+	}
 }

@@ -21,6 +21,10 @@ struct tail {
 	size_t bytes;            /* of their bodies */
 	uint64_t next_seq;       /* the seq after the newest batch */
 	struct budget *budget;
+	/* Told of each batch that tail_trim() drops, before it does; NULL: nobody.  It may not touch the
+	 * tail. */
+	void (*on_trim)(void *arg, const struct batch *b);
+	void *on_trim_arg;
 };
 
 /* An empty tail; the first batch pushed must begin at next_seq. */

@@ -7,6 +7,7 @@
 #include "common/base/mem.h"
 #include "consensusd/core/batch.h"
 #include "consensusd/core/budget.h"
+#include "consensusd/core/credit.h"
 
 enum { REORDER_CAP_MIN = 8 };
 
@@ -229,6 +230,8 @@ target_complete(struct target *t, struct batch *b, struct mono now)
 
 	if (b->first_seq < t->expected_seq)
 		err = batch_last_seq(b) < t->expected_seq ? ERR_EXISTS : ERR_GAP;
+	else if (b->epoch < t->epoch)
+		err = ERR_STATE;
 	else
 		err = reorder_add(t, b);
 	/* RFC 5681 section 3.2: out of order is told at once, so that the source finds the loss. */
@@ -245,6 +248,14 @@ target_next(const struct target *t)
 	if (t->reorder_count == 0 || t->reorder[0]->first_seq != t->expected_seq)
 		return NULL;
 	return t->reorder[0];
+}
+
+void
+target_drop_next(struct target *t)
+{
+	MUST(target_next(t) != NULL);
+	t->dropped++;
+	reorder_del(t, 0);
 }
 
 /* Nobody may be there to take it: then the store is where it waits. */
@@ -264,12 +275,32 @@ target_trim(struct target *t)
 	tail_trim(&t->tail, TARGET_IDLE_BYTES, t->stored_seq);
 }
 
+/* A later batch of an older epoch was not made by the stream's present producer. */
+static void
+drop_older(struct target *t)
+{
+	size_t i = 0;
+
+	while (i < t->reorder_count) {
+		if (t->reorder[i]->epoch >= t->epoch) {
+			i++;
+			continue;
+		}
+		t->dropped++;
+		reorder_del(t, i);
+	}
+}
+
 void
 target_given(struct target *t)
 {
 	struct batch *b = target_next(t);
 
 	MUST(b != NULL);
+	if (b->epoch > t->epoch) {
+		t->epoch = b->epoch;
+		drop_older(t);
+	}
 	t->expected_seq = batch_last_seq(b) + 1;
 	ledger_add(&t->ledger, batch_last_seq(b), b->body_len);
 	/* Without memory it is read back from the inbox when it is to be delivered. */
@@ -279,6 +310,43 @@ target_given(struct target *t)
 	if (t->reassembly != NULL)
 		reassembly_cut(t->reassembly, t->expected_seq);
 	tail_shorten(t);
+}
+
+bool
+target_skip(struct target *t, uint64_t seq)
+{
+	if (seq < t->expected_seq)
+		return false;
+	if (t->gap_last + 1 != t->expected_seq || t->gap_first == 0)
+		t->gap_first = t->expected_seq;
+	t->gap_last = seq;
+	t->expected_seq = seq + 1;
+	while (t->reorder_count > 0 && t->reorder[0]->first_seq <= seq)
+		reorder_del(t, 0);
+	if (t->reassembly != NULL)
+		reassembly_cut(t->reassembly, t->expected_seq);
+	/* What it had is read back from the inbox. */
+	tail_reset(&t->tail, t->expected_seq);
+	return true;
+}
+
+bool
+target_pass_over(struct target *t, uint64_t seq)
+{
+	if (seq <= t->acked_seq || seq > t->stored_seq || t->cursor.next_seq != t->acked_seq + 1)
+		return false;
+	t->passed_count += seq - t->acked_seq;
+	t->acked_seq = seq;
+	if (t->delivered_seq < seq)
+		t->delivered_seq = seq;
+	cursor_seek(&t->cursor, seq + 1);
+	return true;
+}
+
+bool
+target_pass_gap(struct target *t)
+{
+	return t->gap_first != 0 && t->acked_seq + 1 == t->gap_first && target_pass_over(t, t->gap_last);
 }
 
 void
@@ -308,11 +376,23 @@ target_attend(struct target *t, bool attended)
 	t->ack_now = true;
 }
 
+void
+target_pause(struct target *t, bool paused)
+{
+	if (t->paused == paused)
+		return;
+	t->paused = paused;
+	t->ack_now = true;
+}
+
 enum cursor_want
 target_deliver(struct target *t, struct batch_record *rec)
 {
-	enum cursor_want want = cursor_next(&t->cursor, &t->tail, t->stored_seq, rec);
+	enum cursor_want want;
 
+	if (t->paused)
+		return CURSOR_IDLE;
+	want = cursor_next(&t->cursor, &t->tail, t->stored_seq, rec);
 	if (want == CURSOR_RECORD && rec->seq > t->delivered_seq)
 		t->delivered_seq = rec->seq;
 	return want;
@@ -321,7 +401,8 @@ target_deliver(struct target *t, struct batch_record *rec)
 int
 target_ack(struct target *t, uint64_t seq)
 {
-	if (seq > t->delivered_seq)
+	if (seq > t->delivered_seq ||
+	    (t->cursor.next_seq <= t->back_seq && seq >= t->cursor.next_seq && seq > t->acked_seq))
 		return ERR_RANGE;
 	if (seq > t->acked_seq)
 		t->acked_seq = seq;
@@ -330,6 +411,32 @@ target_ack(struct target *t, uint64_t seq)
 		cursor_seek(&t->cursor, t->acked_seq + 1);
 	tail_shorten(t);
 	return 0;
+}
+
+int
+target_nack(struct target *t, uint64_t seq)
+{
+	if (seq > t->delivered_seq || seq <= t->acked_seq)
+		return ERR_RANGE;
+	if (seq >= t->cursor.next_seq)
+		return ERR_EXISTS;
+	if (t->back_seq < t->cursor.next_seq - 1)
+		t->back_seq = t->cursor.next_seq - 1;
+	cursor_seek(&t->cursor, seq);
+	return 0;
+}
+
+void
+target_pass(struct target *t, uint64_t seq)
+{
+	MUST(seq <= t->stored_seq);
+	if (seq > t->acked_seq)
+		t->acked_seq = seq;
+	if (t->acked_seq > t->delivered_seq)
+		t->delivered_seq = t->acked_seq;
+	if (t->cursor.next_seq <= t->acked_seq)
+		cursor_seek(&t->cursor, t->acked_seq + 1);
+	tail_shorten(t);
 }
 
 void
@@ -345,12 +452,14 @@ target_resume(struct target *t, uint64_t seq)
 }
 
 bool
-target_put_processed(struct target *t, uint64_t *first, uint64_t *last)
+target_put_processed(struct target *t, uint64_t limit, uint64_t *first, uint64_t *last)
 {
-	if (t->acked_seq <= t->put_seq)
+	uint64_t upto = t->acked_seq < limit ? t->acked_seq : limit;
+
+	if (upto <= t->put_seq)
 		return false;
 	*first = t->put_seq + 1;
-	*last = t->put_seq = t->acked_seq;
+	*last = t->put_seq = upto;
 	return true;
 }
 
@@ -387,8 +496,11 @@ void
 target_ack_fill(const struct target *t, struct target_ack *out)
 {
 	*out = (struct target_ack){.stored = t->stored_seq, .processed = t->processed_seq};
-	if (!backlog_full(t) && !budget_spent(t->budget) && !ahead_of_subscriber(t))
-		out->window_bytes = budget_over(t->budget) ? FLOW_CWND_MIN_BYTES : t->conf->window_bytes;
+	if (!t->paused && !backlog_full(t) && !budget_spent(t->budget) && !ahead_of_subscriber(t))
+		out->window_bytes = budget_over(t->budget)
+					? FLOW_CWND_MIN_BYTES
+					: credit_window(t->conf->window_bytes, t->ledger.total_bytes,
+					      t->conf->backlog_bytes, t->conf->pressure_permille);
 	if (t->expected_seq > t->stored_seq + 1)
 		range_add(out, t->stored_seq + 1, t->expected_seq - 1);
 	for (size_t i = 0; i < t->reorder_count; i++)

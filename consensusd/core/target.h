@@ -36,8 +36,9 @@ enum target_state {
 };
 
 struct target_conf {
-	size_t window_bytes;  /* taken beyond what is stored */
-	size_t backlog_bytes; /* stored and not processed; above, nothing is taken */
+	size_t window_bytes;        /* taken beyond what is stored */
+	size_t backlog_bytes;       /* stored and not processed; above, nothing is taken */
+	uint32_t pressure_permille; /* this node is behind, see credit.h; the shell measures it */
 };
 
 struct target {
@@ -48,13 +49,17 @@ struct target {
 	enum target_state state;
 	const struct target_conf *conf;
 	struct budget *budget;
+	uint64_t epoch;         /* of the last batch given to the store: none of an older one follows */
 	uint64_t expected_seq;  /* all below were given to the store */
 	uint64_t stored_seq;    /* durable here */
 	uint64_t delivered_seq; /* the highest that a subscriber ever got */
-	uint64_t acked_seq;     /* the application has processed up to this */
-	uint64_t put_seq;       /* of acked, what was given to the store */
+	uint64_t back_seq;  /* of what was delivered up to here, that from the cursor on is to come again */
+	uint64_t acked_seq; /* the application has processed up to this */
+	uint64_t put_seq;   /* of acked, what was given to the store */
 	uint64_t processed_seq; /* durable */
 	uint64_t close_seq;
+	uint64_t gap_first, gap_last;  /* the newest messages that the source gave up, or 0 */
+	uint64_t passed_count;         /* messages passed over since the last one that was delivered */
 	struct reassembly *reassembly; /* NULL: no fragments wait */
 	struct batch **reorder;        /* whole batches beyond expected, ascending */
 	size_t reorder_count, reorder_cap, reorder_bytes;
@@ -62,6 +67,7 @@ struct target {
 	struct cursor cursor;
 	struct ledger ledger; /* bytes given to the store and not processed */
 	bool attended;        /* a subscriber is there (the shell says so) */
+	bool paused;          /* an operator wants nothing delivered; the source is told to send nothing */
 	bool ack_now;
 	struct mono ack_at; /* MONO_NEVER: no ack is due */
 	uint64_t duplicates, dropped;
@@ -81,13 +87,23 @@ void target_load(struct target *t, uint64_t stored_seq, uint64_t processed_seq);
  */
 int target_fragment(struct target *t, const struct fragment *f, struct mono now, struct batch **out) MUST_USE;
 /* A verified batch (reference taken over) finds its place.  ERR_EXISTS: duplicate; ERR_GAP: it overlaps
- * what is there; ERR_FULL, ERR_NOMEM: dropped, the source will send it again. */
+ * what is there; ERR_STATE: of a producer epoch that is over; ERR_FULL, ERR_NOMEM: dropped, the source will
+ * send it again. */
 int target_complete(struct target *t, struct batch *b, struct mono now) MUST_USE;
 /* The next batch in order, for the store; borrowed, NULL if it is not there. */
 struct batch *target_next(const struct target *t);
+/* It is not what it should be: forgotten, as if it had not come. */
+void target_drop_next(struct target *t);
 /* The store took it. */
 void target_given(struct target *t);
 
+/* The source gave up all up to seq: what is not here by now is not waited for (target_stored() when the store
+ * has that).  False: nothing of it is missing.  What lies before is delivered first. */
+bool target_skip(struct target *t, uint64_t seq);
+/* Passes over messages up to seq that were given up, if all before them are acknowledged. */
+bool target_pass_over(struct target *t, uint64_t seq);
+/* The same for the newest gap. */
+bool target_pass_gap(struct target *t);
 /* Memory is short: keeps little of what the inbox has. */
 void target_trim(struct target *t);
 /* Only order.c calls these two: durable up to seq. */
@@ -96,15 +112,23 @@ void target_processed(struct target *t, uint64_t seq);
 
 /* A subscriber came or went: one that is there is waited for, in memory; else the store takes all. */
 void target_attend(struct target *t, bool attended);
+/* An operator pauses the stream here, or lets it go on: nothing is delivered while it is paused. */
+void target_pause(struct target *t, bool paused);
 /* The next message for the subscriber: see cursor.h. */
 enum cursor_want target_deliver(struct target *t, struct batch_record *rec);
 /* The application has processed all up to seq; ERR_RANGE if it was never delivered. */
 int target_ack(struct target *t, uint64_t seq) MUST_USE;
+/* The message, delivered and not acknowledged, and all behind it will be delivered again: acks of them are
+ * refused until then.  ERR_RANGE: it was not delivered; ERR_EXISTS: it comes again at any rate. */
+int target_nack(struct target *t, uint64_t seq) MUST_USE;
+/* The next message after what is acknowledged up to seq are done without an ack: they were given up, or need
+ * nobody.  They are stored. */
+void target_pass(struct target *t, uint64_t seq);
 /* A new subscriber has processed all up to seq already (as far as it is stored); delivery begins after
  * that, or after what was processed. */
 void target_resume(struct target *t, uint64_t seq);
-/* acked marks for the store: true and the range first..last, counted as put. */
-bool target_put_processed(struct target *t, uint64_t *first, uint64_t *last);
+/* acked marks for the store, but none above limit: true and the range first..last, counted as put. */
+bool target_put_processed(struct target *t, uint64_t limit, uint64_t *first, uint64_t *last);
 
 struct target_ack {
 	uint64_t stored, processed, window_bytes;

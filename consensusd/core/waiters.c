@@ -45,7 +45,7 @@ waiters_fini(struct waiters *w)
 }
 
 static struct waiter *
-at(struct waiters *w, size_t i)
+at(const struct waiters *w, size_t i)
 {
 	return &w->ring[(w->head + i) & (w->cap - 1)];
 }
@@ -128,6 +128,23 @@ waiters_pop_from(struct waiters *w, uint64_t from, struct waiter *out)
 	*out = *at(w, w->count - 1);
 	w->count--;
 	return true;
+}
+
+uint64_t
+waiters_first_of(const struct waiters *w, uint64_t call)
+{
+	struct waiter_node *n;
+	uint64_t seq = 0;
+
+	for (size_t i = 0; i < w->count && seq == 0; i++) {
+		if (at(w, i)->call == call)
+			seq = at(w, i)->seq;
+	}
+	RB_FOREACH (n, waiter_tree, (struct waiter_tree *)(uintptr_t)&w->tree) {
+		if (n->w.call == call && (seq == 0 || n->w.seq < seq))
+			seq = n->w.seq;
+	}
+	return seq;
 }
 
 size_t

@@ -1,5 +1,5 @@
 /*
- * waiters: which publish calls wait for which seq of a stream to be processed by all targets.
+ * waiters: which publish calls wait for which seq of a stream to be as far as its policy asks for.
  *
  * New messages wait in order of their seq, which is cheap; repeated publishes of older ones wait in a
  * tree beside.  A call is a number that the owner gave (a handle that goes stale when the call ends),
@@ -46,6 +46,8 @@ int waiters_add(struct waiters *w, const struct waiter *one) MUST_USE;
 bool waiters_pop(struct waiters *w, uint64_t upto, struct waiter *out);
 /* Takes out one waiter with seq >= from (those whose messages could not be kept); false if none. */
 bool waiters_pop_from(struct waiters *w, uint64_t from, struct waiter *out);
+/* The lowest seq that the call waits for; 0: none.  Looks at all of them. */
+uint64_t waiters_first_of(const struct waiters *w, uint64_t call);
 size_t waiters_count(const struct waiters *w);
 
 #endif
