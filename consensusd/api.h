@@ -8,6 +8,7 @@
 #define CONSENSUSD_API_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "common/base/must.h"
@@ -45,8 +46,17 @@ void api_stream_event(
 /* The row of a stream (or that it is closing) is durable: answers the call. */
 void api_stream_opened(struct source *s, uint64_t call);
 void api_stream_closing(struct source *s, uint64_t call);
-/* All targets have processed a message; or it can't be done because of a target (NULL: this node). */
+/* The epoch that the call has begun is durable. */
+void api_stream_fenced(struct source *s, uint64_t call, uint64_t epoch);
+/* What a call of ControlStreams has changed is durable. */
+void api_control_durable(struct api *a, uint64_t call);
+/* A message is as far as its stream's policy asks for; or it can't be because of a target (NULL: this node).
+ */
 void api_publish_committed(struct source *s, const struct waiter *w);
+/* It was given up before it was so far. */
+void api_publish_lost(struct source *s, const struct waiter *w);
 void api_publish_failed(struct source *s, const struct waiter *w, const struct source_flow *f);
+/* What was put for a call about dead letters is durable. */
+void api_dead_durable(void *op);
 
 #endif

@@ -5,6 +5,7 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/mem.h"
+#include "consensusd/acl_json.h"
 #include "consensusd/api_op.h"
 #include "consensusd/engine.h"
 #include "consensusd/json_text.h"
@@ -260,7 +261,8 @@ read_entry(struct api_op *op, const mesh_v1_ConfigEntry *in, const struct pb_sli
 	else if (!in->removed && value->len > MCG_CONFIG_VALUE_MAX_BYTES)
 		api_op_refuse(op, ERR_LIMIT, "a value has at most 65536 bytes");
 	else if (!in->removed && (!json_text_valid(value->data, value->len, why, sizeof(why)) ||
-				     !shared_check(in->key, value->data, value->len, why)))
+				     !shared_check(in->key, value->data, value->len, why) ||
+				     !acl_json_check(in->key, value->data, value->len, why, sizeof(why))))
 		api_op_refuse(op, ERR_FORMAT, why);
 	else
 		return true;

@@ -6,6 +6,7 @@
 #include "common/base/mem.h"
 #include "common/os/log.h"
 #include "consensusd/api_impl.h"
+#include "consensusd/caller.h"
 #include "consensusd/engine.h"
 #include "consensusd/shared.h"
 #include "proto/messages.h"
@@ -50,6 +51,7 @@ api_new(struct engine *e)
 	    .ctx = a,
 	};
 	TAILQ_INIT(&a->clients);
+	TAILQ_INIT(&a->dead_ops);
 	calls_init(&a->calls, on_call_end, a);
 	subscribers_init(&a->subscribers, e);
 	followers_init(&a->followers, e);
@@ -63,6 +65,7 @@ client_end(struct api *a, struct client *c)
 		call_free(c->calls);
 	TAILQ_REMOVE(&a->clients, c, entry);
 	channel_set_data(c->channel, NULL);
+	caller_unref(c->who);
 	mem_free(c);
 }
 
@@ -73,6 +76,7 @@ api_free(struct api *a)
 		return;
 	while (!TAILQ_EMPTY(&a->clients))
 		client_end(a, TAILQ_FIRST(&a->clients));
+	api_dead_free(a);
 	subscribers_fini(&a->subscribers);
 	followers_fini(&a->followers);
 	calls_fini(&a->calls);
@@ -173,6 +177,23 @@ api_reply_message(struct call *call, const void *fields, const void *msg, size_t
 
 /* --- handlers: one line each, what they do is in the file of the noun --- */
 
+/* Whose the calls are that begin from now on. */
+static int
+on_who(void *ctx, struct channel *ch, struct imsg *m)
+{
+	struct client *c = channel_data(ch);
+	struct caller *who = NULL;
+
+	(void)ctx;
+	if (m->len != 0 && memchr(m->body, 0, m->len) != NULL)
+		return ERR_FORMAT;
+	if (m->len != 0 && (who = caller_new(m->body, m->len)) == NULL)
+		return ERR_NOMEM;
+	caller_unref(c->who);
+	c->who = who;
+	return 0;
+}
+
 static int
 on_open_stream(void *ctx, struct channel *ch, struct imsg *m)
 {
@@ -253,6 +274,13 @@ on_cancel(void *ctx, struct channel *ch, struct imsg *m)
 }
 
 static int
+on_expire(void *ctx, struct channel *ch, struct imsg *m)
+{
+	api_publish_expire(ctx, channel_data(ch), m->peerid);
+	return 0;
+}
+
+static int
 on_node_status(void *ctx, struct channel *ch, struct imsg *m)
 {
 	api_status_node(ctx, channel_data(ch), m);
@@ -273,6 +301,9 @@ on_metrics(void *ctx, struct channel *ch, struct imsg *m)
 		fn(ctx, channel_data(ch), m);                                                                \
 		return 0;                                                                                    \
 	}
+FORWARD(nack, api_nack)
+FORWARD(stream_letters, api_dead_list)
+FORWARD(resolve_stream, api_dead_resolve)
 FORWARD(list_groups, api_mesh_groups)
 FORWARD(seed, api_mesh_seed)
 FORWARD(join, api_mesh_join)
@@ -297,4 +328,6 @@ FORWARD(rotate_key, api_keys_rotate)
 FORWARD(list_keys, api_keys_list)
 FORWARD(dead_letters, api_letters_list)
 FORWARD(resolve, api_letters_resolve)
+FORWARD(message, api_message_status)
+FORWARD(control_streams, api_control_streams)
 #undef FORWARD

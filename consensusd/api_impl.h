@@ -14,6 +14,8 @@
 struct group;
 
 TAILQ_HEAD(client_list, client);
+struct dead_op;
+TAILQ_HEAD(dead_op_list, dead_op);
 
 struct api {
 	struct engine *engine;
@@ -22,12 +24,22 @@ struct api {
 	struct calls calls;
 	struct subscribers subscribers;
 	struct followers followers;
-	bool serving; /* what HEALTH said last */
+	struct dead_op_list dead_ops; /* that wait for the database */
+	bool serving;                 /* what HEALTH said last */
 };
 
 /* The body of one message: requests of each kind.  Each answers the call, now or later. */
 void api_publish(struct api *a, struct client *c, const struct imsg *m, bool streaming);
 void api_publish_end(struct api *a, struct client *c, uint32_t id);
+/* The call's deadline is near: it ends, and says how far the first of its messages is that is not done. */
+void api_publish_expire(struct api *a, struct client *c, uint32_t id);
+/* api_result.c: a message's result; it may end the call.  taken: a chunk, nothing more is known of it. */
+void api_result_send(struct call *c, const struct source *s, uint64_t seq, const struct ulid *message_id);
+void api_result_taken(struct call *c, const struct source *s, uint64_t seq);
+/* The call ends: the message was given up. */
+void api_result_lost(struct call *c, const struct source *s, uint64_t seq);
+/* Streaming calls of producers with an older epoch end. */
+void api_publish_fenced(struct source *s, uint64_t epoch);
 /* Lets calls go on whose stream is below its mark again. */
 void api_publish_release(struct api *a);
 void api_stream_open(struct api *a, struct client *c, const struct imsg *m);
@@ -37,6 +49,10 @@ void api_status_node(struct api *a, struct client *c, const struct imsg *m);
 void api_status_metrics(struct api *a, struct client *c, const struct imsg *m);
 void api_status_health(struct api *a, struct client *c);
 void api_ack(struct api *a, struct client *c, const struct imsg *m);
+void api_nack(struct api *a, struct client *c, const struct imsg *m);
+
+/* api_message.c */
+void api_message_status(struct api *a, struct client *c, const struct imsg *m);
 
 /* api_group.c */
 void api_mesh_groups(struct api *a, struct client *c, const struct imsg *m);
@@ -73,6 +89,13 @@ void api_keys_list(struct api *a, struct client *c, const struct imsg *m);
 /* api_letters.c */
 void api_letters_list(struct api *a, struct client *c, const struct imsg *m);
 void api_letters_resolve(struct api *a, struct client *c, const struct imsg *m);
+
+/* api_control.c */
+void api_control_streams(struct api *a, struct client *c, const struct imsg *m);
+/* api_dead.c */
+void api_dead_list(struct api *a, struct client *c, const struct imsg *m);
+void api_dead_resolve(struct api *a, struct client *c, const struct imsg *m);
+void api_dead_free(struct api *a);
 
 /* A unary call for this message; NULL: it was refused. */
 struct call *api_unary(struct api *a, struct client *c, const struct imsg *m);

@@ -7,6 +7,7 @@
 #include "common/base/err.h"
 #include "common/os/clock.h"
 #include "consensusd/api_impl.h"
+#include "consensusd/digest.h"
 #include "consensusd/engine.h"
 #include "consensusd/seal.h"
 #include "consensusd/source.h"
@@ -19,7 +20,6 @@
 enum {
 	PUBLISH_HEADERS_MAX = 64, /* entries */
 	CHUNK_HEADERS_FIELD = 8,
-	RESULT_MAX_BYTES = 512,
 };
 
 /* One publish while it is looked at. */
@@ -46,80 +46,6 @@ struct request {
 		else                                                                                         \
 			call_refuse((r)->client, (r)->id, (code), __VA_ARGS__);                              \
 	} while (0)
-
-/* --- results --- */
-
-static void
-send_result(
-    struct call *c, const struct source *s, uint64_t seq, const struct ulid *message_id, bool committed)
-{
-	uint8_t mem[RESULT_MAX_BYTES], *p = mem;
-	char text[ULID_TEXT_SIZE];
-	struct iovec iov;
-
-	p = wire_number(p, 1, 1);
-	p = wire_number(p, 3, seq);
-	p = wire_bytes(p, 5, s->id_text, ULID_TEXT_SIZE - 1);
-	p = wire_number(p, 6, seq);
-	if (!ulid_is_zero(message_id)) {
-		ulid_format(text, message_id);
-		p = wire_bytes(p, 7, text, ULID_TEXT_SIZE - 1);
-	}
-	for (size_t i = 0; committed && i < s->row.dst_count; i++) {
-		nodeid_format(text, s->row.dst_nodes[i]);
-		p = wire_bytes(p, 8, text, NODEID_TEXT_SIZE - 1);
-	}
-	if (c->kind == CALL_UNARY) {
-		call_reply(c, mem, (size_t)(p - mem));
-		return;
-	}
-	iov = (struct iovec){mem, (size_t)(p - mem)};
-	call_item(c, &iov, 1);
-}
-
-/* A result of a streaming publish was sent: the last one ends the call. */
-static void
-one_less(struct call *c)
-{
-	if (c->kind != CALL_PUBLISH)
-		return;
-	c->waiting--;
-	if (c->half_closed && c->waiting == 0)
-		call_done(c, CODE_OK, "%s", "");
-}
-
-void
-api_publish_committed(struct source *s, const struct waiter *w)
-{
-	struct call *c = call_find(&s->engine->api->calls, w->call);
-
-	if (c == NULL)
-		return; /* it was cancelled; the message was not */
-	if (c->kind == CALL_UNARY) {
-		send_result(c, s, w->seq, &w->message_id, true);
-		return;
-	}
-	send_result(c, s, w->seq, &w->message_id, true);
-	one_less(c);
-}
-
-void
-api_publish_failed(struct source *s, const struct waiter *w, const struct source_flow *f)
-{
-	struct call *c = call_find(&s->engine->api->calls, w->call);
-
-	if (c == NULL)
-		return;
-	metric_inc(&stats.refused);
-	if (f != NULL)
-		call_done(c, CODE_FAILED_PRECONDITION,
-		    "message %llu of stream %s: node %s refuses the stream: %s", (unsigned long long)w->seq,
-		    s->id_text, engine_node_text(s->engine, f->flow->node), f->error);
-	else
-		call_done(c, CODE_FAILED_PRECONDITION,
-		    "message %llu of stream %s: this node has no key of tenant %s any more",
-		    (unsigned long long)w->seq, s->id_text, s->row.tenant_id);
-}
 
 /* --- what a request must be --- */
 
@@ -172,6 +98,11 @@ check_payload(struct request *r)
 	    (c->checksum.size != 4 ||
 		be_load32(c->checksum.bytes) != crc32c(0, r->payload.data, r->payload.len))) {
 		refuse(r, CODE_DATA_LOSS, "checksum is not the CRC32C of the payload (4 bytes, big endian)");
+		return false;
+	}
+	if (c->digest.size != 0 && c->digest.size != DIGEST_BYTES) {
+		refuse(r, CODE_INVALID_ARGUMENT, "digest of %d bytes: a BLAKE2b-256 has %d",
+		    (int)c->digest.size, DIGEST_BYTES);
 		return false;
 	}
 	r->publish.payload = r->payload.data;
@@ -238,14 +169,48 @@ find_stream(struct request *r)
 	return true;
 }
 
-/* A target that refused the stream, or a full outbox: nothing more is taken. */
+/* Who was fenced off publishes no more. */
+static bool
+check_epoch(struct request *r)
+{
+	uint64_t epoch = r->chunk.producer_epoch, now = r->source->stream->epoch;
+
+	if (epoch == 0 || epoch == now)
+		return true;
+	if (epoch < now)
+		refuse(r, CODE_FAILED_PRECONDITION,
+		    "producer_epoch %llu of stream %s is over: another producer has begun %llu",
+		    (unsigned long long)epoch, r->source->id_text, (unsigned long long)now);
+	else
+		refuse(r, CODE_INVALID_ARGUMENT, "producer_epoch %llu of stream %s: it has %llu",
+		    (unsigned long long)epoch, r->source->id_text, (unsigned long long)now);
+	return false;
+}
+
+/* Whether a policy lets this client publish to it; if not, it was told. */
+static bool
+check_client(struct request *r)
+{
+	char why[ACL_WHY_SIZE];
+
+	if (acl_may_publish(r->source, r->call != NULL ? r->call->who : r->client->who, why)) {
+		if (r->call != NULL)
+			r->call->stream = r->source->row.stream_id;
+		return true;
+	}
+	metric_inc(&stats.acl_publish);
+	refuse(r, CODE_PERMISSION_DENIED, "%s", why);
+	return false;
+}
+
+/* Targets that refused the stream, or a full outbox: nothing more is taken. */
 static bool
 check_stream(struct request *r)
 {
 	const struct source_flow *f = source_refused_flow(r->source);
 
-	if (f != NULL) {
-		refuse(r, CODE_FAILED_PRECONDITION, "node %s refuses stream %s: %s",
+	if (f != NULL && stream_hopeless(r->source->stream)) {
+		refuse(r, f->code, "node %s refuses stream %s: %s",
 		    engine_node_text(r->api->engine, f->flow->node), r->source->id_text, f->error);
 		return false;
 	}
@@ -258,8 +223,17 @@ check_stream(struct request *r)
 	}
 	if (!r->streaming && stream_overfull(r->source->stream)) {
 		refuse(r, CODE_RESOURCE_EXHAUSTED,
-		    "stream %s has more than it may in the outbox (stream-backlog): its targets are behind",
-		    r->source->id_text);
+		    "stream %s has more than it may in the outbox (%s): its targets are behind",
+		    r->source->id_text,
+		    r->source->row.policy.retention_bytes > 0 ? "retention_bytes" : "stream-backlog");
+		return false;
+	}
+	if (r->source->row.policy.retention_ms > 0)
+		r->source->stream->now_ms = clock_unix_ms();
+	if (stream_aged(r->source->stream)) {
+		refuse(r, CODE_RESOURCE_EXHAUSTED,
+		    "stream %s has a message that its targets have not processed in %llu ms (retention_ms)",
+		    r->source->id_text, (unsigned long long)r->source->row.policy.retention_ms);
 		return false;
 	}
 	return true;
@@ -306,6 +280,30 @@ hold_if_needed(struct request *r)
 		call_hold(r->call, &r->source->row.stream_id);
 }
 
+/* Checks the whole payload against its digest, and puts that behind the headers. */
+static bool
+take_digest(struct request *r, const uint8_t *digest)
+{
+	size_t len = r->publish.headers_len;
+
+	if (digest_match(digest, r->publish.payload, r->publish.payload_len) != 0) {
+		refuse(r, CODE_DATA_LOSS, "digest is not the BLAKE2b-256 of the %zu bytes of the payload",
+		    r->publish.payload_len);
+		return false;
+	}
+	if (len + DIGEST_FIELD_BYTES > sizeof(r->headers)) {
+		refuse(r, CODE_INVALID_ARGUMENT, "headers of more than %d bytes with the digest",
+		    SEAL_HEADERS_MAX_BYTES);
+		return false;
+	}
+	/* Those of a message that came in chunks are elsewhere. */
+	if (r->publish.headers != r->headers && len > 0)
+		memcpy(r->headers, r->publish.headers, len);
+	r->publish.headers = r->headers;
+	r->publish.headers_len = (size_t)(digest_put(r->headers + len, digest) - r->headers);
+	return true;
+}
+
 static void
 publish(struct request *r)
 {
@@ -322,6 +320,7 @@ publish(struct request *r)
 		return;
 	}
 	r->call = c;
+	c->stream = r->source->row.stream_id;
 	rc = source_publish(r->source, &r->publish, c->handle, &seq);
 	if (rc < 0) {
 		refuse_publish(r, rc);
@@ -333,12 +332,14 @@ publish(struct request *r)
 	c->waiting++;
 	hold_if_needed(r);
 	/* Seen before and done: the same answer.  Its message id is the client's, if it named one. */
-	if (rc == PUBLISH_KNOWN && seq <= r->source->stream->committed_seq) {
+	if (rc == PUBLISH_KNOWN && seq <= stream_answered(r->source->stream)) {
 		static const struct ulid none;
 
-		send_result(c, r->source, seq, r->publish.named ? &r->publish.message_id : &none, true);
-		if (r->streaming)
-			one_less(c);
+		if (stream_is_lost(r->source->stream, seq)) {
+			api_result_lost(c, r->source, seq);
+			return;
+		}
+		api_result_send(c, r->source, seq, r->publish.named ? &r->publish.message_id : &none);
 	}
 }
 
@@ -357,7 +358,8 @@ refuse_chunk(struct request *r, int err)
 		refuse(r, CODE_RESOURCE_EXHAUSTED, "too many messages are being sent in chunks");
 	else
 		refuse(r, CODE_INVALID_ARGUMENT,
-		    "chunk %d of %d: larger than a message may be (message-max), or of another total",
+		    "chunk %d of %d: larger than a message may be (message-max), or of another total or "
+		    "digest",
 		    c->chunk_seq, c->total_chunks);
 }
 
@@ -372,6 +374,7 @@ publish_chunk(struct request *r)
 	    .call = r->streaming ? r->call->handle : 0,
 	};
 	const struct assembly_chunk part = {
+	    .digest = c->digest.size != 0 ? c->digest.bytes : NULL,
 	    .index = (uint32_t)c->chunk_seq,
 	    .total = (uint32_t)c->total_chunks,
 	    .headers = r->publish.headers,
@@ -379,7 +382,6 @@ publish_chunk(struct request *r)
 	    .payload = r->publish.payload,
 	    .payload_len = r->publish.payload_len,
 	};
-	static const struct ulid none;
 	struct assembly_item *item;
 	int err;
 
@@ -399,7 +401,7 @@ publish_chunk(struct request *r)
 			struct call *call = call_new(&r->api->calls, r->client, r->id, CALL_UNARY);
 
 			if (call != NULL)
-				send_result(call, r->source, r->publish.seq, &none, false);
+				api_result_taken(call, r->source, r->publish.seq);
 			else
 				refuse(r, CODE_RESOURCE_EXHAUSTED, "too many calls are open at this node");
 		}
@@ -410,7 +412,8 @@ publish_chunk(struct request *r)
 	r->publish.payload = buf_head(&item->payload);
 	r->publish.payload_len = buf_left(&item->payload);
 	item->key.call = 0; /* if the call ends now, the item is still ours */
-	publish(r);
+	if (!item->has_digest || take_digest(r, item->digest))
+		publish(r);
 	assembly_done(&r->api->engine->assembly, item);
 }
 
@@ -448,15 +451,18 @@ api_publish(struct api *a, struct client *c, const struct imsg *m, bool streamin
 	if (streaming && !find_call(&r))
 		return;
 	if (!decode(&r, m) || !pack_headers(&r) || !check_payload(&r) || !check_ids(&r) || !find_stream(&r) ||
-	    !check_stream(&r))
+	    !check_epoch(&r) || !check_client(&r) || !check_stream(&r))
 		return;
+	if (streaming) {
+		r.call->epoch = r.chunk.producer_epoch;
+	}
 	if (r.chunk.chunk_seq < 0 || r.chunk.total_chunks < 0) {
 		refuse(&r, CODE_INVALID_ARGUMENT, "chunk_seq and total_chunks are not negative");
 		return;
 	}
 	if (r.chunk.total_chunks > 1)
 		publish_chunk(&r);
-	else
+	else if (r.chunk.digest.size == 0 || take_digest(&r, r.chunk.digest.bytes))
 		publish(&r);
 }
 

@@ -9,10 +9,12 @@
 #include "common/os/daemon.h"
 #include "common/os/log.h"
 #include "common/os/metrics.h"
+#include "consensusd/acl.h"
 #include "consensusd/api_impl.h"
 #include "consensusd/applier.h"
-#include "consensusd/dedupe.h"
+#include "consensusd/memo.h"
 #include "consensusd/engine.h"
+#include "consensusd/meters.h"
 #include "consensusd/router.h"
 #include "consensusd/store.h"
 #include "consensusd/transport.h"
@@ -21,7 +23,7 @@
 #include "proto/messages.h"
 #include "proto/pb.h"
 
-enum { API_METRICS_MAX_BYTES = 1024 * 1024, API_STATUS_MAX_BYTES = 8192 };
+enum { API_METRICS_MAX_BYTES = 4 * 1024 * 1024, API_STATUS_MAX_BYTES = 8192 };
 
 /* Whether the API can be served, and what is wrong (it may be served though). */
 static bool
@@ -37,7 +39,11 @@ condition(const struct engine *e, char *detail, size_t size)
 		snprintf(detail, size, "transportd is away: messages wait");
 	else if (!router_up(e->router))
 		snprintf(detail, size, "routerd is away: paths are as they were");
-	else if (!dedupe_trouble(e, detail, size))
+	else if (e->letters_waiting > 0)
+		snprintf(detail, size,
+		    "%zu streams wait for room for dead letters (dead-letters-max): there are %llu",
+		    e->letters_waiting, (unsigned long long)e->letters);
+	else if (!acl_trouble(e->acl, detail, size) && !memo_trouble(e, detail, size))
 		applier_trouble(e->applier, detail, size);
 	return true;
 }
@@ -151,6 +157,8 @@ api_status_metrics(struct api *a, struct client *c, const struct imsg *m)
 		applier_measure(a->engine->applier);
 	buf_init(&out, API_METRICS_MAX_BYTES);
 	err = metrics_print(&out, "consensusd");
+	if (err == 0)
+		err = meters_print(a->engine->meters, &out);
 	if (err == 0)
 		call_reply(call, buf_head(&out), buf_left(&out));
 	else

@@ -6,11 +6,15 @@
 #include "common/base/err.h"
 #include "common/os/clock.h"
 #include "common/os/log.h"
+#include "consensusd/acl.h"
 #include "consensusd/api_impl.h"
+#include "consensusd/api_policy.h"
+#include "consensusd/api_traffic.h"
 #include "consensusd/engine.h"
 #include "consensusd/router.h"
 #include "consensusd/sink.h"
 #include "consensusd/source.h"
+#include "consensusd/stats.h"
 #include "proto/mesh.pb.h"
 #include "proto/pb.h"
 
@@ -23,7 +27,7 @@ status_text(struct source *s)
 }
 
 static void
-reply_handle(struct call *call, struct source *s)
+reply_handle(struct call *call, struct source *s, uint64_t epoch)
 {
 	mesh_v1_StreamHandle h = mesh_v1_StreamHandle_init_zero;
 
@@ -36,7 +40,9 @@ reply_handle(struct call *call, struct source *s)
 	h.created_at = (int64_t)s->row.created_unix_ms;
 	h.next_seq = (int64_t)s->stream->next_seq;
 	h.committed_seq = (int64_t)s->stream->committed_seq;
-	h.producer_epoch = s->row.epoch;
+	h.producer_epoch = epoch;
+	snprintf(h.ack, sizeof(h.ack), "%s", api_policy_ack_name(s->row.policy.ack));
+	h.ack_quorum = (int32_t)s->row.policy.quorum;
 	api_reply_message(call, mesh_v1_StreamHandle_fields, &h, API_HANDLE_MAX_BYTES);
 }
 
@@ -46,7 +52,17 @@ api_stream_opened(struct source *s, uint64_t handle)
 	struct call *call = call_find(&s->engine->api->calls, handle);
 
 	if (call != NULL)
-		reply_handle(call, s);
+		reply_handle(call, s, s->row.epoch);
+}
+
+void
+api_stream_fenced(struct source *s, uint64_t handle, uint64_t epoch)
+{
+	struct call *call = call_find(&s->engine->api->calls, handle);
+
+	api_publish_fenced(s, epoch);
+	if (call != NULL)
+		reply_handle(call, s, epoch);
 }
 
 void
@@ -125,13 +141,30 @@ same_stream(const struct source *s, const struct store_stream *row)
 }
 
 static void
-open_again(struct call *call, struct source *s, const struct store_stream *row)
+fence(struct call *call, struct source *s)
+{
+	int err = source_fence(s, call->handle);
+
+	if (err == ERR_STATE)
+		call_done(call, CODE_FAILED_PRECONDITION, "stream %s is being closed", s->id_text);
+	else if (err != 0)
+		call_done(call, CODE_UNAVAILABLE, "stream %s can't be fenced now: %s; try again", s->id_text,
+		    err_text(err));
+}
+
+static void
+open_again(struct call *call, struct source *s, const struct store_stream *row,
+    const mesh_v1_OpenClientDataStreamReq *req)
 {
 	if (!same_stream(s, row))
 		call_done(call, CODE_ALREADY_EXISTS, "stream %s exists with another tenant or other targets",
 		    s->id_text);
+	else if (!api_policy_same(req, &row->policy, &s->row.policy))
+		call_done(call, CODE_ALREADY_EXISTS, "stream %s exists with another policy", s->id_text);
+	else if (req->fence && s->stream->state != STREAM_OPENING)
+		fence(call, s);
 	else if (s->stream->state != STREAM_OPENING)
-		reply_handle(call, s);
+		reply_handle(call, s, s->row.epoch);
 	else if (source_wait_open(s, call->handle) != 0)
 		call_done(
 		    call, CODE_UNAVAILABLE, "too many calls wait for stream %s to be opened", s->id_text);
@@ -164,6 +197,23 @@ open_new(struct call *call, struct engine *e, struct store_stream *row)
 		    engine_held(e, &why) ? why : err_text(err));
 	else
 		MUST(source_wait_open(s, call->handle) == 0);
+}
+
+/* Whether policies let the client publish it, and all its targets have it; if not, the call has ended. */
+static bool
+permitted(struct call *call, const struct engine *e, const struct store_stream *row)
+{
+	const char *tenant = row->tenant_id;
+	char why[ACL_WHY_SIZE];
+	bool may = acl_may(e->acl, ACL_PUBLISH, call->who, tenant, &row->stream_id, why);
+
+	for (size_t i = 0; i < row->dst_count && may; i++)
+		may = acl_node_may(e->acl, ACL_SUBSCRIBE, row->dst_nodes[i], tenant, &row->stream_id, why);
+	if (!may) {
+		metric_inc(&stats.acl_publish);
+		call_done(call, CODE_PERMISSION_DENIED, "%s", why);
+	}
+	return may;
 }
 
 static bool
@@ -200,6 +250,42 @@ take_metadata(struct call *call, const struct pb_raw_list *list, struct store_st
 	return true;
 }
 
+/* Who names a stream that is open need not name its targets. */
+static bool
+fill_targets(const struct engine *e, struct store_stream *row)
+{
+	const struct source *s = source_find(e, &row->stream_id);
+
+	if (s == NULL)
+		return false;
+	row->dst_count = s->row.dst_count;
+	memcpy(row->dst_nodes, s->row.dst_nodes, sizeof(row->dst_nodes));
+	return true;
+}
+
+/* What becomes of messages at their targets. */
+static bool
+take_handler(struct call *call, const mesh_v1_OpenClientDataStreamReq *req, struct policy *p)
+{
+	bool discard = strcmp(req->handler, "discard") == 0;
+
+	if (!discard && req->handler[0] != '\0' && strcmp(req->handler, "subscriber") != 0)
+		call_done(call, CODE_INVALID_ARGUMENT, "handler '%s': subscriber or discard", req->handler);
+	else if (req->max_attempts < 0 || req->max_attempts > POLICY_ATTEMPTS_MAX)
+		call_done(call, CODE_INVALID_ARGUMENT, "max_attempts %ld: 0 (no end) to %d",
+		    (long)req->max_attempts, POLICY_ATTEMPTS_MAX);
+	else if (req->retry_ms < 0 || req->retry_ms > RETRY_MAX_MS)
+		call_done(call, CODE_INVALID_ARGUMENT, "retry_ms %lld: 0 (one second) to %d",
+		    (long long)req->retry_ms, RETRY_MAX_MS);
+	else {
+		p->handler = discard ? POLICY_DISCARD : POLICY_SUBSCRIBER;
+		p->max_attempts = (uint32_t)req->max_attempts;
+		p->retry_ms = (uint32_t)req->retry_ms;
+		return true;
+	}
+	return false;
+}
+
 static bool
 fill_row(
     struct call *call, struct engine *e, const mesh_v1_OpenClientDataStreamReq *req, struct store_stream *row)
@@ -222,7 +308,11 @@ fill_row(
 		call_done(call, CODE_INVALID_ARGUMENT, "stream_id '%s' is not a ULID", req->stream_id);
 		return false;
 	}
-	return find_targets(call, e, req, row);
+	if (!take_handler(call, req, &row->policy))
+		return false;
+	if (req->target_nodes_count == 0 && fill_targets(e, row))
+		return api_policy_take(call, req, row->dst_count, &row->policy);
+	return find_targets(call, e, req, row) && api_policy_take(call, req, row->dst_count, &row->policy);
 }
 
 void
@@ -249,11 +339,12 @@ api_stream_open(struct api *a, struct client *c, const struct imsg *m)
 		call_done(call, CODE_UNAVAILABLE, "the database of this node is away");
 		return;
 	}
-	if (!fill_row(call, a->engine, &req, &row) || !take_metadata(call, &metadata, &row))
+	if (!fill_row(call, a->engine, &req, &row) || !take_metadata(call, &metadata, &row) ||
+	    !permitted(call, a->engine, &row))
 		return;
 	s = source_find(a->engine, &row.stream_id);
 	if (s != NULL)
-		open_again(call, s, &row);
+		open_again(call, s, &row, &req);
 	else
 		open_new(call, a->engine, &row);
 }
@@ -267,6 +358,7 @@ find_to_close(struct call *call, struct engine *e, const mesh_v1_StreamHandle *h
 	struct source *s;
 	struct ulid id;
 	uint64_t seq;
+	char why[ACL_WHY_SIZE];
 
 	if (ulid_parse(h->stream_id, &id) != 0) {
 		call_done(call, CODE_INVALID_ARGUMENT, "stream_id '%s' is not a ULID", h->stream_id);
@@ -284,6 +376,11 @@ find_to_close(struct call *call, struct engine *e, const mesh_v1_StreamHandle *h
 	if (h->tenant_id[0] != '\0' && strcmp(h->tenant_id, s->row.tenant_id) != 0) {
 		call_done(
 		    call, CODE_PERMISSION_DENIED, "stream %s is not tenant %s's", h->stream_id, h->tenant_id);
+		return NULL;
+	}
+	if (!acl_may_publish(s, call->who, why)) {
+		metric_inc(&stats.acl_publish);
+		call_done(call, CODE_PERMISSION_DENIED, "%s", why);
 		return NULL;
 	}
 	return s;
@@ -348,6 +445,7 @@ fill_common(mesh_v1_StreamInfo *info, const struct store_stream *row, const char
 	info->priority = row->priority;
 	info->striping = row->striping;
 	info->created_at = (int64_t)row->created_unix_ms;
+	info->producer_epoch = row->epoch;
 }
 
 static void
@@ -363,6 +461,15 @@ info_of_source(struct source *s, mesh_v1_StreamInfo *info)
 	info->stored_seq = (int64_t)st->durable_seq;
 	info->backlog_messages = (int64_t)(st->next_seq - 1 - st->committed_seq);
 	info->backlog_bytes = (int64_t)st->ledger.total_bytes;
+	info->skipped_seq = (int64_t)st->skipped_seq;
+	info->answered_seq = (int64_t)stream_answered(st);
+	snprintf(info->ack, sizeof(info->ack), "%s", api_policy_ack_name(s->row.policy.ack));
+	info->ack_quorum = (int32_t)s->row.policy.quorum;
+	api_traffic_source(s, info);
+	info->retention_bytes = (int64_t)s->row.policy.retention_bytes;
+	info->retention_ms = (int64_t)s->row.policy.retention_ms;
+	snprintf(
+	    info->overflow, sizeof(info->overflow), "%s", api_policy_overflow_name(s->row.policy.overflow));
 }
 
 static void
@@ -384,6 +491,7 @@ info_of_sink(const struct sink *s, mesh_v1_StreamInfo *info)
 	info->backlog_messages = (int64_t)(t->expected_seq - 1 - t->processed_seq);
 	info->backlog_bytes = (int64_t)t->ledger.total_bytes;
 	info->subscribed = s->subscriber != NULL;
+	api_traffic_sink(s, info);
 }
 
 static bool

@@ -22,24 +22,19 @@
 
 enum {
 	ARGS_MAX = 2 + 2 * CACHE_ADD_IDS,
-	KEY_BYTES = 48,
-	NUMBER_BYTES = 24,
 	WHY_BYTES = 128,
-	/* On the wire, with lengths and line ends: of a command, and of each id in it. */
-	COMMAND_BYTES = 160,
-	ID_BYTES = 72,
-	ELEMENT_BYTES_MAX = 64,
+	/* On the wire, besides its text: the length and line ends of an argument, and of a command. */
+	ARG_BYTES = 16,
+	/* What hiredis reads at once, and how often in one turn. */
+	CACHE_READ_BYTES = 16 * 1024,
+	READS_MAX = 16,
 };
 
-#define SEQ_MAX (UINT64_C(1) << 53) /* a score is a double */
-
 enum cache_state { CACHE_WAITING, CACHE_CONNECTING, CACHE_UP };
-enum command { COMMAND_SELECT, COMMAND_COUNT, COMMAND_RECALL };
 
 /* A command without an answer. */
 struct asked {
-	struct ulid stream;
-	enum command command; /* what the answer must be: OK, a number, or ids */
+	struct cache_question question;
 	size_t bytes;
 };
 
@@ -65,7 +60,6 @@ struct cache {
 	const char *argv[ARGS_MAX];
 	size_t lengths[ARGS_MAX];
 	int argc;
-	char ids[CACHE_ADD_IDS][ULID_TEXT_SIZE], scores[CACHE_ADD_IDS][NUMBER_BYTES];
 };
 
 static void on_socket(void *arg, int fd, unsigned events);
@@ -102,13 +96,21 @@ cache_lost(struct cache *c, const char *why)
 	c->cb.on_down(c->cb.ctx, text);
 }
 
-/* hiredis allocates what a server announces, whatever that is: only what can be an answer passes. */
+/* What is being answered; NULL: nothing was asked. */
+static const struct cache_question *
+asked_now(const struct cache *c)
+{
+	return c->count > 0 ? &c->asked[c->first].question : NULL;
+}
+
+/* hiredis allocates what a server announces, whatever that is: only what can be the answer passes. */
 static void *
 bounded_string(const redisReadTask *task, char *text, size_t len)
 {
 	const struct cache *c = task->privdata;
+	const struct cache_question *q = asked_now(c);
 
-	if (len > (size_t)(task->parent != NULL ? ELEMENT_BYTES_MAX : CACHE_TEXT_MAX_BYTES))
+	if (len > (task->parent != NULL && q != NULL ? q->element_max_bytes : CACHE_TEXT_MAX_BYTES))
 		return NULL;
 	return c->hiredis.createString(task, text, len);
 }
@@ -117,8 +119,9 @@ static void *
 bounded_array(const redisReadTask *task, int elements)
 {
 	const struct cache *c = task->privdata;
+	const struct cache_question *q = asked_now(c);
 
-	if (task->parent != NULL || elements > 2 * CACHE_STREAM_IDS)
+	if (task->parent != NULL || (elements > 0 && (q == NULL || (size_t)elements > q->elements_max)))
 		return NULL;
 	return c->hiredis.createArray(task, elements);
 }
@@ -223,8 +226,8 @@ cache_up(const struct cache *c)
 
 /* --- commands --- */
 
-static int
-room_for(const struct cache *c, size_t commands, size_t bytes)
+int
+cache_room(const struct cache *c, size_t commands, size_t bytes)
 {
 	if (c->state != CACHE_UP)
 		return ERR_UNAVAIL;
@@ -233,206 +236,91 @@ room_for(const struct cache *c, size_t commands, size_t bytes)
 	return 0;
 }
 
-static void
-arg_add(struct cache *c, const char *text)
+void
+cache_arg_bytes(struct cache *c, const void *data, size_t len)
 {
 	MUST(c->argc < ARGS_MAX);
-	c->argv[c->argc] = text;
-	c->lengths[c->argc++] = strlen(text);
+	c->argv[c->argc] = data;
+	c->lengths[c->argc++] = len;
 }
 
-/* Sends what arg_add() has gathered; there is room for it. */
-static int
-ask(struct cache *c, enum command command, const struct ulid *stream, size_t bytes)
+void
+cache_arg(struct cache *c, const char *text)
 {
+	cache_arg_bytes(c, text, strlen(text));
+}
+
+void
+cache_begin(struct cache *c, const char *name, const char *key)
+{
+	c->argc = 0;
+	cache_arg(c, name);
+	cache_arg(c, key);
+}
+
+int
+cache_ask(struct cache *c, const struct cache_question *q)
+{
+	size_t bytes = ARG_BYTES;
 	int argc = c->argc;
 
 	MUST(c->count < CACHE_PENDING_MAX);
+	for (int i = 0; i < argc; i++)
+		bytes += c->lengths[i] + ARG_BYTES;
 	c->argc = 0;
 	/* The turn's end sees to a context that is broken. */
 	loop_defer_add(c->loop, &c->flush);
 	if (redisAppendCommandArgv(c->redis, argc, c->argv, c->lengths) != REDIS_OK)
 		return ERR_NOMEM;
-	c->asked[(c->first + c->count++) % CACHE_PENDING_MAX] = (struct asked){*stream, command, bytes};
+	c->asked[(c->first + c->count++) % CACHE_PENDING_MAX] = (struct asked){*q, bytes};
 	c->bytes += bytes;
 	if (c->count == 1 && c->state == CACHE_UP)
 		loop_timer_arm_ms(c->timer, CACHE_ANSWER_MS);
 	return 0;
 }
 
-/* "NAME key"; the rest of the arguments are added by the caller. */
-static void
-begin(struct cache *c, const char *name, char key[KEY_BYTES], const struct ulid *stream)
+int
+cache_tell(struct cache *c)
 {
-	char text[ULID_TEXT_SIZE];
+	return cache_ask(c, &(const struct cache_question){.kind = CACHE_NUMBER});
+}
 
-	ulid_format(text, stream);
-	snprintf(key, KEY_BYTES, "inbox_dedupe:%s", text);
-	arg_add(c, name);
-	arg_add(c, key);
+int
+cache_expire(struct cache *c, const char *key, unsigned seconds)
+{
+	char number[CACHE_NUMBER_SIZE];
+
+	snprintf(number, sizeof(number), "%u", seconds);
+	cache_begin(c, "EXPIRE", key);
+	cache_arg(c, number);
+	return cache_tell(c);
 }
 
 static int
 select_db(struct cache *c)
 {
-	static const struct ulid none;
-	char number[NUMBER_BYTES];
+	char number[CACHE_NUMBER_SIZE];
 
 	snprintf(number, sizeof(number), "%d", c->db);
-	arg_add(c, "SELECT");
-	arg_add(c, number);
-	return ask(c, COMMAND_SELECT, &none, COMMAND_BYTES);
-}
-
-int
-cache_recall(struct cache *c, const struct ulid *stream, uint64_t last_seq)
-{
-	char key[KEY_BYTES], number[NUMBER_BYTES];
-	int err = room_for(c, 2, (size_t)2 * COMMAND_BYTES);
-
-	if (err != 0)
-		return err;
-	snprintf(number, sizeof(number), "(%llu", (unsigned long long)last_seq);
-	begin(c, "ZREMRANGEBYSCORE", key, stream);
-	arg_add(c, number);
-	arg_add(c, "+inf");
-	err = ask(c, COMMAND_COUNT, stream, COMMAND_BYTES);
-	if (err != 0)
-		return err;
-	snprintf(number, sizeof(number), "%d", CACHE_STREAM_IDS - 1);
-	begin(c, "ZREVRANGE", key, stream);
-	arg_add(c, "0");
-	arg_add(c, number);
-	arg_add(c, "WITHSCORES");
-	return ask(c, COMMAND_RECALL, stream, COMMAND_BYTES);
-}
-
-static int
-add_some(struct cache *c, const struct ulid *stream, const struct cache_id *ids, size_t count)
-{
-	char key[KEY_BYTES];
-
-	begin(c, "ZADD", key, stream);
-	for (size_t i = 0; i < count; i++) {
-		if (ids[i].seq > SEQ_MAX)
-			break;
-		snprintf(c->scores[i], NUMBER_BYTES, "%llu", (unsigned long long)ids[i].seq);
-		ulid_format(c->ids[i], &ids[i].id);
-		arg_add(c, c->scores[i]);
-		arg_add(c, c->ids[i]);
-	}
-	if (c->argc == 2) {
-		c->argc = 0;
-		return 0;
-	}
-	return ask(c, COMMAND_COUNT, stream, COMMAND_BYTES + count * ID_BYTES);
-}
-
-/* Keeps only the newest ids, and all of them for a while. */
-static int
-trim(struct cache *c, const struct ulid *stream)
-{
-	char key[KEY_BYTES], number[NUMBER_BYTES];
-	int err;
-
-	snprintf(number, sizeof(number), "%d", -CACHE_STREAM_IDS - 1);
-	begin(c, "ZREMRANGEBYRANK", key, stream);
-	arg_add(c, "0");
-	arg_add(c, number);
-	err = ask(c, COMMAND_COUNT, stream, COMMAND_BYTES);
-	if (err != 0)
-		return err;
-	snprintf(number, sizeof(number), "%d", CACHE_TTL_S);
-	begin(c, "EXPIRE", key, stream);
-	arg_add(c, number);
-	return ask(c, COMMAND_COUNT, stream, COMMAND_BYTES);
-}
-
-int
-cache_add(struct cache *c, const struct ulid *stream, const struct cache_id *ids, size_t count)
-{
-	size_t commands = (count + CACHE_ADD_IDS - 1) / CACHE_ADD_IDS + 2;
-	int err = room_for(c, commands, commands * COMMAND_BYTES + count * ID_BYTES);
-
-	for (size_t i = 0, n; i < count && err == 0; i += n) {
-		n = count - i < CACHE_ADD_IDS ? count - i : CACHE_ADD_IDS;
-		err = add_some(c, stream, ids + i, n);
-	}
-	return err != 0 ? err : trim(c, stream);
-}
-
-int
-cache_remove(struct cache *c, const struct ulid *stream)
-{
-	char key[KEY_BYTES];
-	int err = room_for(c, 1, COMMAND_BYTES);
-
-	if (err != 0)
-		return err;
-	begin(c, "DEL", key, stream);
-	return ask(c, COMMAND_COUNT, stream, COMMAND_BYTES);
+	cache_begin(c, "SELECT", number);
+	return cache_ask(c, &(const struct cache_question){.kind = CACHE_OK});
 }
 
 /* --- answers --- */
-
-static bool
-seq_parse(const redisReply *r, uint64_t *out)
-{
-	uint64_t seq = 0;
-
-	if (r->len == 0 || r->len >= NUMBER_BYTES - 4)
-		return false;
-	for (size_t i = 0; i < (size_t)r->len; i++) {
-		if (r->str[i] < '0' || r->str[i] > '9')
-			return false;
-		seq = seq * 10 + (uint64_t)(r->str[i] - '0');
-	}
-	*out = seq;
-	return seq != 0 && seq <= SEQ_MAX;
-}
-
-/* One member with its score.  What somebody else put there is no id of ours, and left out. */
-static bool
-id_parse(const redisReply *member, const redisReply *score, struct cache_id *out)
-{
-	return member->type == REDIS_REPLY_STRING && score->type == REDIS_REPLY_STRING &&
-	       member->len == ULID_TEXT_SIZE - 1 && strlen(member->str) == ULID_TEXT_SIZE - 1 &&
-	       ulid_parse(member->str, &out->id) == 0 && seq_parse(score, &out->seq);
-}
-
-static void
-take_ids(struct cache *c, const struct ulid *stream, const redisReply *r)
-{
-	size_t count = 0, pairs = r->elements / 2;
-	struct cache_id *ids = mem_calloc(pairs + 1, sizeof(*ids));
-
-	if (ids == NULL) {
-		c->cb.on_recalled(c->cb.ctx, stream, NULL, 0, false);
-		return;
-	}
-	for (size_t i = pairs; i-- > 0;) {
-		if (id_parse(r->element[2 * i], r->element[2 * i + 1], &ids[count]))
-			count++;
-		else
-			metric_inc(&stats.redis_rejected);
-	}
-	c->cb.on_recalled(c->cb.ctx, stream, ids, count, true);
-	mem_free(ids);
-}
 
 static void
 take_refusal(struct cache *c, const struct asked *a, const redisReply *r)
 {
 	metric_inc(&stats.redis_rejected);
-	if (a->command == COMMAND_SELECT) {
+	if (c->state != CACHE_UP) {
 		cache_lost(c, r->str);
 		return;
 	}
 	if (!c->refused)
 		log_warn("Redis refuses a command: %s", r->str);
 	c->refused = true;
-	if (a->command == COMMAND_RECALL)
-		c->cb.on_recalled(c->cb.ctx, &a->stream, NULL, 0, false);
+	if (a->question.fn != NULL)
+		a->question.fn(a->question.ctx, a->question.about, NULL);
 }
 
 static void
@@ -449,12 +337,16 @@ take_up(struct cache *c)
 static bool
 fits(const struct asked *a, const redisReply *r)
 {
-	switch (a->command) {
-	case COMMAND_SELECT:
+	switch (a->question.kind) {
+	case CACHE_OK:
 		return r->type == REDIS_REPLY_STATUS && strcmp(r->str, "OK") == 0;
-	case COMMAND_COUNT:
+	case CACHE_NUMBER:
 		return r->type == REDIS_REPLY_INTEGER;
-	case COMMAND_RECALL:
+	case CACHE_NUMBER_OR_NIL:
+		return r->type == REDIS_REPLY_INTEGER || r->type == REDIS_REPLY_NIL;
+	case CACHE_LIST:
+		return r->type == REDIS_REPLY_ARRAY;
+	case CACHE_PAIRS:
 		return r->type == REDIS_REPLY_ARRAY && r->elements % 2 == 0;
 	}
 	return false;
@@ -479,11 +371,20 @@ take(struct cache *c, const redisReply *r)
 	} else if (!fits(&a, r)) {
 		metric_inc(&stats.redis_rejected);
 		cache_lost(c, "its answer makes no sense");
-	} else if (a.command == COMMAND_SELECT) {
+	} else if (c->state != CACHE_UP) {
 		take_up(c);
-	} else if (a.command == COMMAND_RECALL) {
-		take_ids(c, &a.stream, r);
+	} else if (a.question.fn != NULL) {
+		a.question.fn(a.question.ctx, a.question.about, r);
 	}
+}
+
+/* What may have come of an answer that is not whole yet. */
+static size_t
+unread_max(const struct cache *c)
+{
+	const struct cache_question *q = asked_now(c);
+
+	return CACHE_UNREAD_MAX_BYTES + (q != NULL ? q->element_max_bytes : 0);
 }
 
 static void
@@ -508,12 +409,30 @@ take_all(struct cache *c)
 		if (c->number != number)
 			return;
 	}
-	if (c->redis->reader->len > CACHE_UNREAD_MAX_BYTES)
+	if (c->redis->reader->len > unread_max(c))
 		cache_lost(c, "its answer is too long");
 	else if (c->state == CACHE_UP && c->count > 0)
 		loop_timer_arm_ms(c->timer, CACHE_ANSWER_MS);
 	else if (c->state == CACHE_UP)
 		loop_timer_disarm(c->timer);
+}
+
+/* All that is there, within limits.  False: the connection is gone. */
+static bool
+read_some(struct cache *c)
+{
+	size_t before;
+
+	for (int i = 0; i < READS_MAX; i++) {
+		before = c->redis->reader->len;
+		if (redisBufferRead(c->redis) != REDIS_OK) {
+			cache_lost(c, c->redis->errstr);
+			return false;
+		}
+		if (c->redis->reader->len - before < CACHE_READ_BYTES)
+			break;
+	}
+	return true;
 }
 
 static void
@@ -524,10 +443,8 @@ on_socket(void *arg, int fd, unsigned events)
 
 	(void)fd;
 	if ((events & LOOP_READ) != 0) {
-		if (redisBufferRead(c->redis) != REDIS_OK) {
-			cache_lost(c, c->redis->errstr);
+		if (!read_some(c))
 			return;
-		}
 		take_all(c);
 	}
 	if (c->number == number && (events & LOOP_WRITE) != 0)

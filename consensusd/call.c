@@ -7,6 +7,7 @@
 #include "common/base/buf.h"
 #include "common/base/mem.h"
 #include "common/os/channel.h"
+#include "consensusd/caller.h"
 #include "consensusd/limits.h"
 #include "consensusd/stats.h"
 #include "proto/ipc.pb.h"
@@ -99,8 +100,10 @@ call_new(struct calls *calls, struct client *client, uint32_t id, enum call_kind
 	c->client = client;
 	c->id = id;
 	c->kind = kind;
+	c->who = caller_ref(client->who);
 	HASH_ADD(hh, client->calls, id, sizeof(c->id), c);
 	if (!HASH_ADDED(c)) {
+		caller_unref(c->who);
 		give_back(calls, c);
 		return NULL;
 	}
@@ -150,6 +153,7 @@ call_free(struct call *c)
 	calls->on_end(calls->ctx, c);
 	unhold(c);
 	HASH_DEL(c->client->calls, c);
+	caller_unref(c->who);
 	calls->slots[slot] = NULL;
 	/* 0 is never a generation, so 0 is never a handle. */
 	if (++calls->generations[slot] == 0)

@@ -18,6 +18,7 @@
 #include "consensusd/code.h"
 #include "consensusd/hash.h"
 
+struct caller;
 struct channel;
 struct calls;
 struct follower;
@@ -28,6 +29,7 @@ struct client {
 	TAILQ_ENTRY(client) entry;
 	struct channel *channel;
 	struct call *calls; /* hash by id */
+	struct caller *who; /* of the calls that begin now (caller.h); NULL: not known */
 };
 
 enum call_kind { CALL_UNARY, CALL_PUBLISH, CALL_SUBSCRIBE, CALL_FOLLOW };
@@ -38,7 +40,10 @@ struct call {
 	uint32_t id; /* gatewayd's: peerid of its messages */
 	uint64_t handle;
 	enum call_kind kind;
+	struct ulid stream; /* of a publish: the last one that was published to */
+	struct caller *who; /* NULL: not known */
 	/* CALL_PUBLISH */
+	uint64_t epoch;   /* producer_epoch of the last message; 0: not given */
 	uint32_t waiting; /* messages whose results are to come */
 	bool half_closed; /* the client sends no more: it ends with the last result */
 	bool held;        /* the client was told to wait, for this stream */

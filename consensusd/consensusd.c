@@ -16,9 +16,9 @@
 #include "consensusd/api.h"
 #include "consensusd/bulletin.h"
 #include "consensusd/applier.h"
-#include "consensusd/dedupe.h"
 #include "consensusd/engine.h"
 #include "consensusd/keyring.h"
+#include "consensusd/memo.h"
 #include "consensusd/router.h"
 #include "consensusd/shared.h"
 #include "consensusd/stats.h"
@@ -187,7 +187,7 @@ consensusd_start(struct daemon *d)
 	if (err == 0)
 		err = connect_siblings(d, e);
 	if (err == 0)
-		err = dedupe_open(e, d->conf);
+		err = memo_open(e, d->conf);
 	if (err == 0)
 		err = open_database(c, d->conf);
 	if (err != 0)

@@ -1,44 +1,26 @@
 /* dedupe: see dedupe.h. */
 #include "consensusd/dedupe.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "common/base/err.h"
 #include "common/base/mem.h"
-#include "common/os/conf.h"
 #include "common/os/log.h"
-#include "consensusd/api.h"
-#include "consensusd/cache_redis.h"
+#include "consensusd/cache_ids.h"
 #include "consensusd/source.h"
 #include "consensusd/stats.h"
 
-enum { WHY_BYTES = 128 };
-
-/* A batch on its way through the store. */
-struct given {
-	STAILQ_ENTRY(given) entry;
-	struct batch *batch;
-	uint64_t ticket;
-};
-
-STAILQ_HEAD(given_list, given);
-
 struct dedupe {
 	struct engine *engine;
-	struct cache *cache;
+	struct cache *cache; /* borrowed */
+	struct cache_ids cached;
 	struct loop_timer *patience;
-	struct loop_defer write;
 	bool loaded, warm; /* streams are; enough was waited for Redis */
-	bool told;         /* that it is away */
 	uint64_t dropped;  /* ids */
 	struct source_list wanted, asked;
 	size_t asked_count;
 	size_t recalled; /* ids */
-	struct given_list given;
-	uint64_t durable; /* ticket */
 	struct cache_id ids[BATCH_MESSAGES_MAX];
-	char why[WHY_BYTES]; /* it is away */
 };
 
 /* --- asking --- */
@@ -69,7 +51,7 @@ want(struct dedupe *d, struct source *s)
 static int
 ask(struct dedupe *d, struct source *s)
 {
-	int err = cache_recall(d->cache, &s->row.stream_id, s->dedupe.durable_seq);
+	int err = cache_ids_recall(&d->cached, &s->row.stream_id, s->dedupe.durable_seq);
 
 	if (err != 0)
 		return err;
@@ -111,7 +93,7 @@ on_patience(void *arg)
 {
 	struct dedupe *d = arg;
 
-	if (!d->warm && d->cache != NULL && !cache_up(d->cache))
+	if (!d->warm && !cache_up(d->cache))
 		log_notice("Redis is away: message ids are known from the database only");
 	waited(d);
 }
@@ -147,36 +129,27 @@ on_recalled(void *ctx, const struct ulid *stream, const struct cache_id *ids, si
 	ask_more(d);
 }
 
-static void
-on_up(void *ctx)
+void
+dedupe_up(struct engine *e)
 {
-	struct dedupe *d = ctx;
+	struct dedupe *d = e->dedupe;
 	struct source *s, *next;
 
-	log_at(d->told ? LOG_NOTICE : LOG_INFO, NULL, "Redis connected");
-	d->told = false;
-	HASH_ITER (hh, d->engine->sources, s, next) {
+	HASH_ITER (hh, e->sources, s, next) {
 		if (d->loaded && s->dedupe.state == DEDUPE_REFUSED)
 			want(d, s);
 	}
 	ask_more(d);
-	api_health_changed(d->engine->api);
 }
 
-static void
-on_down(void *ctx, const char *why)
+void
+dedupe_down(struct engine *e)
 {
-	struct dedupe *d = ctx;
+	struct dedupe *d = e->dedupe;
 	struct source *s;
 
-	snprintf(d->why, sizeof(d->why), "%s", why);
 	while ((s = TAILQ_FIRST(&d->asked)) != NULL)
 		want(d, s);
-	if (d->told)
-		return;
-	d->told = true;
-	log_warn("Redis is away: %s; message ids are remembered by the database only", why);
-	api_health_changed(d->engine->api);
 }
 
 /* --- writing --- */
@@ -200,11 +173,18 @@ ids_of(struct dedupe *d, const struct batch *b)
 	return count;
 }
 
-static void
-write_batch(struct dedupe *d, const struct batch *b)
+void
+dedupe_drop(struct engine *e, size_t count)
 {
-	struct source *s = source_find(d->engine, &b->stream_id);
-	size_t count = s != NULL ? ids_of(d, b) : 0;
+	metric_add(&stats.redis_dropped, (int64_t)count);
+	e->dedupe->dropped += count;
+}
+
+void
+dedupe_write(struct engine *e, struct source *s, const struct batch *b)
+{
+	struct dedupe *d = e->dedupe;
+	size_t count = ids_of(d, b);
 	int err = 0;
 
 	if (count == 0)
@@ -215,98 +195,42 @@ write_batch(struct dedupe *d, const struct batch *b)
 	if (err == 0 && s->dedupe.state == DEDUPE_REFUSED)
 		err = ERR_STATE;
 	if (err == 0)
-		err = cache_add(d->cache, &b->stream_id, d->ids, count);
-	metric_add(err == 0 ? &stats.redis_added : &stats.redis_dropped, (int64_t)count);
-	d->dropped += err == 0 ? 0 : count;
-}
-
-static void
-on_write(void *arg)
-{
-	struct dedupe *d = arg;
-	struct given *g;
-
-	while ((g = STAILQ_FIRST(&d->given)) != NULL && g->ticket <= d->durable) {
-		STAILQ_REMOVE_HEAD(&d->given, entry);
-		write_batch(d, g->batch);
-		batch_unref(g->batch);
-		mem_free(g);
-	}
-}
-
-void
-dedupe_given(struct engine *e, struct batch *b, uint64_t ticket)
-{
-	struct dedupe *d = e->dedupe;
-	struct given *g;
-
-	if (d == NULL)
-		return;
-	g = mem_calloc(1, sizeof(*g));
-	if (g == NULL) {
-		metric_add(&stats.redis_dropped, b->count);
-		d->dropped += b->count;
-		return;
-	}
-	g->batch = batch_ref(b);
-	g->ticket = ticket;
-	STAILQ_INSERT_TAIL(&d->given, g, entry);
-}
-
-/* At the end of the turn: what waits for the flush goes first. */
-void
-dedupe_durable(struct engine *e, uint64_t ticket)
-{
-	struct dedupe *d = e->dedupe;
-
-	if (d == NULL)
-		return;
-	d->durable = ticket;
-	if (!STAILQ_EMPTY(&d->given))
-		loop_defer_add(e->loop, &d->write);
+		err = cache_ids_add(&d->cached, &b->stream_id, d->ids, count);
+	if (err == 0)
+		metric_add(&stats.redis_added, (int64_t)count);
+	else
+		dedupe_drop(e, count);
 }
 
 /* --- what others call --- */
 
 int
-dedupe_open(struct engine *e, const struct conf *conf)
+dedupe_open(struct engine *e, struct cache *cache)
 {
-	const char *path = conf_str(conf, "consensusd", "redis-socket");
-	struct dedupe *d;
+	struct dedupe *d = mem_calloc(1, sizeof(*d));
 
-	if (path == NULL || *path == '\0')
-		return 0;
-	d = mem_calloc(1, sizeof(*d));
 	if (d == NULL)
 		return ERR_NOMEM;
 	e->dedupe = d;
 	d->engine = e;
-	d->write = (struct loop_defer){.fn = on_write, .arg = d};
+	d->cache = cache;
+	d->cached.cache = cache;
+	d->cached.fn = on_recalled;
+	d->cached.ctx = d;
 	TAILQ_INIT(&d->wanted);
 	TAILQ_INIT(&d->asked);
-	STAILQ_INIT(&d->given);
 	d->patience = loop_timer_new(e->loop, on_patience, d);
-	d->cache = cache_new(e->loop, path, (int)conf_int(conf, "consensusd", "redis-db"),
-	    &(const struct cache_callbacks){on_up, on_down, on_recalled, d});
-	return d->patience != NULL && d->cache != NULL ? 0 : ERR_NOMEM;
+	return d->patience != NULL ? 0 : ERR_NOMEM;
 }
 
 void
 dedupe_close(struct engine *e)
 {
 	struct dedupe *d = e->dedupe;
-	struct given *g;
 
 	if (d == NULL)
 		return;
-	cache_free(d->cache);
 	loop_timer_free(d->patience);
-	loop_defer_del(&d->write);
-	while ((g = STAILQ_FIRST(&d->given)) != NULL) {
-		STAILQ_REMOVE_HEAD(&d->given, entry);
-		batch_unref(g->batch);
-		mem_free(g);
-	}
 	mem_free(d);
 	e->dedupe = NULL;
 }
@@ -350,19 +274,12 @@ dedupe_forget(struct source *s, bool closed)
 		return;
 	unlist(d, s);
 	/* If that fails, they go when their time is up. */
-	if (closed && cache_remove(d->cache, &s->row.stream_id) != 0)
+	if (closed && cache_ids_remove(&d->cached, &s->row.stream_id) != 0)
 		log_debug("stream %s: its ids stay in Redis for a while", s->id_text);
 }
 
-bool
-dedupe_trouble(const struct engine *e, char *text, size_t size)
+uint64_t
+dedupe_dropped(const struct engine *e)
 {
-	const struct dedupe *d = e->dedupe;
-
-	if (d == NULL || cache_up(d->cache) || !d->told)
-		return false;
-	snprintf(text, size,
-	    "Redis is away (%s): message ids are remembered by the database only; %llu were not given to it",
-	    d->why, (unsigned long long)d->dropped);
-	return true;
+	return e->dedupe->dropped;
 }

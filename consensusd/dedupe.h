@@ -20,7 +20,7 @@
 #include "common/base/must.h"
 
 struct batch;
-struct conf;
+struct cache;
 struct engine;
 struct source;
 
@@ -40,9 +40,11 @@ struct dedupe_source {
 	uint64_t believed_seq; /* up to here Redis is believed */
 };
 
-/* Begins to connect if redis-socket is set.  ERR_NOMEM. */
-int dedupe_open(struct engine *e, const struct conf *conf) MUST_USE;
+/* What memo.c calls, which has the connection.  ERR_NOMEM. */
+int dedupe_open(struct engine *e, struct cache *cache) MUST_USE;
 void dedupe_close(struct engine *e);
+void dedupe_up(struct engine *e);
+void dedupe_down(struct engine *e);
 /* All streams are loaded: asks for their ids. */
 void dedupe_loaded(struct engine *e);
 /* False: Redis may still tell that a message id was used. */
@@ -51,10 +53,10 @@ bool dedupe_knows(const struct source *s);
 void dedupe_set(struct source *s, uint64_t durable_seq, uint64_t believed_seq);
 /* A source is freed; closed: for good. */
 void dedupe_forget(struct source *s, bool closed);
-/* A batch was given to the store; the tickets up to this one are durable. */
-void dedupe_given(struct engine *e, struct batch *b, uint64_t ticket);
-void dedupe_durable(struct engine *e, uint64_t ticket);
-/* Whether Redis should be there and is not; then a text for people. */
-bool dedupe_trouble(const struct engine *e, char *text, size_t size);
+/* A batch is durable: its ids are written. */
+void dedupe_write(struct engine *e, struct source *s, const struct batch *b);
+/* So many ids could not be. */
+void dedupe_drop(struct engine *e, size_t count);
+uint64_t dedupe_dropped(const struct engine *e);
 
 #endif

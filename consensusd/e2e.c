@@ -26,6 +26,8 @@ frame_type_of(uint32_t msg_type)
 	case mesh_e2e_MsgType_MSG_CLOSE:
 	case mesh_e2e_MsgType_MSG_CLOSED:
 	case mesh_e2e_MsgType_MSG_UNKNOWN_STREAM:
+	case mesh_e2e_MsgType_MSG_SKIP:
+	case mesh_e2e_MsgType_MSG_CHALLENGE:
 		return FRAME_STREAM;
 	default:
 		return 0;
@@ -52,9 +54,10 @@ e2e_flow(const char *tenant, const struct ulid *stream_id)
 	return hash16(tenant, strlen(tenant)) << 16 | hash16(stream_id->b, ULID_BYTES);
 }
 
-/* As e2e_put_frame(), with h->crc32c filled in. */
+/* As e2e_put_frame(), with h->crc32c filled in.  class: of data. */
 static int
-put_frame(struct buf *out, mesh_e2e_Header *h, uint32_t flow, uint8_t flags, const void *payload, size_t len)
+put_frame(struct buf *out, mesh_e2e_Header *h, uint32_t flow, uint8_t flags, uint8_t class,
+    const void *payload, size_t len)
 {
 	uint8_t mem[FRAME_E2E_MAX_BYTES];
 	struct buf header;
@@ -67,7 +70,7 @@ put_frame(struct buf *out, mesh_e2e_Header *h, uint32_t flow, uint8_t flags, con
 	if (len > FRAME_PAYLOAD_MAX_BYTES)
 		return ERR_LIMIT;
 	/* What frees windows must not wait behind, or be dropped with, the data that fills them. */
-	f.class = f.type == FRAME_DATA ? FRAME_CLASS_CLIENT : FRAME_CLASS_CONTROL;
+	f.class = f.type == FRAME_DATA ? class : FRAME_CLASS_CONTROL;
 	h->crc32c = crc32c(0, payload, len);
 	buf_init_fixed(&header, mem, sizeof(mem));
 	err = pb_pack(&header, mesh_e2e_Header_fields, h);
@@ -89,7 +92,7 @@ e2e_put_frame(struct buf *out, const mesh_e2e_Header *h, const void *payload, si
 	struct ulid id = {{0}};
 
 	memcpy(id.b, h->stream_id.bytes, ULID_BYTES);
-	return put_frame(out, &copy, e2e_flow(h->tenant_id, &id), 0, payload, len);
+	return put_frame(out, &copy, e2e_flow(h->tenant_id, &id), 0, FRAME_CLASS_CLIENT, payload, len);
 }
 
 static uint32_t
@@ -145,6 +148,7 @@ e2e_put_fragment(struct buf *out, const struct batch *b, const struct e2e_way *w
 	h.batch_bytes = (uint32_t)b->body_len;
 	SET_BYTES(h.nonce, b->nonce, BATCH_NONCE_BYTES);
 	return put_frame(out, &h, way->flow, way->stripe ? FRAME_FLAG_STRIPE : 0,
+	    way->class != 0 ? way->class : FRAME_CLASS_CLIENT,
 	    b->body + (size_t)index * FRAME_PAYLOAD_MAX_BYTES, fragment_len(b->body_len, index));
 }
 

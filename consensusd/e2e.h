@@ -29,6 +29,7 @@ struct e2e_way {
 	const char *tenant; /* borrowed */
 	uint64_t source, destination;
 	uint32_t flow; /* e2e_flow() */
+	uint8_t class; /* of its frames, FRAME_CLASS_*; 0: client data */
 	bool stripe;   /* on all bulk lanes: FRAME_FLAG_STRIPE */
 };
 

@@ -10,25 +10,34 @@
 #include "common/os/conf.h"
 #include "common/os/crypto.h"
 #include "common/os/log.h"
+#include "consensusd/acl.h"
 #include "consensusd/api.h"
 #include "consensusd/ask.h"
 #include "consensusd/bulletin.h"
+#include "consensusd/core/credit.h"
 #include "consensusd/applier.h"
-#include "consensusd/dedupe.h"
+#include "consensusd/egress.h"
 #include "consensusd/follower.h"
 #include "consensusd/group.h"
 #include "consensusd/keyring.h"
 #include "consensusd/limits.h"
+#include "consensusd/memo.h"
 #include "consensusd/mesh.h"
+#include "consensusd/meta.h"
+#include "consensusd/meters.h"
 #include "consensusd/peers.h"
+#include "consensusd/relation.h"
+#include "consensusd/regulator.h"
 #include "consensusd/router.h"
 #include "consensusd/seal.h"
 #include "consensusd/shared.h"
 #include "consensusd/sink.h"
 #include "consensusd/source.h"
+#include "consensusd/spill.h"
 #include "consensusd/stats.h"
 #include "consensusd/store.h"
 #include "consensusd/transport.h"
+#include "consensusd/warmth.h"
 
 static void turn(void *arg);
 static void on_timer(void *arg);
@@ -48,11 +57,15 @@ engine_configure(struct engine *e, const struct conf *conf)
 	s->backlog_bytes = (size_t)conf_int(conf, "consensusd", "stream-backlog");
 	e->target_conf.window_bytes = s->flow.window_bytes;
 	e->target_conf.backlog_bytes = s->backlog_bytes;
+	e->letters_max = (uint64_t)conf_int(conf, "consensusd", "dead-letters-max");
 	e->streams_max = (size_t)conf_int(conf, "consensusd", "streams-max");
+	e->metrics_streams = (size_t)conf_int(conf, "consensusd", "metrics-streams");
+	e->metrics_tenants = (size_t)conf_int(conf, "consensusd", "metrics-tenants");
 	e->budget.max_bytes = (size_t)conf_int(conf, "consensusd", "memory-max");
 	e->assembly.message_max = (size_t)conf_int(conf, "consensusd", "message-max");
 	if (e->applier != NULL)
 		applier_configure(e->applier, conf);
+	memo_configure(e, conf);
 }
 
 static void
@@ -76,8 +89,11 @@ init_consensus(struct engine *e, const struct conf *conf)
 {
 	e->asks = asks_new(e);
 	e->groups = groups_new(e, conf);
+	e->relations = relations_new(e);
 	e->shared = shared_new(e);
-	if (e->asks == NULL || e->groups == NULL || e->shared == NULL)
+	e->acl = acl_new(e);
+	if (e->acl == NULL || e->asks == NULL || e->groups == NULL || e->relations == NULL ||
+	    e->shared == NULL)
 		return ERR_NOMEM;
 	e->mesh = mesh_new(e, conf);
 	return e->mesh != NULL ? 0 : ERR_NOMEM;
@@ -87,6 +103,8 @@ int
 engine_init(struct engine *e, struct loop *loop, struct keyring *keyring, const struct conf *conf)
 {
 	*e = (struct engine){.loop = loop, .keyring = keyring, .started = clock_mono()};
+	e->busy.at = e->started;
+	e->busy.cpu_us = clock_cpu_us();
 	e->self = keyring_node_id(keyring);
 	crypto_key_public(keyring_node_key(keyring), e->public_key);
 	if (ulid_parse(conf_str(conf, "mesh", "id"), &e->mesh_id) != 0)
@@ -101,10 +119,12 @@ engine_init(struct engine *e, struct loop *loop, struct keyring *keyring, const 
 	nodes_init(&e->nodes);
 	idcache_init(&e->ids, IDCACHE_MAX, seed());
 	idcache_init(&e->closed, CLOSED_MAX, seed());
+	fresh_init(&e->fresh);
 	assembly_init(&e->assembly, &e->budget, 0);
 	engine_configure(e, conf);
 	TAILQ_INIT(&e->dirty_sources);
-	TAILQ_INIT(&e->ready_flows);
+	for (int i = 0; i < FRAME_CLASS_COUNT; i++)
+		TAILQ_INIT(&e->ready_flows[i]);
 	TAILQ_INIT(&e->dirty_sinks);
 	TAILQ_INIT(&e->reads);
 	e->turn.fn = turn;
@@ -114,8 +134,11 @@ engine_init(struct engine *e, struct loop *loop, struct keyring *keyring, const 
 	e->transport = transport_new(e);
 	e->router = router_new(e);
 	e->peers = peers_new(e);
-	if (e->timer == NULL || e->scratch == NULL || e->transport == NULL || e->router == NULL ||
-	    e->peers == NULL)
+	e->warmth = warmth_new(e);
+	e->regulator = regulator_new(e);
+	e->meters = meters_new(e);
+	if (e->warmth == NULL || e->timer == NULL || e->scratch == NULL || e->transport == NULL ||
+	    e->router == NULL || e->peers == NULL || e->regulator == NULL || e->meters == NULL)
 		return ERR_NOMEM;
 	return init_consensus(e, conf);
 }
@@ -133,9 +156,14 @@ engine_fini(struct engine *e)
 		engine_read_free(TAILQ_FIRST(&e->reads));
 	source_free_all(e);
 	sink_free_all(e);
-	dedupe_close(e);
+	regulator_free(e->regulator);
+	meters_free(e->meters);
+	memo_close(e);
+	warmth_free(e->warmth);
 	mesh_free(e->mesh);
 	shared_free(e->shared);
+	relations_free(e->relations);
+	acl_free(e->acl);
 	groups_free(e->groups);
 	asks_free(e->asks);
 	bulletin_free(e->bulletin);
@@ -185,6 +213,24 @@ trim_all(struct engine *e)
 		target_trim(k->target);
 }
 
+/* What sources are granted follows from how far the database is behind, and how busy this process is: over
+ * the last second of turns, or longer where there were none. */
+static void
+measure(struct engine *e)
+{
+	struct mono now = clock_mono();
+	int64_t wall_us = mono_diff_us(now, e->busy.at), cpu_us;
+
+	if (wall_us >= ENGINE_MEASURE_MS * 1000) {
+		cpu_us = clock_cpu_us();
+		e->busy.permille = (uint32_t)((cpu_us - e->busy.cpu_us) * 1000 / wall_us);
+		e->busy.cpu_us = cpu_us;
+		e->busy.at = now;
+	}
+	e->target_conf.pressure_permille = credit_pressure(store_lag_ms(e->store), e->busy.permille);
+	metric_set(&stats.pressure, e->target_conf.pressure_permille);
+}
+
 static void
 turn(void *arg)
 {
@@ -193,9 +239,11 @@ turn(void *arg)
 
 	if (!e->loaded)
 		return;
+	measure(e);
 	sink_turn(e);
 	more = source_turn(e);
 	more |= api_turn(e->api);
+	relations_turn(e->relations);
 	more |= groups_turn(e->groups);
 	peers_turn(e->peers);
 	more |= transport_turn(e->transport);
@@ -285,7 +333,6 @@ engine_at_cancel(struct engine *e, struct timed *t)
 static void
 on_durable_entry(void *arg, const struct order_entry *x)
 {
-	(void)arg;
 	switch (x->kind) {
 	case ORDER_STREAM_ROW:
 		source_row_durable(x->noun, x->seq);
@@ -305,8 +352,14 @@ on_durable_entry(void *arg, const struct order_entry *x)
 	case ORDER_RECORDED:
 		source_flow_recorded(x->noun);
 		break;
+	case ORDER_LETTER:
+		api_dead_durable(x->noun);
+		break;
 	case ORDER_NOTE:
 		bulletin_durable(x->noun, x->seq);
+		break;
+	case ORDER_CONTROL:
+		api_control_durable(((struct engine *)arg)->api, x->seq);
 		break;
 	}
 }
@@ -321,7 +374,7 @@ on_durable(void *ctx, uint64_t ticket)
 	e->flushed = true;
 	/* At once, so that what waited for this flush is part of the next. */
 	turn(e);
-	dedupe_durable(e, ticket);
+	memo_durable(e, ticket);
 }
 
 static void
@@ -335,25 +388,35 @@ load_failed(struct engine *e, const char *what, int err)
 static void
 on_load_stream(void *ctx, const struct store_stream *row)
 {
+	struct store_stream full = *row;
 	struct engine *e = ctx;
 	int err = 0;
 
 	if (row->state == STORE_STREAM_CLOSED) {
-		static const struct ulid none;
-
-		err = idcache_add(&e->closed, &row->stream_id, &none, row->close_seq + 1);
+		fresh_closed(e, &row->stream_id, row->close_seq);
 	} else {
-		if (row->src_node == e->self)
-			err = source_load(e, row);
+		err = meta_load(&full);
+		if (err == 0 && row->src_node == e->self)
+			err = source_load(e, &full);
 		for (size_t i = 0; i < row->dst_count && err == 0; i++) {
 			if (row->dst_nodes[i] == e->self) {
-				err = sink_load(e, row);
+				err = sink_load(e, &full);
 				break; /* another node's list may name us twice */
 			}
 		}
 	}
 	if (err != 0)
 		load_failed(e, "a stream", err);
+}
+
+static void
+on_load_rule(void *ctx, const struct control *c)
+{
+	struct engine *e = ctx;
+	int err = regulator_load(e->regulator, c);
+
+	if (err != 0)
+		load_failed(e, "a rule about streams", err);
 }
 
 static void
@@ -389,13 +452,14 @@ on_ready(void *ctx)
 	log_notice("database ready: %zu streams", engine_stream_count(e));
 	if (first) {
 		groups_ready(e->groups);
+		relations_ready(e->relations);
 		mesh_ready(e->mesh);
 		/* Who was evicted is known before anybody is linked with. */
 		while (groups_turn(e->groups))
 			;
 		transport_identify(e->transport);
 		router_loaded(e->router);
-		dedupe_loaded(e);
+		memo_loaded(e);
 		bulletin_loaded(e->bulletin);
 		if (e->applier != NULL)
 			applier_open(e->applier);
@@ -455,11 +519,31 @@ on_load_position(void *ctx, const struct store_position *p)
 }
 
 static void
+on_load_letters(void *ctx, uint64_t count)
+{
+	struct engine *e = ctx;
+
+	e->letters = count;
+	metric_set(&stats.letters, (int64_t)count);
+}
+
+static void
+on_load_attempt(void *ctx, const struct store_letter *row)
+{
+	struct engine *e = ctx;
+	struct sink *k = sink_find(e, &row->stream_id);
+
+	if (k != NULL)
+		sink_load_attempt(k, row);
+}
+
+static void
 on_rolled_back(void *ctx, const char *why)
 {
 	struct engine *e = ctx;
 
 	groups_rolled_back(e->groups, why);
+	spill_distrust(e);
 }
 
 static void
@@ -498,11 +582,14 @@ engine_open_store(struct engine *e, const struct conf *conf, int sql_dir_fd, int
 	    .on_lost = on_lost,
 	    .on_durable = on_durable,
 	    .on_load_node = on_load_node,
+	    .on_load_rule = on_load_rule,
 	    .on_load_stream = on_load_stream,
 	    .on_load_offset = on_load_offset,
 	    .on_load_raft = on_load_raft,
 	    .on_load_note = on_load_note,
 	    .on_load_position = on_load_position,
+	    .on_load_letters = on_load_letters,
+	    .on_load_attempt = on_load_attempt,
 	    .on_rolled_back = on_rolled_back,
 	    .on_damaged = on_damaged,
 	    .on_fatal = on_fatal,
@@ -582,6 +669,7 @@ engine_node_up(struct engine *e, struct node *n)
 		flow_hurry(f->flow, now);
 		source_flow_ready(f);
 	}
+	e->unsorted = true;
 	groups_node_up(e->groups);
 	mesh_node_changed(e->mesh, n->id);
 	bulletin_node_up(e->bulletin, n->id);
@@ -591,6 +679,7 @@ engine_node_up(struct engine *e, struct node *n)
 void
 engine_node_down(struct engine *e, struct node *n)
 {
+	egress_node_down(e, n);
 	groups_node_down(e->groups, n->id);
 	mesh_node_changed(e->mesh, n->id);
 }

@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <bsd/sys/queue.h>
 
+#include "common/base/frame.h"
 #include "common/base/id.h"
 #include "common/base/must.h"
 #include "common/base/rng.h"
@@ -27,25 +28,34 @@
 #include "consensusd/core/pending.h"
 #include "consensusd/core/stream.h"
 #include "consensusd/core/target.h"
+#include "consensusd/fresh.h"
 
+struct acl;
 struct api;
 struct applier;
 struct asks;
 struct bulletin;
 struct conf;
 struct dedupe;
+struct egress;
 struct groups;
 struct keyring;
+struct memo;
 struct mesh;
+struct meters;
 struct peers;
+struct relations;
+struct regulator;
 struct router;
 struct seal_message;
 struct shared;
 struct sink;
 struct source;
 struct source_flow;
+struct spill;
 struct store;
 struct transport;
+struct warmth;
 
 /* Something that wants to be called at a time. */
 struct timed {
@@ -79,14 +89,22 @@ struct engine {
 	struct transport *transport;
 	struct router *router;
 	struct api *api;
-	struct peers *peers;       /* consensusds of other nodes */
-	struct asks *asks;         /* questions to them */
-	struct groups *groups;     /* Raft */
-	struct mesh *mesh;         /* the control group */
-	struct shared *shared;     /* its configuration for the daemons of this node */
-	struct applier *applier;   /* of database updates */
-	struct bulletin *bulletin; /* what nodes say about themselves */
-	struct dedupe *dedupe;     /* NULL: without Redis */
+	struct peers *peers;         /* consensusds of other nodes */
+	struct asks *asks;           /* questions to them */
+	struct groups *groups;       /* Raft */
+	struct relations *relations; /* groups of streams */
+	struct mesh *mesh;           /* the control group */
+	struct acl *acl;             /* policies of tenants */
+	struct shared *shared;       /* its configuration for the daemons of this node */
+	struct applier *applier;     /* of database updates */
+	struct meters *meters;       /* metrics of streams and tenants */
+	struct regulator *regulator; /* what operators say of streams */
+	struct bulletin *bulletin;   /* what nodes say about themselves */
+	struct dedupe *dedupe;       /* NULL: without Redis */
+	struct memo *memo;           /* what is kept in Redis; NULL: without it */
+	struct egress *egress;       /* the same */
+	struct spill *spill;         /* the same */
+	struct warmth *warmth;       /* how well other nodes were reached */
 	struct rng rng;
 
 	uint64_t self;
@@ -94,10 +112,16 @@ struct engine {
 	struct ulid mesh_id;
 	char mesh_name[NODE_NAME_SIZE], node_name[NODE_NAME_SIZE], region[NODE_NAME_SIZE];
 	struct mono started, trim_at;
+	struct {
+		struct mono at;    /* when it was measured how busy this process is */
+		int64_t cpu_us;    /* then */
+		uint32_t permille; /* that it was in the time before */
+	} busy;
 
 	struct stream_conf stream_conf;
 	struct target_conf target_conf;
 	size_t streams_max;
+	size_t metrics_streams, metrics_tenants; /* with labels of their own */
 	struct budget budget;
 
 	struct order order;
@@ -109,21 +133,26 @@ struct engine {
 	struct nodes nodes;
 	struct idcache ids;    /* of messages */
 	struct idcache closed; /* streams, with a message id of zero */
+	struct fresh fresh;
 	struct pending_pool pool;
 	struct assembly assembly;
 
 	struct source *sources; /* hash by stream id */
 	struct source *recent;  /* the last one that was published to, or NULL */
 	struct sink *sinks;
+	uint64_t letters,
+	    letters_max;        /* dead letters of streams in the database, and how many there may be */
+	size_t letters_waiting; /* streams that wait for room for one */
 	struct source_list dirty_sources;
-	struct source_flow_list ready_flows;
+	struct source_flow_list ready_flows[FRAME_CLASS_COUNT];
 	struct sink_list dirty_sinks;
 	struct seal_message *scratch;  /* BATCH_MESSAGES_MAX of them */
 	struct engine_read_list reads; /* from the store, under way */
 	struct ulid last_ulid;
-	bool loaded;  /* the store has been ready once: what this node knows is in memory */
-	bool flushed; /* a flush was confirmed since pending batches were given to the store */
-	bool failed;  /* the store contradicted us: the process ends with an error */
+	bool unsorted; /* many flows became ready at once */
+	bool loaded;   /* the store has been ready once: what this node knows is in memory */
+	bool flushed;  /* a flush was confirmed since pending batches were given to the store */
+	bool failed;   /* the store contradicted us: the process ends with an error */
 };
 
 /* Fills in what configuration and keyring say; everything is empty.  ERR_NOMEM, or an error that was

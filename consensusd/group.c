@@ -328,6 +328,16 @@ put_empty(struct group *g)
 	return ticket < 0 ? (int)ticket : 0;
 }
 
+uint64_t
+group_draw_replica(void)
+{
+	uint64_t id = 0;
+
+	while (id == 0)
+		crypto_random(&id, sizeof(id));
+	return id;
+}
+
 int
 group_new(struct groups *gs, const uint8_t id[STORE_GROUP_BYTES], enum store_raft_type type, uint64_t replica,
     const struct raft_member *members, size_t count, struct group **out)

@@ -72,6 +72,8 @@ void groups_on_unknown(
 /* The engine's turn.  True if work is left. */
 bool groups_turn(struct groups *gs);
 
+/* An id for a new replica: nobody else has it. */
+uint64_t group_draw_replica(void);
 /* Begins a replica: alone with members (the first one of a group), or without any, waiting to be told. */
 int group_new(struct groups *gs, const uint8_t id[STORE_GROUP_BYTES], enum store_raft_type type,
     uint64_t replica, const struct raft_member *members, size_t count, struct group **out) MUST_USE;

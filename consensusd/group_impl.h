@@ -30,6 +30,8 @@ enum {
 	/* Of entries in one message, and of those to one member that were not answered: see raft.h. */
 	GROUP_APPEND_BYTES = 64 * 1024,
 	GROUP_INFLIGHT_BYTES = 1024 * 1024,
+	/* Appends to replicas of a group of streams up to this go ahead of the data of clients. */
+	GROUP_SHORT_BYTES = 8 * 1024,
 	/* Proposals beyond are refused. */
 	GROUP_UNCOMMITTED_BYTES = 16 * 1024 * 1024,
 	GROUP_APPLY_BYTES = 1024 * 1024,

@@ -6,6 +6,7 @@
 #include "common/base/mem.h"
 #include "common/os/clock.h"
 #include "common/os/log.h"
+#include "consensusd/core/raft_entry.h"
 #include "consensusd/group_impl.h"
 #include "consensusd/peers.h"
 #include "consensusd/stats.h"
@@ -59,10 +60,19 @@ node_of(const struct groups *gs, uint64_t replica)
 
 /* --- sending --- */
 
-/* Appends keep their order among each other; what is small and decides who leads overtakes them. */
+/* Appends keep their order among each other; what is small and decides who leads overtakes them.  Those of a
+ * group of streams are short as long as it is not behind: they must not wait for the data of clients, for
+ * which nodes are held, since more important streams need them.  One that is overtaken is asked for again. */
 static enum peers_class
-class_of(const struct raft_msg *m)
+class_of(const struct group *g, const struct raft_msg *m)
 {
+	size_t bytes = 0;
+
+	if (g->type == STORE_RAFT_DSG && m->kind == RAFT_APPEND) {
+		for (size_t i = 0; i < m->entry_count; i++)
+			bytes += raft_entry_bytes(m->entries[i]);
+		return bytes <= GROUP_SHORT_BYTES ? PEERS_URGENT : PEERS_BULK;
+	}
 	return m->kind == RAFT_APPEND || m->kind == RAFT_SNAPSHOT || m->kind == RAFT_PROPOSE ? PEERS_BULK
 											     : PEERS_URGENT;
 }
@@ -79,7 +89,7 @@ send_one(struct group *g, const struct raft_msg *m, struct buf *out)
 		const struct iovec parts[2] = {
 		    {g->id, sizeof(g->id)}, {(void *)(uintptr_t)buf_head(out), buf_left(out)}};
 
-		err = peers_send(g->owner->engine->peers, node, PEERS_RAFT, class_of(m), parts, 2);
+		err = peers_send(g->owner->engine->peers, node, PEERS_RAFT, class_of(g, m), parts, 2);
 	}
 	/* As if it were lost on the way. */
 	if (err != 0)

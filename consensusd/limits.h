@@ -15,6 +15,9 @@ enum {
 	/* How often all streams are asked to give memory back when it is short. */
 	ENGINE_TRIM_MS = 50,
 
+	/* How often it is measured how busy this process is. */
+	ENGINE_MEASURE_MS = 1000,
+
 	/* A batch this large is not held back while the store works. */
 	GIVE_EARLY_COUNT = 64,
 	GIVE_EARLY_BYTES = 64 * 1024,
@@ -44,6 +47,32 @@ enum {
 	CACHE_WARM_MS = 500,
 	CACHE_RECALLS_MAX = 16,
 
+	/* Batches in Redis: for how long after the last one of the stream came; the part of redis-queue-max
+	 * that one stream may have; a larger batch stays in the database alone.  Reads that wait for an
+	 * answer, and batches of one: more are read from the database. */
+	SPILL_TTL_S = 3600,
+	SPILL_SHARE = 4,
+	SPILL_BATCH_MAX_BYTES = 512 * 1024,
+	SPILL_READS_MAX = 8,
+	SPILL_READ_COUNT = 16,
+	/* A read that waits longer goes to the database, and Redis is not asked for a while. */
+	SPILL_WAIT_MS = 200,
+	SPILL_PAUSE_MS = 5000,
+
+	/* What is waiting for other nodes: written so often, of so many nodes at once, so many streams each;
+	 * and for how long that is there. */
+	EGRESS_MS = 5000,
+	EGRESS_NODES = 64,
+	EGRESS_STREAMS_MAX = 512,
+	EGRESS_TTL_S = 30,
+
+	/* How well nodes were reached: looked at so often, written to Redis for so many nodes at once (others
+	 * have their turn the next time), kept there so long, and believed so long here. */
+	WARMTH_MS = 5000,
+	WARMTH_NODES = 256,
+	WARMTH_TTL_S = 600,
+	WARMTH_MAX_MS = 600 * 1000,
+
 	/* Calls of API clients that are open at once, all connections: refuse. */
 	CALLS_MAX = 65536,
 	/* Subscriptions at once: refuse. */
@@ -59,9 +88,19 @@ enum {
 	SUBSCRIBER_WINDOW_COUNT = 1000,
 	SUBSCRIBER_WINDOW_BYTES = 1024 * 1024,
 
+	/* Dead letters of one stream that wait to be delivered once more: refuse. */
+	REPLAYS_MAX = 1024,
+
 	/* How far processed marks run ahead of clearing outbox and inbox rows. */
 	CLEAR_LAG_COUNT = 1024,
 	CLEAR_IDLE_MS = 500,
+
+	/* How often it is looked whether messages of a stream are too old: so many times in their time, at
+	 * most and at least this often; and how often it is said that some were given up. */
+	RETAIN_PARTS = 8,
+	RETAIN_MIN_MS = 100,
+	RETAIN_MAX_MS = 5000,
+	RETAIN_TELL_MS = 1000,
 
 	/* The smallest batch that is striped over several lanes: 70 fragments.  A smaller one is on its way
 	 * in a few milliseconds at any rate, and what arrives of it early would wait for the rest. */
@@ -116,6 +155,10 @@ enum {
 
 	/* Closed streams that are remembered, so that an old frame opens none of them again. */
 	CLOSED_MAX = 16384,
+	/* How old a stream may be that is opened without a challenge (fresh.h): less than the day for which
+	 * closed ones are loaded from the database, and more than clocks differ. */
+	FRESH_MS = 3600 * 1000,
+	FRESH_PERIOD_MS = 60 * 1000, /* for which a challenge is good, twice */
 };
 
 #endif

@@ -6,6 +6,7 @@
 #include "common/base/err.h"
 #include "common/os/clock.h"
 #include "common/os/log.h"
+#include "consensusd/acl.h"
 #include "consensusd/api.h"
 #include "consensusd/mesh_impl.h"
 #include "consensusd/shared.h"
@@ -68,7 +69,7 @@ mesh_config_set(struct mesh *m, const struct mcg_cmd *cmd, uint64_t index, uint6
 
 	put(m, &v);
 	shared_changed(m->engine->shared, c->key);
-	if (index > m->settled && shared_concerns(c->key))
+	if (index > m->settled && (shared_concerns(c->key) || acl_concerns(c->key)))
 		keep(m);
 }
 

@@ -16,6 +16,7 @@
 #include "common/os/log.h"
 #include "consensusd/keyring.h"
 #include "consensusd/mesh_impl.h"
+#include "consensusd/relation.h"
 #include "consensusd/shared.h"
 #include "proto/pb.h"
 #include "proto/peer.pb.h"
@@ -191,16 +192,6 @@ on_find(void *ctx, const struct ask_from *from, const uint8_t *body, size_t len)
 
 /* --- seeding --- */
 
-static uint64_t
-draw_replica(void)
-{
-	uint64_t id = 0;
-
-	while (id == 0)
-		crypto_random(&id, sizeof(id));
-	return id;
-}
-
 static void
 on_seeded(void *ctx, const struct mesh_outcome *o)
 {
@@ -258,7 +249,7 @@ static void
 seed_group(struct mesh *m)
 {
 	struct mesh_entering *t = &m->entering;
-	const struct raft_member self = {.id = draw_replica(), .node = m->engine->self, .role = RAFT_VOTER};
+	const struct raft_member self = {.id = group_draw_replica(), .node = m->engine->self, .role = RAFT_VOTER};
 	uint8_t both[2 * ULID_BYTES], hash[CRYPTO_HASH_BYTES];
 	struct group *g;
 	int err;
@@ -409,7 +400,7 @@ join_step(struct mesh *m)
 		    t->asked, t->unanswered);
 		return;
 	}
-	err = group_new(m->engine->groups, t->group_id, STORE_RAFT_MCG, draw_replica(), NULL, 0, &g);
+	err = group_new(m->engine->groups, t->group_id, STORE_RAFT_MCG, group_draw_replica(), NULL, 0, &g);
 	if (err == 0)
 		err = mesh_attach(m, g);
 	if (err == 0)
@@ -471,8 +462,9 @@ on_unknown_group(void *ctx, const uint8_t id[STORE_GROUP_BYTES], uint64_t node)
 {
 	struct mesh *m = ctx;
 
-	(void)id;
 	(void)node;
+	if (relations_unknown(m->engine->relations, id))
+		return;
 	if (m->group == NULL && m->entering.kind == MESH_ENTRY_NONE && !m->left)
 		mesh_enter_again(m);
 }

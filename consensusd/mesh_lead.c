@@ -13,6 +13,8 @@
 #include "common/os/log.h"
 #include "consensusd/core/voters.h"
 #include "consensusd/mesh_impl.h"
+#include "consensusd/sink.h"
+#include "consensusd/source.h"
 #include "proto/pb.h"
 #include "proto/peer.pb.h"
 
@@ -268,6 +270,23 @@ is_stillborn(const struct mesh *m)
 	       mcg_index(m->mcg) >= m->role.last;
 }
 
+/* Streams don't come back to a target that is gone: so not while a log is read again that has evictions of
+ * nodes that were let in later, nor while what is known of it may not be all. */
+static void
+see_to_streams(struct mesh *m)
+{
+	if (mesh_leader(m) == 0 || mcg_index(m->mcg) < m->role.last || mcg_index(m->mcg) < m->settled)
+		return;
+	for (size_t i = 0; i < mcg_member_count(m->mcg); i++) {
+		const struct mcg_member *x = mcg_member_at(m->mcg, i);
+
+		if (x->status != MCG_EVICTED || x->node == m->engine->self)
+			continue;
+		source_evicted(m->engine, x->node);
+		sink_evicted(m->engine, x->node);
+	}
+}
+
 static void
 on_duty(void *arg)
 {
@@ -278,6 +297,7 @@ on_duty(void *arg)
 	if (m->group == NULL)
 		return;
 	group_show(m->group, &m->role);
+	see_to_streams(m);
 	if (mesh_leader(m) != 0)
 		see_to_self(m);
 	if (!mesh_leads(m) || mcg_index(m->mcg) < m->role.commit)

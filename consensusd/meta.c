@@ -32,6 +32,16 @@ fill(mesh_e2e_StreamMeta *m, const struct store_stream *row)
 	m->created_unix_ms = row->created_unix_ms;
 	m->producer_epoch = row->epoch;
 	SET_BYTES(m->key_id, row->key_id, CRYPTO_KEY_ID_BYTES);
+	SET_BYTES(m->group_id, row->group_id, STORE_GROUP_BYTES);
+	m->revision = row->revision;
+	m->ack = row->policy.ack;
+	m->ack_quorum = row->policy.quorum;
+	m->retention_bytes = row->policy.retention_bytes;
+	m->retention_ms = row->policy.retention_ms;
+	m->overflow = row->policy.overflow;
+	m->handler = row->policy.handler;
+	m->max_attempts = row->policy.max_attempts;
+	m->retry_ms = row->policy.retry_ms;
 }
 
 /* What is signed: the message without its signature, as this version writes it. */
@@ -64,6 +74,13 @@ meta_sign(const struct keyring *k, const struct store_stream *row, struct buf *o
 	return err;
 }
 
+static bool
+policy_fits(const mesh_e2e_StreamMeta *m)
+{
+	return m->ack < POLICY_ACKS && m->overflow < POLICY_OVERFLOWS && m->handler < POLICY_HANDLERS &&
+	       (m->ack == POLICY_ACK_QUORUM) == (m->ack_quorum != 0) && m->ack_quorum <= m->targets_count;
+}
+
 static int
 check_form(const mesh_e2e_StreamMeta *m)
 {
@@ -71,7 +88,7 @@ check_form(const mesh_e2e_StreamMeta *m)
 	    m->key_id.size != CRYPTO_KEY_ID_BYTES || m->signature.size != CRYPTO_SIG_BYTES)
 		return ERR_FORMAT;
 	if (!tenant_valid(m->tenant_id) || m->source == 0 || m->targets_count == 0 ||
-	    m->targets_count > STORE_TARGETS_MAX)
+	    m->targets_count > STORE_TARGETS_MAX || m->group_id.size != STORE_GROUP_BYTES || !policy_fits(m))
 		return ERR_FORMAT;
 	for (pb_size_t i = 0; i < m->targets_count; i++) {
 		if (m->targets[i] == 0)
@@ -98,6 +115,38 @@ check_signature(const mesh_e2e_StreamMeta *m)
 }
 
 static void
+policy_to_row(const mesh_e2e_StreamMeta *m, struct store_stream *row)
+{
+	memcpy(row->group_id, m->group_id.bytes, sizeof(row->group_id));
+	row->revision = m->revision;
+	row->policy = (struct policy){
+	    .ack = (enum policy_ack)m->ack,
+	    .quorum = m->ack_quorum,
+	    .retention_bytes = m->retention_bytes,
+	    .retention_ms = m->retention_ms,
+	    .overflow = (enum policy_overflow)m->overflow,
+	    .handler = (enum policy_handler)m->handler,
+	    .max_attempts = m->max_attempts,
+	    .retry_ms = m->retry_ms,
+	};
+}
+
+int
+meta_load(struct store_stream *row)
+{
+	mesh_e2e_StreamMeta m = mesh_e2e_StreamMeta_init_zero;
+	int err = row->meta_len <= META_MAX_BYTES
+		      ? pb_unpack(row->meta, row->meta_len, mesh_e2e_StreamMeta_fields, &m)
+		      : ERR_FORMAT;
+
+	if (err == 0 && !policy_fits(&m))
+		err = ERR_FORMAT;
+	if (err == 0)
+		policy_to_row(&m, row);
+	return err;
+}
+
+static void
 to_row(const mesh_e2e_StreamMeta *m, struct store_stream *row)
 {
 	*row = (struct store_stream){
@@ -114,6 +163,7 @@ to_row(const mesh_e2e_StreamMeta *m, struct store_stream *row)
 	memcpy(row->key_id, m->key_id.bytes, sizeof(row->key_id));
 	for (size_t i = 0; i < row->dst_count; i++)
 		row->dst_nodes[i] = m->targets[i];
+	policy_to_row(m, row);
 }
 
 int

@@ -1,5 +1,6 @@
 /* router: see router.h. */
 #include "consensusd/router.h"
+#include "consensusd/router_measure.h"
 
 #include "common/base/buf.h"
 #include "common/base/err.h"
@@ -395,25 +396,6 @@ on_links(void *ctx, struct channel *ch, struct imsg *m)
 	return 0;
 }
 
-/* How well each node is connected: for the choice of voters. */
-static void
-measure_nodes(struct router *r)
-{
-	struct nodes *all = &r->engine->nodes;
-	uint64_t sum;
-
-	for (size_t i = 0; i < all->count; i++)
-		all->all[i]->links = all->all[i]->rtt_us = 0;
-	for (size_t i = 0; i < r->link_count; i++) {
-		struct node *n = r->links[i].two_way ? nodes_find(all, r->links[i].from) : NULL;
-
-		if (n == NULL)
-			continue;
-		sum = (uint64_t)n->rtt_us * n->links + r->links[i].latency_us;
-		n->rtt_us = (uint32_t)(sum / ++n->links);
-	}
-}
-
 static int
 on_links_end(void *ctx, struct channel *ch, struct imsg *m)
 {
@@ -425,7 +407,7 @@ on_links_end(void *ctx, struct channel *ch, struct imsg *m)
 	if (!r->in_links)
 		return ERR_STATE;
 	r->in_links = false;
-	measure_nodes(r);
+	router_measure(r->engine, r->links, r->link_count);
 	if (r->engine->loaded && r->link_count != 0)
 		ticket = store_put_topology(r->engine->store, r->links, r->link_count);
 	if (ticket < 0)

@@ -62,8 +62,19 @@ nonce_of(uint8_t out[CRYPTO_NONCE_BYTES], const struct batch *b, uint32_t index)
 	be_store32(tail, be_load32(tail) + index);
 }
 
+_Static_assert((int)CRYPTO_HASH_BYTES == BATCH_DIGEST_BYTES, "one digest");
+
+void
+seal_digest(struct batch *b)
+{
+	if (b->digested)
+		return;
+	crypto_hash(b->digest, b->body, b->body_len);
+	b->digested = true;
+}
+
 static void
-statement_make(uint8_t out[STATEMENT_BYTES], const struct batch *b, uint64_t source)
+statement_make(uint8_t out[STATEMENT_BYTES], struct batch *b, uint64_t source)
 {
 	uint8_t *p = out;
 
@@ -78,7 +89,8 @@ statement_make(uint8_t out[STATEMENT_BYTES], const struct batch *b, uint64_t sou
 	p += BATCH_KEY_ID_BYTES;
 	memcpy(p, b->nonce, BATCH_NONCE_BYTES);
 	p += BATCH_NONCE_BYTES;
-	crypto_hash(p, b->body, b->body_len);
+	seal_digest(b);
+	memcpy(p, b->digest, BATCH_DIGEST_BYTES);
 }
 
 static int
@@ -176,7 +188,7 @@ seal_batch(const struct keyring *k, const struct ulid *stream, const char *tenan
 }
 
 int
-seal_verify(const struct keyring *k, const char *tenant, const uint8_t source_key[32], const struct batch *b)
+seal_verify(const struct keyring *k, const char *tenant, const uint8_t source_key[32], struct batch *b)
 {
 	uint8_t statement[STATEMENT_BYTES];
 	const uint8_t *key;
@@ -184,6 +196,7 @@ seal_verify(const struct keyring *k, const char *tenant, const uint8_t source_ke
 
 	if (err != 0)
 		return err;
+	b->digested = false; /* it is from outside */
 	statement_make(statement, b, crypto_node_id(source_key));
 	return crypto_verify(source_key, CRYPTO_CONTEXT_BATCH, statement, sizeof(statement), b->signature);
 }

@@ -32,8 +32,11 @@ int seal_batch(const struct keyring *k, const struct ulid *stream, const char *t
 
 /* Checks the signature (source_key belongs to the source's node id) and that the key is known.
  * ERR_CRYPTO, ERR_NOENT. */
-int seal_verify(const struct keyring *k, const char *tenant, const uint8_t source_key[32],
-    const struct batch *b) MUST_USE;
+int seal_verify(
+    const struct keyring *k, const char *tenant, const uint8_t source_key[32], struct batch *b) MUST_USE;
+
+/* Sees to b->digest: the body does not change any more. */
+void seal_digest(struct batch *b);
 
 /* Opens one message of a verified batch into plain (rec->sealed_len bytes of room); then *headers and
  * *payload point into plain.  ERR_CRYPTO, ERR_NOENT, ERR_FORMAT. */

@@ -9,6 +9,7 @@
 #include "common/base/mem.h"
 #include "common/os/channel.h"
 #include "common/os/log.h"
+#include "consensusd/acl.h"
 #include "consensusd/api.h"
 #include "consensusd/engine.h"
 #include "consensusd/json_text.h"
@@ -203,6 +204,7 @@ look(void *arg)
 void
 shared_look(struct shared *s)
 {
+	acl_look(s->engine->acl);
 	if (s->dirty)
 		loop_defer_add(s->engine->loop, &s->look);
 }
@@ -220,6 +222,7 @@ shared_changed(struct shared *s, const char *key)
 {
 	if (key == NULL || shared_concerns(key))
 		s->dirty = true;
+	acl_changed(s->engine->acl, key);
 	shared_look(s);
 }
 

@@ -8,8 +8,12 @@
 #include "common/os/clock.h"
 #include "common/os/log.h"
 #include "consensusd/api.h"
+#include "consensusd/core/qos.h"
 #include "consensusd/limits.h"
+#include "consensusd/regulator.h"
+#include "consensusd/replay.h"
 #include "consensusd/sink_impl.h"
+#include "consensusd/source.h"
 #include "consensusd/stats.h"
 #include "consensusd/subscriber.h"
 #include "consensusd/transport.h"
@@ -45,11 +49,12 @@ sink_new(struct engine *e, const struct store_stream *row, struct sink **out)
 		s->target->owner = s;
 		HASH_ADD(hh, e->sinks, row.stream_id.b, ULID_BYTES, s);
 	}
-	if (!HASH_ADDED(s)) {
+	if (!HASH_ADDED(s) || relation_add_sink(s) != 0) {
 		sink_free(s);
 		return ERR_NOMEM;
 	}
 	metric_add(&stats.sinks, 1);
+	regulator_sink(e->regulator, s);
 	*out = s;
 	return 0;
 }
@@ -60,10 +65,14 @@ sink_free(struct sink *s)
 	struct engine *e = s->engine;
 
 	if (HASH_ADDED(s)) {
+		meters_sink_gone(e->meters, s);
 		HASH_DEL(e->sinks, s);
 		metric_add(&stats.sinks, -1);
 	}
+	relation_del_sink(s);
 	subscriber_detach(s);
+	sink_failed_free(s);
+	replay_free(s);
 	engine_at_cancel(e, &s->timed);
 	if (s->dirty)
 		TAILQ_REMOVE(&e->dirty_sinks, s, dirty_entry);
@@ -89,6 +98,11 @@ sink_load(struct engine *e, const struct store_stream *row)
 		return err;
 	s->target->state = TARGET_OPEN;
 	target_load(s->target, row->inbox_last_seq, 0);
+	if (row->src_node != e->self)
+		s->target->epoch = row->epoch;
+	/* When it came is not known: it is as old as this process. */
+	if (row->inbox_last_seq > 0)
+		ages_add(&s->ages, row->inbox_last_seq, e->started);
 	return 0;
 }
 
@@ -98,6 +112,7 @@ sink_load_offset(struct sink *s, uint64_t seq)
 	target_load(s->target, s->row.inbox_last_seq, seq);
 	/* Not cleared_seq: the last run may have ended before it cleared what was processed. */
 	s->counted_seq = seq;
+	ages_cut(&s->ages, seq);
 }
 
 /* --- what became durable --- */
@@ -105,17 +120,19 @@ sink_load_offset(struct sink *s, uint64_t seq)
 void
 sink_end(struct sink *s)
 {
-	static const struct ulid none;
+	struct engine *e = s->engine;
+	struct ulid id = s->row.stream_id;
 
 	sink_send_position(s, mesh_e2e_MsgType_MSG_CLOSED);
-	if (idcache_add(&s->engine->closed, &s->row.stream_id, &none, s->target->close_seq + 1) != 0)
-		log_debug("stream %s: closed, not remembered", s->id_text);
+	fresh_closed(s->engine, &s->row.stream_id, s->target->close_seq);
 	log_info("stream %s from %s closed after %llu messages", s->id_text,
 	    engine_node_text(s->engine, s->row.src_node), (unsigned long long)s->target->close_seq);
 	if (s->subscriber != NULL)
 		subscriber_stream_closed(s->subscriber, s);
 	api_stream_event(s->engine, "stream_closed", s->id_text, s->row.tenant_id, "target");
 	sink_free(s);
+	if (source_find(e, &id) == NULL)
+		regulator_stream_gone(e->regulator, &id);
 }
 
 void
@@ -143,6 +160,8 @@ sink_processed_durable(struct target *t, uint64_t seq)
 	struct sink *s = t->owner;
 
 	metric_add(&stats.processed, (int64_t)(seq - s->counted_seq));
+	rate_add(&s->done, clock_mono(), seq - s->counted_seq, 0);
+	ages_cut(&s->ages, seq);
 	s->counted_seq = seq;
 	sink_touch(s);
 }
@@ -155,7 +174,11 @@ sink_touch(struct sink *s)
 	struct engine *e = s->engine;
 
 	if (!s->dirty) {
-		TAILQ_INSERT_TAIL(&e->dirty_sinks, s, dirty_entry);
+		/* What is more important than client data is stored before it. */
+		if (qos_class(s->row.qos) < FRAME_CLASS_CLIENT)
+			TAILQ_INSERT_HEAD(&e->dirty_sinks, s, dirty_entry);
+		else
+			TAILQ_INSERT_TAIL(&e->dirty_sinks, s, dirty_entry);
 		s->dirty = true;
 	}
 	engine_wake(e);
@@ -165,6 +188,45 @@ static void
 on_timer(void *arg)
 {
 	sink_touch(arg);
+}
+
+/* Only what the group has a descriptor of: before that it has no place, and after it there is only one that
+ * it can be. */
+static bool
+sink_may_store(struct sink *s, struct batch *b)
+{
+	const struct log_ctx ctx = {.stream_id = s->id_text};
+
+	switch (relation_check(s, b)) {
+	case DSG_CHECK_SAME:
+	case DSG_CHECK_OLD:
+		return true;
+	case DSG_CHECK_NOT_YET:
+		return false;
+	case DSG_CHECK_OTHER:
+		break;
+	}
+	/* The source may be about to put the group right after a crash: then it comes again. */
+	metric_inc(&stats.mismatched);
+	log_at(LOG_INFO, &ctx,
+	    "batch %llu from %s is not the one that the stream's group has agreed upon: dropped",
+	    (unsigned long long)b->first_seq, engine_node_text(s->engine, s->row.src_node));
+	target_drop_next(s->target);
+	return false;
+}
+
+/* A new epoch has to be remembered: nothing of an older one is taken any more.  If the store is full it is
+ * put with a later batch; of this node's own stream the source's row has it. */
+static void
+put_epoch(struct sink *s)
+{
+	uint64_t before = s->row.epoch;
+
+	if (s->target->epoch <= before || s->row.src_node == s->engine->self)
+		return;
+	s->row.epoch = s->target->epoch;
+	if (store_put_stream(s->engine->store, &s->row) < 0)
+		s->row.epoch = before;
 }
 
 /* Gives the store what is in order.  When it takes no more, the source is told a smaller window by
@@ -183,32 +245,41 @@ store_batches(struct sink *s)
 	while ((b = target_next(s->target)) != NULL) {
 		uint64_t last = batch_last_seq(b);
 
-		if (order_reserve(&e->order) != 0)
+		if (!sink_may_store(s, b) || order_reserve(&e->order) != 0)
 			return;
 		ticket = store_put_inbox(e->store, b, s->row.src_node);
 		if (ticket < 0)
 			return;
 		order_add(&e->order, (uint64_t)ticket, ORDER_INBOX, s->target, last);
+		rate_add(&s->in, clock_mono(), b->count, b->body_len);
+		ages_add(&s->ages, last, clock_mono());
 		target_given(s->target);
 	}
+	put_epoch(s);
 }
 
 static void
 store_processed(struct sink *s)
 {
 	struct engine *e = s->engine;
+	struct store_letter letters[RETRY_ITEMS_MAX + 1];
 	uint64_t first, last;
+	size_t count;
 	int64_t ticket;
 
-	if (order_reserve(&e->order) != 0 || !target_put_processed(s->target, &first, &last))
+	if (order_reserve(&e->order) != 0 ||
+	    !target_put_processed(s->target, sink_letters_limit(s), &first, &last))
 		return;
-	ticket = store_put_processed(e->store, &s->row.stream_id, s->row.src_node, e->self, first, last);
+	count = sink_letters(s, last, letters);
+	ticket = store_put_processed_letters(
+	    e->store, &s->row.stream_id, s->row.src_node, e->self, first, last, letters, count);
 	if (ticket < 0) {
 		/* Tried again with what is acknowledged next, or by the timer. */
 		s->target->put_seq = first - 1;
 		s->clear_at = mono_add_ms(clock_mono(), CLEAR_IDLE_MS);
 		return;
 	}
+	sink_letters_put(s, last, letters, count);
 	order_add(&e->order, (uint64_t)ticket, ORDER_PROCESSED, s->target, last);
 }
 
@@ -220,6 +291,18 @@ send_ack(struct sink *s, struct mono now)
 	if (s->target->state == TARGET_OPENING || !target_ack_due(s->target, now, &a))
 		return;
 	sink_send_ack(s, mesh_e2e_MsgType_MSG_ACK, &a);
+}
+
+/* Nobody is needed for it: what is stored is done. */
+static void
+pass_unwanted(struct sink *s)
+{
+	struct target *t = s->target;
+
+	if (s->row.policy.handler != POLICY_DISCARD || t->stored_seq <= t->acked_seq)
+		return;
+	metric_add(&stats.discarded, (int64_t)(t->stored_seq - t->acked_seq));
+	target_pass(t, t->stored_seq);
 }
 
 /* Rows of what is processed are removed late and in one go. */
@@ -242,6 +325,15 @@ clear(struct sink *s, struct mono now)
 	}
 }
 
+/* What was passed over is done, as if it had been acknowledged. */
+static void
+passed(struct sink *s)
+{
+	if (s->credited_seq < s->target->acked_seq)
+		s->credited_seq = s->target->acked_seq;
+	sink_touch(s);
+}
+
 void
 sink_turn(struct engine *e)
 {
@@ -252,10 +344,18 @@ sink_turn(struct engine *e)
 		TAILQ_REMOVE(&e->dirty_sinks, s, dirty_entry);
 		s->dirty = false;
 		store_batches(s);
+		pass_unwanted(s);
+		if (target_pass_gap(s->target))
+			passed(s);
 		store_processed(s);
+		sink_save_attempts(s);
 		send_ack(s, now);
 		clear(s, now);
-		engine_at(e, &s->timed, mono_min(s->target->ack_at, s->clear_at));
+		sink_end_orphan(s);
+		if (!replay_turn(s))
+			s->clear_at = mono_min(s->clear_at, mono_add_ms(now, CLEAR_IDLE_MS));
+		engine_at(
+		    e, &s->timed, mono_min(mono_min(s->target->ack_at, s->clear_at), sink_retry_at(s, now)));
 		if (s->subscriber != NULL)
 			subscriber_ready(s->subscriber);
 	}
@@ -270,6 +370,7 @@ sink_ack(struct sink *s, uint64_t seq)
 
 	if (err != 0)
 		return err;
+	sink_pass_dead(s);
 	subscriber_credit(s, s->target->acked_seq);
 	sink_touch(s);
 	return 0;
@@ -287,14 +388,60 @@ sink_announce_all(struct engine *e)
 }
 
 static void
-on_read(void *arg, struct batch *b, int err)
+on_gap(void *arg, const struct store_message *row, int err)
 {
 	struct engine_read *r = arg;
 	struct sink *s = sink_find(r->engine, &r->stream_id);
 
+	if (row != NULL) {
+		if (row->failed && row->dst_node == r->engine->self)
+			r->from_seq = row->failed_last;
+		return;
+	}
+	if (s != NULL) {
+		s->asking = false;
+		if (err == 0 && target_pass_over(s->target, r->from_seq))
+			passed(s);
+	}
+	engine_read_free(r);
+}
+
+/* The inbox has nothing at the cursor, and all before is done: was that given up? */
+static void
+ask_gap(struct sink *s)
+{
+	static const struct ulid none;
+	const struct target *t = s->target;
+	struct engine *e = s->engine;
+	struct engine_read *r;
+
+	if (s->asking || t->acked_seq + 1 != t->cursor.next_seq || t->cursor.next_seq > t->stored_seq)
+		return;
+	r = engine_read_new(e, &s->row.stream_id, e->self);
+	if (r == NULL)
+		return;
+	s->asking = true;
+	if (store_read_message(e->store, &r->stream_id, t->cursor.next_seq, &none, on_gap, r) == 0)
+		return;
+	s->asking = false;
+	engine_read_free(r);
+}
+
+static void
+on_read(void *arg, struct batch *b, int err)
+{
+	struct engine_read *r = arg;
+	struct sink *s = sink_find(r->engine, &r->stream_id);
+	bool vain = b == NULL && err == 0 && r->from_seq == 0;
+
 	if (s != NULL) {
 		cursor_read(&s->target->cursor, b);
-		if (err == 0)
+		if (b != NULL && b->first_seq <= s->target->cursor.next_seq)
+			r->from_seq = b->first_seq;
+		/* Not read again at once: what is acknowledged next, or the answer, makes it. */
+		if (vain)
+			ask_gap(s);
+		else if (err == 0)
 			sink_touch(s);
 		else
 			engine_at(s->engine, &s->timed, mono_add_ms(clock_mono(), CLEAR_IDLE_MS));

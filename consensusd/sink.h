@@ -6,13 +6,20 @@
 
 #include <bsd/sys/queue.h>
 
+#include "consensusd/core/ages.h"
+#include "consensusd/core/rate.h"
+#include "consensusd/core/retry.h"
 #include "consensusd/core/target.h"
 #include "consensusd/engine.h"
 #include "consensusd/hash.h"
+#include "consensusd/relation.h"
+#include "consensusd/meters.h"
 #include "consensusd/store.h"
 #include "proto/e2e.pb.h"
 
+struct control;
 struct frame;
+struct replay;
 struct subscriber;
 
 struct sink {
@@ -21,15 +28,27 @@ struct sink {
 	struct target *target;
 	struct store_stream row; /* row.meta is owned */
 	char id_text[ULID_TEXT_SIZE];
+	struct relation_sink relation;
 	struct subscriber *subscriber;
 	TAILQ_ENTRY(sink) subscribed;
+	uint64_t subscription; /* the number of the last one that had it, 0: none since the start */
 	uint64_t credited_seq; /* of the subscription: all below gave their credit back */
 	uint32_t *sizes;       /* of what was delivered and has not, by seq */
 	uint64_t cleared_seq;  /* inbox, as given to the store */
 	uint64_t counted_seq;  /* processed, as counted by the metric */
 	struct mono clear_at;
+	struct rate in, done;  /* received in order; processed */
+	struct ages ages;      /* of what is not */
+	struct control *pause; /* the operator's rule that decides, NULL: none; the regulator's */
+	struct retry *retry;   /* messages that failed; NULL: none did */
+	struct replay *replay; /* dead letters that are delivered once more; NULL: none ever was */
+	bool letters_full;     /* it waits for room for a dead letter */
+	struct meter meter;
 	TAILQ_ENTRY(sink) dirty_entry;
 	bool dirty;
+	bool orphan; /* its source is none any more */
+	bool denied; /* by a policy: nothing is received (acl.h) */
+	bool asking; /* the database, whether what the inbox lacks was given up */
 	UT_hash_handle hh;
 };
 
@@ -40,9 +59,13 @@ void sink_load_offset(struct sink *s, uint64_t seq);
 void sink_free(struct sink *s);
 void sink_free_all(struct engine *e);
 
+/* A node is locked out of the mesh: its streams end here when what came of them is processed. */
+void sink_evicted(struct engine *e, uint64_t node);
+
 /* Frames from sources. */
 void sink_on_batch(struct engine *e, const mesh_e2e_Header *h, const struct frame *f);
 void sink_on_open(struct engine *e, const mesh_e2e_Header *h, const struct frame *f);
+void sink_on_skip(struct engine *e, const mesh_e2e_Header *h, const struct frame *f);
 void sink_on_close(struct engine *e, const mesh_e2e_Header *h, const struct frame *f);
 
 /* What order.h reports. */
@@ -52,6 +75,26 @@ void sink_processed_durable(struct target *t, uint64_t seq);
 
 /* The application has processed all up to seq.  ERR_RANGE. */
 int sink_ack(struct sink *s, uint64_t seq) MUST_USE;
+/* What a handler says of a message that it could not process. */
+struct sink_failure {
+	const char *reason;
+	uint32_t retry_ms; /* 0: as the stream has it */
+	bool dead_letter;  /* at once */
+};
+/* The message was delivered and could not be processed: it comes again, or becomes a dead letter.  ERR_RANGE,
+ * ERR_NOMEM. */
+int sink_nack(struct sink *s, uint64_t seq, const struct sink_failure *why) MUST_USE;
+/* The next message is not to be delivered yet. */
+bool sink_waits(const struct sink *s);
+/* The message is a dead letter: not to be delivered. */
+bool sink_given_up(const struct sink *s, uint64_t seq);
+/* How often it has failed. */
+uint32_t sink_attempts(const struct sink *s, uint64_t seq);
+void sink_load_attempt(struct sink *s, const struct store_letter *row);
+/* There is one dead letter less. */
+void sink_letters_gone(struct engine *e);
+/* A policy denies it (why), or does not (NULL), from now on. */
+void sink_permit(struct sink *s, const char *why);
 /* Has the sink looked at in the turn. */
 void sink_touch(struct sink *s);
 /* Gives what is in order to the store, marks too, and sends acks that are due; delivers. */

@@ -5,8 +5,10 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/frame.h"
+#include "common/base/mem.h"
 #include "common/os/clock.h"
 #include "common/os/log.h"
+#include "consensusd/acl.h"
 #include "consensusd/api.h"
 #include "consensusd/code.h"
 #include "consensusd/keyring.h"
@@ -42,6 +44,8 @@ sink_send_ack(struct sink *s, uint32_t msg_type, const struct target_ack *a)
 	h.window_bytes = a->window_bytes;
 	h.ranges_count = (pb_size_t)a->range_count;
 	memcpy(h.ranges, a->ranges, a->range_count * sizeof(a->ranges[0]));
+	if (msg_type == mesh_e2e_MsgType_MSG_OPENED)
+		h.replica = relation_replica(s);
 	transport_send(s->engine->transport, &h, s->row.src_node, NULL, 0);
 }
 
@@ -67,6 +71,47 @@ answer(struct engine *e, const mesh_e2e_Header *in, uint64_t node, uint32_t msg_
 	transport_send(e->transport, &h, node, payload, len);
 }
 
+static void
+refuse(struct engine *e, const mesh_e2e_Header *h, uint64_t node, enum code code, const char *why)
+{
+	mesh_e2e_Refusal r = mesh_e2e_Refusal_init_zero;
+	uint8_t mem[512];
+	struct buf out;
+
+	r.code = code;
+	snprintf(r.reason, sizeof(r.reason), "%s", why);
+	buf_init_fixed(&out, mem, sizeof(mem));
+	if (pb_pack(&out, mesh_e2e_Refusal_fields, &r) == 0)
+		answer(e, h, node, mesh_e2e_MsgType_MSG_REFUSED, buf_head(&out), buf_left(&out));
+}
+
+/* Whether policies let this node have the stream; if not, its source is told. */
+static bool
+permitted(struct engine *e, const mesh_e2e_Header *h, const struct store_stream *row)
+{
+	char why[ACL_WHY_SIZE];
+
+	if (acl_may_receive(e->acl, row, why))
+		return true;
+	metric_inc(&stats.acl_receive);
+	refuse(e, h, row->src_node, CODE_PERMISSION_DENIED, why);
+	return false;
+}
+
+void
+sink_permit(struct sink *s, const char *why)
+{
+	bool was = s->denied;
+	const struct log_ctx ctx = {.stream_id = s->id_text};
+
+	s->denied = why != NULL;
+	if (s->denied && !was)
+		log_at(LOG_WARNING, &ctx, "nothing more is received: %s", why);
+	/* Its source may have given it up for a while. */
+	if (was && !s->denied && s->target->state != TARGET_OPENING)
+		sink_send_position(s, mesh_e2e_MsgType_MSG_OPENED);
+}
+
 /* --- data --- */
 
 static struct fragment
@@ -90,7 +135,7 @@ fragment_of(const mesh_e2e_Header *h, const struct frame *f)
 
 /* Body and signature; the batch is dropped if they are not the source's. */
 static int
-verify(struct sink *s, const struct batch *b)
+verify(struct sink *s, struct batch *b)
 {
 	const struct log_ctx ctx = {.stream_id = s->id_text};
 	int err = batch_check(b);
@@ -145,6 +190,11 @@ sink_on_batch(struct engine *e, const mesh_e2e_Header *h, const struct frame *f)
 		metric_inc(&stats.bad_frames);
 		return;
 	}
+	if (s->denied) {
+		/* Its source knows soon, too: then it asks, and is refused. */
+		metric_inc(&stats.acl_receive);
+		return;
+	}
 	if (target_fragment(s->target, &piece, now, &b) != 0)
 		metric_inc(&stats.bad_frames);
 	if (b != NULL)
@@ -153,20 +203,6 @@ sink_on_batch(struct engine *e, const mesh_e2e_Header *h, const struct frame *f)
 }
 
 /* --- opening --- */
-
-static void
-refuse(struct engine *e, const mesh_e2e_Header *h, uint64_t node, enum code code, const char *why)
-{
-	mesh_e2e_Refusal r = mesh_e2e_Refusal_init_zero;
-	uint8_t mem[512];
-	struct buf out;
-
-	r.code = code;
-	snprintf(r.reason, sizeof(r.reason), "%s", why);
-	buf_init_fixed(&out, mem, sizeof(mem));
-	if (pb_pack(&out, mesh_e2e_Refusal_fields, &r) == 0)
-		answer(e, h, node, mesh_e2e_MsgType_MSG_REFUSED, buf_head(&out), buf_left(&out));
-}
 
 static bool
 is_target(const struct engine *e, const struct store_stream *row)
@@ -187,12 +223,19 @@ acceptable(struct engine *e, const mesh_e2e_Header *h, const struct store_stream
 	uint64_t seq;
 	char why[256];
 
+	if (!permitted(e, h, row))
+		return false;
 	if (idcache_find(&e->closed, &row->stream_id, &none, &seq)) {
 		refuse(e, h, row->src_node, CODE_FAILED_PRECONDITION, "the stream was closed");
 		return false;
 	}
 	if (keyring_open_key(e->keyring, row->tenant_id, row->key_id, &key) != 0) {
 		snprintf(why, sizeof(why), "node %s has no key of tenant %s", e->node_name, row->tenant_id);
+		refuse(e, h, row->src_node, CODE_FAILED_PRECONDITION, why);
+		return false;
+	}
+	if (row->policy.handler == POLICY_DB) {
+		snprintf(why, sizeof(why), "node %s has no handler 'db' for streams", e->node_name);
 		refuse(e, h, row->src_node, CODE_FAILED_PRECONDITION, why);
 		return false;
 	}
@@ -234,6 +277,21 @@ sink_opened(struct sink *s)
 	sink_touch(s);
 }
 
+/* Asks the source whether this is its wish; the target keeps nothing. */
+static void
+challenge(struct engine *e, const mesh_e2e_Header *in, const struct store_stream *row)
+{
+	mesh_e2e_Header h = mesh_e2e_Header_init_zero;
+
+	h.msg_type = mesh_e2e_MsgType_MSG_CHALLENGE;
+	h.stream_id = in->stream_id;
+	memcpy(h.tenant_id, in->tenant_id, sizeof(h.tenant_id));
+	fresh_nonce(e, &row->stream_id, row->src_node, h.nonce.bytes);
+	h.nonce.size = FRESH_NONCE_BYTES;
+	metric_inc(&stats.challenged);
+	transport_send(e->transport, &h, row->src_node, NULL, 0);
+}
+
 static void
 open_new(struct engine *e, const mesh_e2e_Header *h, const struct store_stream *row)
 {
@@ -242,6 +300,10 @@ open_new(struct engine *e, const mesh_e2e_Header *h, const struct store_stream *
 
 	if (!acceptable(e, h, row))
 		return;
+	if (row->src_node != e->self && !fresh_is(e, h, row)) {
+		challenge(e, h, row);
+		return;
+	}
 	err = sink_new(e, row, &s);
 	if (err != 0)
 		return; /* the source asks again */
@@ -251,8 +313,42 @@ open_new(struct engine *e, const mesh_e2e_Header *h, const struct store_stream *
 		sink_opened(s);
 		return;
 	}
+	/* What the source still has may be of earlier epochs than it is in now: they come with the batches.
+	 */
+	s->row.epoch = 1;
 	if (put_row(s, TARGET_OPENING) != 0)
 		sink_free(s);
+}
+
+/* A newer meta of a stream that is here: it has another group, say. */
+static int
+adopt(struct sink *s, const struct store_stream *row)
+{
+	struct store_stream changed = s->row;
+	void *copy;
+
+	if (row->revision <= s->row.revision || s->target->state != TARGET_OPEN ||
+	    row->src_node == s->engine->self)
+		return 0;
+	if (strcmp(row->tenant_id, s->row.tenant_id) != 0)
+		return ERR_EXISTS;
+	copy = mem_dup(row->meta, row->meta_len);
+	if (copy == NULL)
+		return ERR_NOMEM;
+	changed.revision = row->revision;
+	changed.epoch = row->epoch;
+	changed.policy = row->policy;
+	memcpy(changed.group_id, row->group_id, sizeof(changed.group_id));
+	changed.meta = copy;
+	changed.meta_len = row->meta_len;
+	if (store_put_stream(s->engine->store, &changed) < 0) {
+		mem_free(copy);
+		return ERR_FULL; /* the source asks again */
+	}
+	mem_free((void *)(uintptr_t)s->row.meta);
+	relation_del_sink(s);
+	s->row = changed;
+	return relation_add_sink(s);
 }
 
 void
@@ -276,8 +372,54 @@ sink_on_open(struct engine *e, const mesh_e2e_Header *h, const struct frame *f)
 		open_new(e, h, &row);
 	else if (s->row.src_node != f->src)
 		metric_inc(&stats.bad_frames);
-	else if (s->target->state != TARGET_OPENING)
-		sink_send_position(s, mesh_e2e_MsgType_MSG_OPENED);
+	else if (s->target->state != TARGET_OPENING && adopt(s, &row) == 0) {
+		relation_source_back(s);
+		s->denied = !permitted(e, h, &s->row);
+		if (!s->denied)
+			sink_send_position(s, mesh_e2e_MsgType_MSG_OPENED);
+	}
+}
+
+/* --- what the source gave up --- */
+
+static void
+skip(struct sink *s, uint64_t seq)
+{
+	uint64_t first = s->target->expected_seq;
+	struct engine *e = s->engine;
+	int64_t ticket;
+
+	if (seq < first || order_reserve(&e->order) != 0)
+		return;
+	ticket = store_put_skipped(e->store, &s->row.stream_id, s->row.src_node, e->self, first, seq);
+	if (ticket < 0)
+		return; /* the source says it again */
+	log_warn("stream %s: its source has given up messages %llu to %llu", s->id_text,
+	    (unsigned long long)first, (unsigned long long)seq);
+	metric_add(&stats.passed, (int64_t)(seq - first + 1));
+	MUST(target_skip(s->target, seq));
+	order_add(&e->order, (uint64_t)ticket, ORDER_INBOX, s->target, seq);
+	api_stream_event(e, "stream_skipped", s->id_text, s->row.tenant_id, "target");
+}
+
+void
+sink_on_skip(struct engine *e, const mesh_e2e_Header *h, const struct frame *f)
+{
+	struct ulid id = stream_id_of(h);
+	struct sink *s = sink_find(e, &id);
+
+	if (s == NULL || s->target->state == TARGET_OPENING) {
+		metric_inc(&stats.unknown_stream);
+		return;
+	}
+	if (f->src != s->row.src_node || strcmp(h->tenant_id, s->row.tenant_id) != 0 ||
+	    s->target->state != TARGET_OPEN || h->seq > INT64_MAX) {
+		metric_inc(&stats.bad_frames);
+		return;
+	}
+	skip(s, h->seq);
+	target_ack_soon(s->target, clock_mono(), true);
+	sink_touch(s);
 }
 
 /* --- closing --- */
@@ -296,6 +438,33 @@ clear_inbox(struct sink *s)
 		return (int)ticket;
 	s->cleared_seq = upto;
 	return 0;
+}
+
+void
+sink_end_orphan(struct sink *s)
+{
+	struct target *t = s->target;
+
+	if (!s->orphan || t->state != TARGET_OPEN || t->processed_seq != t->expected_seq - 1 ||
+	    target_close(t, t->processed_seq) != 0)
+		return;
+	if (clear_inbox(s) != 0 || put_row(s, TARGET_CLOSING) != 0)
+		t->state = TARGET_OPEN; /* tried again when something happens */
+}
+
+void
+sink_evicted(struct engine *e, uint64_t node)
+{
+	struct sink *s, *next;
+
+	HASH_ITER (hh, e->sinks, s, next) {
+		if (s->row.src_node != node || s->orphan || node == e->self)
+			continue;
+		s->orphan = true;
+		log_notice("stream %s: its source %s was evicted: it ends when what came is processed",
+		    s->id_text, engine_node_text(e, node));
+		sink_touch(s);
+	}
 }
 
 void

@@ -7,8 +7,10 @@
 #include "common/os/clock.h"
 #include "common/os/log.h"
 #include "consensusd/api.h"
+#include "consensusd/core/qos.h"
 #include "consensusd/keyring.h"
 #include "consensusd/meta.h"
+#include "consensusd/regulator.h"
 #include "consensusd/source_impl.h"
 #include "consensusd/stats.h"
 
@@ -71,6 +73,13 @@ flows_init(struct source *s)
 	return err;
 }
 
+/* What is dropped to have memory is needed still. */
+static void
+on_trim(void *arg, const struct batch *b)
+{
+	spill_put(arg, b);
+}
+
 static int
 source_new(struct engine *e, const struct store_stream *row, struct source **out)
 {
@@ -86,13 +95,21 @@ source_new(struct engine *e, const struct store_stream *row, struct source **out
 	s->stream = stream_new(
 	    &row->stream_id, row->tenant_id, row->dst_nodes, row->dst_count, &e->stream_conf, &e->budget);
 	ulid_format(s->id_text, &row->stream_id);
+	s->class = qos_class(row->qos);
 	s->clear.fn = source_on_clear_timer;
 	s->clear.arg = s;
+	s->retain.fn = source_on_retain_timer;
+	s->retain.arg = s;
+	s->backlog_known = true;
 	if (s->row.meta == NULL || s->stream == NULL)
 		err = ERR_NOMEM;
 	if (err == 0) {
 		s->stream->owner = s;
+		s->stream->tail.on_trim = on_trim;
+		s->stream->tail.on_trim_arg = s;
 		s->stream->epoch = row->epoch;
+		stream_set_policy(s->stream, &row->policy);
+		s->stream->now_ms = clock_unix_ms();
 		err = flows_init(s);
 	}
 	if (err == 0) {
@@ -100,11 +117,14 @@ source_new(struct engine *e, const struct store_stream *row, struct source **out
 		if (!HASH_ADDED(s))
 			err = ERR_NOMEM;
 	}
+	if (err == 0)
+		err = relation_add_source(s);
 	if (err != 0) {
 		source_free(s);
 		return err;
 	}
 	metric_add(&stats.sources, 1);
+	regulator_source(e->regulator, s);
 	*out = s;
 	return 0;
 }
@@ -115,21 +135,25 @@ source_free(struct source *s)
 	struct engine *e = s->engine;
 
 	dedupe_forget(s, s->ended);
+	relation_del_source(s, s->ended);
+	spill_forget(s, s->ended);
 	if (e->recent == s)
 		e->recent = NULL;
 	if (HASH_ADDED(s)) {
+		meters_source_gone(e->meters, s);
 		HASH_DEL(e->sources, s);
 		metric_add(&stats.sources, -1);
 	}
-	for (size_t i = 0; i < s->row.dst_count; i++) {
+	for (size_t i = 0; s->stream != NULL && i < s->stream->flow_count; i++) {
 		struct source_flow *f = &s->flows[i];
 
 		engine_at_cancel(e, &f->timed);
 		node_unlink(f);
 		if (f->queued)
-			TAILQ_REMOVE(&e->ready_flows, f, ready);
+			TAILQ_REMOVE(&e->ready_flows[s->class], f, ready);
 	}
 	engine_at_cancel(e, &s->clear);
+	engine_at_cancel(e, &s->retain);
 	if (s->dirty)
 		TAILQ_REMOVE(&e->dirty_sources, s, dirty_entry);
 	stream_free(s->stream, &e->pool);
@@ -161,7 +185,90 @@ source_put_row(struct source *s, enum stream_state state)
 	if (ticket < 0)
 		return (int)ticket;
 	order_add(&e->order, (uint64_t)ticket, ORDER_STREAM_ROW, s->stream, state);
+	s->rows_put++;
 	return 0;
+}
+
+/* Signs what the row says of the stream; what it said before is kept if that fails. */
+static int
+sign(struct source *s)
+{
+	uint8_t mem[META_MAX_BYTES];
+	struct buf meta;
+	uint8_t *copy;
+	int err;
+
+	buf_init_fixed(&meta, mem, sizeof(mem));
+	err = meta_sign(s->engine->keyring, &s->row, &meta);
+	if (err != 0)
+		return err;
+	copy = mem_dup(buf_head(&meta), buf_left(&meta));
+	if (copy == NULL)
+		return ERR_NOMEM;
+	mem_free((void *)(uintptr_t)s->row.meta);
+	s->row.meta = copy;
+	s->row.meta_len = buf_left(&meta);
+	return 0;
+}
+
+/* Also beyond one that targets were told of and that did not get into the database. */
+static void
+next_revision(struct source *s)
+{
+	uint64_t now = clock_unix_ms();
+
+	s->row.revision = now > s->row.revision ? now : s->row.revision + 1;
+}
+
+int
+source_fence(struct source *s, uint64_t call)
+{
+	int err;
+
+	if (s->stream->state != STREAM_OPEN)
+		return s->stream->state == STREAM_OPENING ? ERR_AGAIN : ERR_STATE;
+	if (s->fence_count == SOURCE_CALLS_MAX)
+		return ERR_FULL;
+	s->row.epoch++;
+	next_revision(s);
+	err = sign(s);
+	if (err == 0)
+		err = source_put_row(s, STREAM_OPEN);
+	if (err != 0) {
+		/* Nobody has seen the new one; the meta of the old one is as good a statement as before. */
+		s->row.epoch--;
+		if (sign(s) != 0)
+			log_debug("stream %s: its meta names an epoch that was not begun", s->id_text);
+		return err;
+	}
+	/* From here on, not from when it is durable: what is sealed after this is the new producer's. */
+	s->stream->epoch = s->row.epoch;
+	s->fences[s->fence_count++] =
+	    (struct source_fence){.call = call, .epoch = s->row.epoch, .row = s->rows_put};
+	return 0;
+}
+
+void
+source_revise(struct source *s)
+{
+	if (s->ended)
+		return;
+	next_revision(s);
+	if (sign(s) != 0)
+		log_warn("stream %s: its new group can't be told to its targets yet: no memory", s->id_text);
+	if (source_put_row(s, s->stream->state) != 0)
+		log_warn("stream %s: its new group is not written to the database yet", s->id_text);
+	for (size_t i = 0; i < s->stream->flow_count; i++) {
+		flow_reopen(s->flows[i].flow, clock_mono());
+		source_flow_ready(&s->flows[i]);
+	}
+}
+
+void
+source_described(struct source *s)
+{
+	stream_fixed(s->stream, relation_described(s));
+	source_answer(s);
 }
 
 int
@@ -172,9 +279,12 @@ source_open(struct engine *e, struct store_stream *row, struct source **out)
 	struct buf meta;
 	int err = keyring_seal_key(e->keyring, row->tenant_id, &key, row->key_id);
 
+	if (err == 0)
+		err = relation_choose(e, row);
 	if (err != 0)
 		return err;
 	row->src_node = e->self;
+	row->revision = clock_unix_ms();
 	memcpy(row->source_key, e->public_key, sizeof(row->source_key));
 	buf_init_fixed(&meta, mem, sizeof(mem));
 	err = meta_sign(e->keyring, row, &meta);
@@ -184,6 +294,7 @@ source_open(struct engine *e, struct store_stream *row, struct source **out)
 		err = source_new(e, row, out);
 	if (err != 0)
 		return err;
+	(*out)->relation.cap = UINT64_MAX;
 	err = source_put_row(*out, STREAM_OPENING);
 	if (err != 0)
 		source_free(*out);
@@ -206,6 +317,7 @@ load_ids(struct source *s)
 {
 	s->ids_last = s->stream->durable_seq;
 	s->ids_next = s->ids_last > SOURCE_IDS_COUNT ? s->ids_last - SOURCE_IDS_COUNT : 1;
+	spill_set(s, s->ids_last);
 	/* Redis knows no better about what is not done and read from there. */
 	dedupe_set(s, s->ids_last,
 	    s->stream->committed_seq < s->ids_next ? s->ids_next - 1 : s->stream->committed_seq);
@@ -220,11 +332,17 @@ source_load(struct engine *e, const struct store_stream *row)
 	if (err != 0)
 		return err;
 	stream_load(s->stream, row->outbox_last_seq);
+	s->relation.cap = s->stream->durable_seq;
 	s->stream->state = STREAM_OPEN;
 	if (row->state == STORE_STREAM_CLOSING)
 		s->stream->state = STREAM_CLOSING;
 	load_close(s);
 	load_ids(s);
+	/* When it was published is not known: it is as old as this process. */
+	if (row->outbox_last_seq > 0)
+		ages_add(&s->ages, row->outbox_last_seq, e->started);
+	s->backlog_known = false;
+	source_retain(s);
 	source_ready_all(s);
 	return 0;
 }
@@ -234,10 +352,17 @@ source_load_offset(struct source *s, uint64_t node, uint64_t seq)
 {
 	struct flow *f = stream_flow(s->stream, node);
 
+	if (node == 0) {
+		stream_load_skipped(s->stream, seq);
+		load_close(s);
+		load_ids(s);
+	}
 	if (f == NULL)
 		return;
 	stream_load_processed(s->stream, node, seq);
 	((struct source_flow *)f->owner)->recorded_put = f->processed;
+	s->relation.cap = s->stream->durable_seq;
+	ages_cut(&s->ages, s->stream->committed_seq);
 	load_close(s);
 	load_ids(s);
 }
@@ -284,15 +409,29 @@ source_close(struct source *s, uint64_t call)
 static void
 end(struct source *s)
 {
-	static const struct ulid none;
+	struct regulator *r = s->engine->regulator;
+	struct ulid id = s->row.stream_id;
 
-	/* Only a hint for old frames: without memory it is not remembered. */
-	if (idcache_add(&s->engine->closed, &s->row.stream_id, &none, s->stream->close_seq + 1) != 0)
-		log_debug("stream %s: closed, not remembered", s->id_text);
+	fresh_closed(s->engine, &s->row.stream_id, s->stream->close_seq);
 	log_info(
 	    "stream %s closed after %llu messages", s->id_text, (unsigned long long)s->stream->close_seq);
 	api_stream_event(s->engine, "stream_closed", s->id_text, s->row.tenant_id, "source");
 	source_free(s);
+	regulator_stream_gone(r, &id);
+}
+
+static void
+answer_fences(struct source *s)
+{
+	while (s->fence_count > 0 && s->fences[0].row <= s->rows_durable) {
+		struct source_fence f = s->fences[0];
+
+		s->fence_count--;
+		memmove(&s->fences[0], &s->fences[1], s->fence_count * sizeof(s->fences[0]));
+		relation_fenced(s);
+		log_info("stream %s: producer epoch %llu begins", s->id_text, (unsigned long long)f.epoch);
+		api_stream_fenced(s, f.call, f.epoch);
+	}
 }
 
 void
@@ -301,6 +440,8 @@ source_row_durable(struct stream *stream, uint64_t state)
 	struct source *s = stream->owner;
 	size_t n;
 
+	s->rows_durable++;
+	answer_fences(s);
 	switch ((enum stream_state)state) {
 	case STREAM_OPENING:
 		n = s->open_call_count;
@@ -330,6 +471,9 @@ source_outbox_durable(struct stream *stream)
 {
 	struct source *s = stream->owner;
 
+	stream_fixed(stream, relation_described(s));
+	source_answer(s);
+	source_retain(s);
 	source_ready_all(s);
 	if (stream->pending != NULL)
 		source_touch(s);

@@ -6,14 +6,21 @@
 
 #include <bsd/sys/queue.h>
 
+#include "consensusd/core/ages.h"
+#include "consensusd/core/rate.h"
+#include "consensusd/acl.h"
 #include "consensusd/core/stream.h"
 #include "consensusd/dedupe.h"
 #include "consensusd/engine.h"
 #include "consensusd/hash.h"
 #include "consensusd/limits.h"
+#include "consensusd/relation.h"
+#include "consensusd/meters.h"
+#include "consensusd/spill.h"
 #include "consensusd/store.h"
 #include "proto/e2e.pb.h"
 
+struct control;
 struct frame;
 
 struct source_flow {
@@ -26,7 +33,12 @@ struct source_flow {
 	struct source_flow *next_on_node, *prev_on_node;
 	uint64_t recorded_put; /* processed, as given to the store */
 	unsigned doubts;       /* answers in a row that can't be true */
-	char error[160];       /* why it was refused; "" */
+	uint64_t asks;         /* opens that were sent */
+	struct rate done;      /* processed by this target */
+	int64_t left_bytes;    /* of its turns of sending; negative: it took more than one */
+	char error[256];       /* why it was refused; "" */
+	uint32_t code;         /* and the status that goes with it */
+	bool denied;           /* by a policy: the target is not even asked (acl.h) */
 };
 
 struct source {
@@ -36,15 +48,32 @@ struct source {
 	char id_text[ULID_TEXT_SIZE];
 	uint64_t open_calls[SOURCE_CALLS_MAX], close_calls[SOURCE_CALLS_MAX];
 	size_t open_call_count, close_call_count;
+	/* Rows given to the store, and of them those that are durable: who fences waits for its row. */
+	uint64_t rows_put, rows_durable;
+	struct source_fence {
+		uint64_t call, epoch, row;
+	} fences[SOURCE_CALLS_MAX];
+	size_t fence_count;
 	/* After a restart: message ids are read from the outbox up to ids_last; ids_next is what is missing,
 	 * ids_read where the read that is under way began. */
 	uint64_t ids_last, ids_next, ids_read;
 	bool ids_reading;
 	struct dedupe_source dedupe;
+	struct relation_source relation;
+	struct spill_source spill;
 	uint64_t cleared_seq; /* outbox, as given to the store */
-	struct timed clear;
+	struct rate in, done; /* published; processed by all targets */
+	struct ages ages;     /* of what is not */
+	/* The rules of operators that decide, NULL: none; the regulator's. */
+	struct control *pause, *limit;
+	struct meter meter;
+	struct timed clear, retain;
+	struct mono told_at; /* when it was last said that messages were given up */
+	bool backlog_known;  /* after a restart: what the outbox has, and since when, was read */
 	TAILQ_ENTRY(source) dirty_entry;
 	bool dirty, ended;
+	struct acl_seen acl;
+	uint8_t class; /* of its traffic: qos.h */
 	UT_hash_handle hh;
 	struct source_flow flows[];
 };
@@ -65,14 +94,22 @@ bool source_knows_ids(const struct source *s);
 /* Calls to be answered when the row is durable (open), or when closing is; ERR_FULL. */
 int source_wait_open(struct source *s, uint64_t call) MUST_USE;
 int source_close(struct source *s, uint64_t call) MUST_USE;
+/* Begins the next producer epoch: nobody publishes with an older one from now on; the call is answered when
+ * that is durable.  ERR_AGAIN: it is not open yet; ERR_STATE: closing; ERR_FULL. */
+int source_fence(struct source *s, uint64_t call) MUST_USE;
 void source_free(struct source *s);
 void source_free_all(struct engine *e);
 
 /* stream_publish(), sealing when a batch is full; call (0: none) is answered when it is committed.
  * ERR_FULL: the store takes no more now. */
 int source_publish(struct source *s, const struct publish *p, uint64_t call, uint64_t *seq) MUST_USE;
+/* Answers the publishers whose messages are as far as the stream's policy asks for. */
+void source_answer(struct source *s);
 /* The first target that refused; NULL. */
 struct source_flow *source_refused_flow(struct source *s);
+
+/* A node is locked out of the mesh: its streams go on without it.  Again: nothing. */
+void source_evicted(struct engine *e, uint64_t node);
 
 /* Frames from targets. */
 void source_on_ack(struct engine *e, const mesh_e2e_Header *h, const struct frame *f);
@@ -80,6 +117,12 @@ void source_on_opened(struct engine *e, const mesh_e2e_Header *h, const struct f
 void source_on_refused(struct engine *e, const mesh_e2e_Header *h, const struct frame *f);
 void source_on_closed(struct engine *e, const mesh_e2e_Header *h, const struct frame *f);
 void source_on_unknown(struct engine *e, const mesh_e2e_Header *h, const struct frame *f);
+void source_on_challenge(struct engine *e, const mesh_e2e_Header *h, const struct frame *f);
+
+/* The group has fixed the place of more. */
+void source_described(struct source *s);
+/* Its meta has changed (group, epoch): signs it anew, writes it, and tells the targets. */
+void source_revise(struct source *s);
 
 /* What order.h reports. */
 void source_row_durable(struct stream *stream, uint64_t state);
@@ -94,6 +137,9 @@ void source_progressed(struct source *s);
 void source_finish(struct source *s);
 /* The target makes no sense: it is refused until it does. */
 void source_flow_broken(struct source_flow *f, const char *why);
+/* A policy says that the target must not have the stream; or does not say so any more. */
+void source_flow_deny(struct source_flow *f, const char *why);
+void source_flow_allow(struct source_flow *f);
 /* Fills in what all frames of the stream have. */
 void source_header(const struct source *s, mesh_e2e_Header *h);
 /* Has the flow looked at in the turn. */

@@ -1,5 +1,5 @@
 /* source: what targets say; see source.h. */
-#include "consensusd/source.h"
+#include "consensusd/source_impl.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -9,8 +9,10 @@
 #include "common/os/clock.h"
 #include "common/os/log.h"
 #include "consensusd/api.h"
+#include "consensusd/code.h"
 #include "consensusd/stats.h"
 #include "consensusd/tag.h"
+#include "consensusd/warmth.h"
 #include "proto/pb.h"
 
 void
@@ -58,18 +60,28 @@ ack_of(const mesh_e2e_Header *h)
 	};
 }
 
-/* Answers the publishers whose messages all targets have processed. */
+void
+source_answer(struct source *s)
+{
+	uint64_t upto = stream_answered(s->stream);
+	struct waiter w;
+
+	while (waiters_pop(&s->stream->waiters, upto, &w))
+		api_publish_committed(s, &w);
+}
+
+/* A target has processed more. */
 static void
 commit(struct source *s)
 {
 	uint64_t before = s->stream->committed_seq;
-	struct waiter w;
 
-	if (!stream_commit(s->stream))
-		return;
-	metric_add(&stats.committed, (int64_t)(s->stream->committed_seq - before));
-	while (waiters_pop(&s->stream->waiters, s->stream->committed_seq, &w))
-		api_publish_committed(s, &w);
+	if (stream_commit(s->stream)) {
+		metric_add(&stats.committed, (int64_t)(s->stream->committed_seq - before));
+		rate_add(&s->done, clock_mono(), s->stream->committed_seq - before, 0);
+		ages_cut(&s->ages, s->stream->committed_seq);
+	}
+	source_answer(s);
 }
 
 static void
@@ -83,19 +95,21 @@ fail_waiters(struct source_flow *f)
 }
 
 static void
-refuse(struct source_flow *f, const char *why)
+refuse(struct source_flow *f, uint32_t code, const char *why)
 {
 	struct engine *e = f->source->engine;
 	const struct log_ctx ctx = {.stream_id = f->source->id_text};
 	bool news = f->flow->state != FLOW_REFUSED || strcmp(f->error, why) != 0;
 
 	flow_refused(f->flow, clock_mono(), &e->rng);
+	f->code = code;
 	if (news) {
 		snprintf(f->error, sizeof(f->error), "%s", why);
 		log_at(LOG_WARNING, &ctx, "target %s refuses the stream: %s",
 		    engine_node_text(e, f->flow->node), why);
 	}
-	fail_waiters(f);
+	if (stream_hopeless(f->source->stream))
+		fail_waiters(f);
 	source_flow_ready(f);
 }
 
@@ -103,7 +117,73 @@ void
 source_flow_broken(struct source_flow *f, const char *why)
 {
 	metric_inc(&stats.bad_frames);
-	refuse(f, why);
+	refuse(f, CODE_FAILED_PRECONDITION, why);
+}
+
+void
+source_flow_deny(struct source_flow *f, const char *why)
+{
+	if (f->flow->state >= FLOW_CLOSED)
+		return;
+	if (!f->denied)
+		metric_inc(&stats.acl_send);
+	f->denied = true;
+	refuse(f, CODE_PERMISSION_DENIED, why);
+}
+
+void
+source_flow_allow(struct source_flow *f)
+{
+	if ((f->denied || f->code == CODE_PERMISSION_DENIED) && f->flow->state == FLOW_REFUSED) {
+		f->denied = false;
+		flow_hurry(f->flow, clock_mono());
+		source_flow_ready(f);
+	}
+}
+
+/* Nobody waits for it any more; without any target left the stream ends. */
+static void
+target_gone(struct source_flow *f)
+{
+	struct source *s = f->source;
+	uint64_t node = f->flow->node;
+	size_t kept = 0;
+
+	flow_gone(f->flow);
+	snprintf(f->error, sizeof(f->error), "it was evicted from the mesh");
+	f->code = CODE_FAILED_PRECONDITION;
+	log_notice("stream %s: %s is no target any more: it was evicted", s->id_text,
+	    engine_node_text(s->engine, node));
+	api_stream_event(s->engine, "stream_target_gone", s->id_text, s->row.tenant_id, "source");
+	for (size_t i = 0; i < s->row.dst_count; i++)
+		if (s->row.dst_nodes[i] != node)
+			s->row.dst_nodes[kept++] = s->row.dst_nodes[i];
+	if (kept > 0) {
+		s->row.dst_count = kept;
+		source_revise(s);
+	} else if (s->stream->state == STREAM_OPEN && stream_close(s->stream) == 0 &&
+		   source_put_row(s, STREAM_CLOSING) != 0) {
+		log_warn("stream %s: that it ends is not written yet", s->id_text);
+	}
+	if (stream_hopeless(s->stream))
+		fail_waiters(f);
+	commit(s);
+	source_progressed(s);
+	source_flow_ready(f);
+}
+
+void
+source_evicted(struct engine *e, uint64_t node)
+{
+	struct source *s, *next;
+	struct flow *f;
+
+	HASH_ITER (hh, e->sources, s, next) {
+		f = stream_flow(s->stream, node);
+		if (f != NULL && f->state < FLOW_CLOSED)
+			target_gone(f->owner);
+	}
+	relations_evicted(e->relations, node);
 }
 
 /* Takes what the target says where it is. */
@@ -118,6 +198,7 @@ acked(struct source_flow *f, const mesh_e2e_Header *h)
 		return;
 	}
 	if (f->flow->processed > before) {
+		rate_add(&f->done, clock_mono(), f->flow->processed - before, 0);
 		commit(f->source);
 		source_progressed(f->source);
 	}
@@ -148,7 +229,7 @@ doubt(struct source_flow *f, const struct flow_ack *a)
 	    "it has %llu and has processed %llu, here it is %llu and %llu: was a database restored?",
 	    (unsigned long long)a->stored, (unsigned long long)a->processed,
 	    (unsigned long long)st->durable_seq, (unsigned long long)f->flow->processed);
-	refuse(f, why);
+	refuse(f, CODE_FAILED_PRECONDITION, why);
 }
 
 void
@@ -157,8 +238,9 @@ source_on_opened(struct engine *e, const mesh_e2e_Header *h, const struct frame 
 	struct source_flow *sf = flow_of(e, h, f);
 	struct flow_ack a = ack_of(h);
 
-	if (sf == NULL || sf->flow->state == FLOW_CLOSED)
+	if (sf == NULL || sf->denied || sf->flow->state >= FLOW_CLOSED)
 		return;
+	relation_heard(sf->source, sf->flow->node, h->replica);
 	if (sf->flow->state == FLOW_OPEN) {
 		acked(sf, h);
 		return;
@@ -167,7 +249,9 @@ source_on_opened(struct engine *e, const mesh_e2e_Header *h, const struct frame 
 		doubt(sf, &a);
 		return;
 	}
+	warmth_apply(sf->flow, sf->node);
 	sf->error[0] = '\0';
+	sf->code = 0;
 	sf->doubts = 0;
 	commit(sf->source);
 	source_progressed(sf->source);
@@ -180,13 +264,13 @@ source_on_refused(struct engine *e, const mesh_e2e_Header *h, const struct frame
 	struct source_flow *sf = flow_of(e, h, f);
 	mesh_e2e_Refusal r = mesh_e2e_Refusal_init_zero;
 
-	if (sf == NULL || sf->flow->state == FLOW_OPEN)
+	if (sf == NULL || sf->denied || sf->flow->state == FLOW_OPEN)
 		return;
 	if (pb_unpack(f->payload, f->payload_len, mesh_e2e_Refusal_fields, &r) != 0) {
 		metric_inc(&stats.bad_frames);
 		return;
 	}
-	refuse(sf, r.reason);
+	refuse(sf, r.code == CODE_PERMISSION_DENIED ? r.code : CODE_FAILED_PRECONDITION, r.reason);
 }
 
 void
@@ -215,4 +299,19 @@ source_on_unknown(struct engine *e, const mesh_e2e_Header *h, const struct frame
 		return;
 	flow_reopen(sf->flow, clock_mono());
 	source_flow_ready(sf);
+}
+
+/* Whether a stream that is old is this node's wish: it is, if it is here. */
+void
+source_on_challenge(struct engine *e, const mesh_e2e_Header *h, const struct frame *f)
+{
+	struct source_flow *sf = flow_of(e, h, f);
+
+	if (sf == NULL || sf->source->stream->state == STREAM_OPENING || sf->flow->state > FLOW_REFUSED ||
+	    sf->flow->state == FLOW_OPEN)
+		return;
+	if (h->nonce.size != FRESH_NONCE_BYTES)
+		metric_inc(&stats.bad_frames);
+	else
+		source_send_open(sf, h->nonce.bytes);
 }

@@ -2,8 +2,10 @@
 #include <string.h>
 
 #include "common/base/err.h"
+#include "common/os/clock.h"
 #include "common/os/log.h"
 #include "consensusd/api.h"
+#include "consensusd/memo.h"
 #include "consensusd/seal.h"
 #include "consensusd/source_impl.h"
 #include "consensusd/stats.h"
@@ -81,7 +83,11 @@ void
 source_touch(struct source *s)
 {
 	if (!s->dirty) {
-		TAILQ_INSERT_TAIL(&s->engine->dirty_sources, s, dirty_entry);
+		/* What is more important than client data is stored before it. */
+		if (s->class < FRAME_CLASS_CLIENT)
+			TAILQ_INSERT_HEAD(&s->engine->dirty_sources, s, dirty_entry);
+		else
+			TAILQ_INSERT_TAIL(&s->engine->dirty_sources, s, dirty_entry);
 		s->dirty = true;
 	}
 	engine_wake(s->engine);
@@ -151,7 +157,11 @@ give_pending(struct source *s)
 	if (ticket < 0)
 		return (int)ticket;
 	order_add(&e->order, (uint64_t)ticket, ORDER_OUTBOX, st, last);
-	dedupe_given(e, st->sealed, (uint64_t)ticket);
+	relation_describe_next(s, st->sealed);
+	memo_given(e, st->sealed, (uint64_t)ticket);
+	rate_add(&s->in, clock_mono(), st->sealed->count, st->sealed->body_len);
+	ages_add(&s->ages, last, clock_mono());
+	st->now_ms = clock_unix_ms();
 	stream_given(st);
 	return 0;
 }
@@ -179,7 +189,7 @@ source_publish(struct source *s, const struct publish *p, uint64_t call, uint64_
 		return r;
 	if (r == PUBLISH_NEW)
 		source_touch(s);
-	if (call != 0 && (r == PUBLISH_NEW || *seq > st->committed_seq)) {
+	if (call != 0 && (r == PUBLISH_NEW || *seq > stream_answered(st))) {
 		struct waiter one = w;
 
 		one.seq = *seq;
@@ -192,7 +202,7 @@ struct source_flow *
 source_refused_flow(struct source *s)
 {
 	for (size_t i = 0; i < s->stream->flow_count; i++) {
-		if (s->flows[i].flow->state == FLOW_REFUSED)
+		if (s->flows[i].flow->state == FLOW_REFUSED || s->flows[i].flow->state == FLOW_GONE)
 			return &s->flows[i];
 	}
 	return NULL;

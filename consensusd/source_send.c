@@ -1,7 +1,10 @@
 /* source: sending, reading back, and writing progress; see source.h. */
+#include <string.h>
+
 #include "common/base/err.h"
 #include "common/os/clock.h"
 #include "common/os/log.h"
+#include "consensusd/core/qos.h"
 #include "consensusd/source_impl.h"
 #include "consensusd/stats.h"
 #include "consensusd/transport.h"
@@ -13,7 +16,7 @@ enqueue(struct source_flow *f)
 {
 	if (f->queued)
 		return;
-	TAILQ_INSERT_TAIL(&f->source->engine->ready_flows, f, ready);
+	TAILQ_INSERT_TAIL(&f->source->engine->ready_flows[f->source->class], f, ready);
 	f->queued = true;
 }
 
@@ -45,6 +48,28 @@ retry_later(struct source_flow *f)
 	engine_at(e, &f->timed, mono_add_ms(clock_mono(), e->stream_conf.flow.rto_min_ms));
 }
 
+bool
+source_read_batch(struct source *s, struct flow *f, struct batch *b)
+{
+	struct engine *e = s->engine;
+
+	if (!stream_read(s->stream, f, b, clock_mono()))
+		return false;
+	/* It is in flight; if it can't leave now, that is repaired as a loss is. */
+	if (f->state != FLOW_OPEN || !relation_describe(s, b))
+		return true;
+	metric_inc(&stats.sent);
+	transport_send_batch(e->transport, b, &s->row, f->node);
+	return true;
+}
+
+void
+source_read_done(struct source_flow *f)
+{
+	f->flow->reading = false;
+	source_flow_ready(f);
+}
+
 static void
 on_read(void *arg, struct batch *b, int err)
 {
@@ -53,10 +78,10 @@ on_read(void *arg, struct batch *b, int err)
 	struct flow *f = s != NULL ? stream_flow(s->stream, r->node) : NULL;
 
 	if (f != NULL) {
-		if (stream_read(s->stream, f, b, clock_mono())) {
-			metric_inc(&stats.sent);
-			transport_send_batch(r->engine->transport, b, &s->row, r->node);
-		}
+		if (b != NULL)
+			(void)source_read_batch(s, f, b);
+		else
+			f->reading = false;
 		/* What is not there (a target claims a part of a batch) is not read again and again. */
 		if (err == 0 && (b != NULL || f->next_seq != r->from_seq || f->unread_bytes > 0))
 			source_flow_ready(f->owner);
@@ -68,8 +93,8 @@ on_read(void *arg, struct batch *b, int err)
 	batch_unref(b);
 }
 
-static void
-read_outbox(struct source_flow *f, const struct stream_order *o)
+void
+source_read_outbox(struct source_flow *f, const struct stream_order *o)
 {
 	struct engine *e = f->source->engine;
 	struct engine_read *r = engine_read_new(e, &f->source->row.stream_id, f->flow->node);
@@ -87,25 +112,37 @@ read_outbox(struct source_flow *f, const struct stream_order *o)
 	retry_later(f);
 }
 
-static void
-send_open(struct source_flow *f)
+void
+source_send_open(struct source_flow *f, const uint8_t *nonce)
 {
 	mesh_e2e_Header h = mesh_e2e_Header_init_zero;
 	struct source *s = f->source;
+	char why[ACL_WHY_SIZE];
 
+	if (!acl_may_send(s, f->flow->node, why)) {
+		source_flow_deny(f, why);
+		return;
+	}
+	f->denied = false;
 	h.msg_type = mesh_e2e_MsgType_MSG_OPEN;
 	source_header(s, &h);
+	if (nonce != NULL) {
+		memcpy(h.nonce.bytes, nonce, FRESH_NONCE_BYTES);
+		h.nonce.size = FRESH_NONCE_BYTES;
+	}
 	metric_inc(&stats.asked);
+	f->asks++;
 	transport_send(s->engine->transport, &h, f->flow->node, s->row.meta, s->row.meta_len);
 }
 
+/* Nothing up to seq, or behind it, is to come. */
 static void
-send_close(struct source_flow *f)
+send_end(struct source_flow *f, uint32_t msg_type, uint64_t seq)
 {
 	mesh_e2e_Header h = mesh_e2e_Header_init_zero;
 
-	h.msg_type = mesh_e2e_MsgType_MSG_CLOSE;
-	h.seq = f->source->stream->close_seq;
+	h.msg_type = msg_type;
+	h.seq = seq;
 	source_header(f->source, &h);
 	transport_send(f->source->engine->transport, &h, f->flow->node, NULL, 0);
 }
@@ -121,23 +158,31 @@ pump(struct source_flow *f, struct mono now, size_t budget)
 	size_t sent = 0;
 
 	while (sent < budget) {
+		st->send_limit = relation_limit(f->source);
 		switch (stream_poll(st, f->flow, now, &e->rng, &o)) {
 		case STREAM_IDLE:
 			return sent;
 		case STREAM_SEND:
+			/* It is lost if the group takes no more at this moment: that is repaired. */
+			if (!relation_describe(f->source, o.batch))
+				return sent;
 			metric_inc(f->flow->retransmits == again ? &stats.sent : &stats.resent);
 			again = f->flow->retransmits;
 			transport_send_batch(e->transport, o.batch, &f->source->row, f->flow->node);
 			sent += o.batch->body_len;
 			break;
 		case STREAM_READ:
-			read_outbox(f, &o);
+			if (spill_read(f, &o) != 0)
+				source_read_outbox(f, &o);
 			return sent;
 		case STREAM_ASK:
-			send_open(f);
+			source_send_open(f, NULL);
 			break;
 		case STREAM_END:
-			send_close(f);
+			send_end(f, mesh_e2e_MsgType_MSG_CLOSE, st->close_seq);
+			break;
+		case STREAM_SKIP:
+			send_end(f, mesh_e2e_MsgType_MSG_SKIP, st->skipped_seq);
 			break;
 		case STREAM_BROKEN:
 			source_flow_broken(f, "it claims a part of a batch");
@@ -147,40 +192,57 @@ pump(struct source_flow *f, struct mono now, size_t budget)
 	return sent;
 }
 
+/* transportd asks to hold data for a node when client data fills its queues: they have some room beyond that
+ * for what is more important. */
+static bool
+is_held(const struct source_flow *f)
+{
+	if (!f->node->held || f->flow->state != FLOW_OPEN)
+		return false;
+	return f->source->class == FRAME_CLASS_CLIENT || f->flow->inflight_bytes >= QOS_HELD_BYTES;
+}
+
 static bool
 may_send(const struct source_flow *f)
 {
-	const struct engine *e = f->source->engine;
-
-	return transport_ready(e->transport, f->flow->node) &&
-	       (!f->node->held || f->flow->state != FLOW_OPEN);
+	return transport_ready(f->source->engine->transport, f->flow->node) && !is_held(f);
 }
 
-/* One turn of one flow: at most a batch or so, so that flows take turns. */
+/* One turn of one flow: a batch or so, more or less of it by its priority.  It pays in later turns for what a
+ * large batch took too much, and saves up nothing. */
 static size_t
 pump_one(struct source_flow *f, struct mono now, size_t left)
 {
 	struct engine *e = f->source->engine;
-	size_t share = left < e->stream_conf.batch_bytes ? left : e->stream_conf.batch_bytes;
+	size_t sent, budget;
 
-	share = pump(f, now, share);
-	if (share > 0)
+	f->left_bytes += (int64_t)qos_share(e->stream_conf.batch_bytes, f->source->row.priority);
+	if (f->left_bytes <= 0) {
+		enqueue(f);
+		return left;
+	}
+	budget = (uint64_t)f->left_bytes < left ? (size_t)f->left_bytes : left;
+	sent = pump(f, now, budget);
+	f->left_bytes = sent > 0 ? f->left_bytes - (int64_t)sent : 0;
+	if (f->left_bytes > 0)
+		f->left_bytes = 0;
+	if (sent > 0)
 		enqueue(f);
 	engine_at(e, &f->timed, stream_deadline(f->source->stream, f->flow));
 	source_finish(f->source);
-	return share < left ? left - share : 0;
+	return sent < left ? left - sent : 0;
 }
 
-static bool
-pump_all(struct engine *e)
+/* What is left when this class has had its turns. */
+static size_t
+pump_class(struct source_flow_list *ready, size_t left)
 {
 	struct mono now = clock_mono();
 	struct source_flow_list later = TAILQ_HEAD_INITIALIZER(later);
 	struct source_flow *f;
-	size_t left = ENGINE_TURN_SEND_BYTES;
 
-	while (left > 0 && (f = TAILQ_FIRST(&e->ready_flows)) != NULL) {
-		TAILQ_REMOVE(&e->ready_flows, f, ready);
+	while (left > 0 && (f = TAILQ_FIRST(ready)) != NULL) {
+		TAILQ_REMOVE(ready, f, ready);
 		if (may_send(f)) {
 			f->queued = false;
 			left = pump_one(f, now, left);
@@ -189,7 +251,17 @@ pump_all(struct engine *e)
 			TAILQ_INSERT_TAIL(&later, f, ready);
 		}
 	}
-	TAILQ_CONCAT(&e->ready_flows, &later, ready);
+	TAILQ_CONCAT(ready, &later, ready);
+	return left;
+}
+
+static bool
+pump_all(struct engine *e)
+{
+	size_t left = ENGINE_TURN_SEND_BYTES;
+
+	for (int class = 0; class < FRAME_CLASS_COUNT; class ++)
+		left = pump_class(&e->ready_flows[class], left);
 	return left == 0;
 }
 
@@ -197,6 +269,9 @@ bool
 source_turn(struct engine *e)
 {
 	source_give_all(e);
+	if (e->unsorted)
+		source_sort_ready(e);
+	e->unsorted = false;
 	return pump_all(e);
 }
 
@@ -212,6 +287,7 @@ record(struct source_flow *f)
 	/* This node itself as a target has written its row before it acknowledged. */
 	if (f->flow->node == e->self && upto > f->recorded_put) {
 		f->recorded_put = f->flow->recorded_seq = upto;
+		relation_processed(f->source, e->self, upto);
 		source_flow_ready(f); /* it may be all that a closing stream waits for */
 	}
 	if (upto <= f->recorded_put || order_reserve(&e->order) != 0)
@@ -221,6 +297,7 @@ record(struct source_flow *f)
 	if (ticket < 0)
 		return;
 	f->recorded_put = upto;
+	relation_processed(f->source, f->flow->node, upto);
 	order_add(&e->order, (uint64_t)ticket, ORDER_RECORDED, f->flow, upto);
 }
 
@@ -234,6 +311,7 @@ clear(struct source *s)
 		return; /* the row that ends it is the last that is written */
 	for (size_t i = 0; i < s->stream->flow_count; i++)
 		record(&s->flows[i]);
+	spill_cleared(s, upto);
 	if (upto > s->cleared_seq && store_put_outbox_clear(e->store, &s->row.stream_id, upto) > 0)
 		s->cleared_seq = upto;
 }

@@ -17,6 +17,10 @@
 	X(refused, "mesh_stream_publish_refused_total", COUNTER, NULL, "Publishes that were refused")        \
 	X(committed, "mesh_stream_committed_messages_total", COUNTER, NULL,                                  \
 	    "Messages that all targets have processed")                                                      \
+	X(skipped, "mesh_stream_skipped_messages_total", COUNTER, "role=\"source\"",                         \
+	    "Messages given up before all targets had processed them")                                       \
+	X(passed, "mesh_stream_skipped_messages_total", COUNTER, "role=\"target\"",                          \
+	    "Messages given up before all targets had processed them")                                       \
 	X(batches, "mesh_stream_batches_total", COUNTER, NULL, "Batches sealed and given to the store")      \
 	X(sent, "mesh_stream_sent_batches_total", COUNTER, "kind=\"first\"", "Batches sent to targets")      \
 	X(resent, "mesh_stream_sent_batches_total", COUNTER, "kind=\"again\"", "Batches sent to targets")    \
@@ -24,6 +28,8 @@
 	    "Paths left with data on its way, which was sent again")                                         \
 	X(asked, "mesh_stream_opens_sent_total", COUNTER, NULL,                                              \
 	    "Times a target was asked to open a stream or where it is")                                      \
+	X(challenged, "mesh_stream_challenges_total", COUNTER, NULL,                                         \
+	    "Sources asked to prove that an old stream is theirs")                                           \
 	X(received, "mesh_stream_received_batches_total", COUNTER, NULL,                                     \
 	    "Whole batches received and verified")                                                           \
 	X(duplicates, "mesh_stream_duplicate_batches_total", COUNTER, NULL, "Whole batches received again")  \
@@ -38,19 +44,57 @@
 	X(delivered, "mesh_stream_delivered_messages_total", COUNTER, NULL,                                  \
 	    "Messages handed to subscribers")                                                                \
 	X(processed, "mesh_stream_processed_messages_total", COUNTER, NULL,                                  \
-	    "Messages that subscribers have acknowledged and that are durable")                              \
+	    "Messages that are processed, or given up, and that are durable")                                \
+	X(discarded, "mesh_stream_discarded_messages_total", COUNTER, NULL,                                  \
+	    "Messages of streams whose handler discards them")                                               \
+	X(nacks, "mesh_stream_nacks_total", COUNTER, NULL, "Times a handler could not process a message")    \
+	X(retried, "mesh_stream_retries_total", COUNTER, NULL, "Messages handed out again after that")       \
+	X(letters_made, "mesh_stream_dead_letters_total", COUNTER, NULL,                                     \
+	    "Messages that became dead letters")                                                             \
+	X(replayed, "mesh_stream_dead_letters_replayed_total", COUNTER, NULL,                                \
+	    "Dead letters that were processed after all")                                                    \
+	X(letters, "mesh_stream_dead_letters_count", GAUGE, NULL, "Dead letters that are not resolved")      \
+	X(letters_waiting, "mesh_stream_dead_letters_waiting_streams", GAUGE, NULL,                          \
+	    "Streams that wait for room for a dead letter (dead-letters-max)")                               \
 	X(unopened, "mesh_stream_unopened_messages_total", COUNTER, NULL,                                    \
 	    "Messages that could not be decrypted for a subscriber")                                         \
 	X(expired, "mesh_stream_expired_chunks_total", COUNTER, NULL,                                        \
 	    "Messages published in chunks and never finished")                                               \
 	X(sources, "mesh_stream_open_streams", GAUGE, "role=\"source\"", "Open streams")                     \
 	X(sinks, "mesh_stream_open_streams", GAUGE, "role=\"target\"", "Open streams")                       \
+	X(taken_over, "mesh_stream_taken_over_total", COUNTER, NULL,                                         \
+	    "Times a newer subscription took a stream over")                                                 \
+	X(left_out, "mesh_stream_left_out_total", COUNTER, NULL,                                             \
+	    "Streams that a subscription to a tenant went without, as they had a subscriber")                \
+	X(subscriptions_refused, "mesh_stream_subscriptions_refused_total", COUNTER, NULL,                   \
+	    "Subscriptions refused, as a stream had a subscriber")                                           \
+	X(fenced, "mesh_stream_fenced_acks_total", COUNTER, NULL,                                            \
+	    "Acks and nacks of subscriptions that had lost the stream")                                      \
 	X(subscribers, "mesh_stream_subscribers", GAUGE, NULL, "Subscriptions of API clients")               \
 	X(calls, "mesh_stream_calls", GAUGE, NULL, "API calls under way")                                    \
 	X(held_calls, "mesh_stream_held_calls", GAUGE, NULL, "Streaming publishes that are held")            \
 	X(memory, "mesh_stream_memory_bytes", GAUGE, NULL, "Payload held in memory")                         \
+	X(acl_publish, "mesh_acl_denied_total", COUNTER, "action=\"publish\"",                               \
+	    "What policies of tenants have denied")                                                          \
+	X(acl_subscribe, "mesh_acl_denied_total", COUNTER, "action=\"subscribe\"",                           \
+	    "What policies of tenants have denied")                                                          \
+	X(acl_send, "mesh_acl_denied_total", COUNTER, "action=\"send\"",                                     \
+	    "What policies of tenants have denied")                                                          \
+	X(acl_receive, "mesh_acl_denied_total", COUNTER, "action=\"receive\"",                               \
+	    "What policies of tenants have denied")                                                          \
+	X(acl_policies, "mesh_acl_policies", GAUGE, NULL, "Policies of tenants that are in effect")          \
+	X(acl_broken, "mesh_acl_broken_policies", GAUGE, NULL,                                               \
+	    "Policies that can't be read and deny everything")                                               \
+	X(pressure, "mesh_stream_pressure_permille", GAUGE, NULL,                                            \
+	    "How much less sources are granted since the database is behind or this process is busy")        \
 	X(store_ready, "mesh_stream_store_ready", GAUGE, NULL, "1 while the database is connected")          \
 	X(groups, "mesh_raft_groups", GAUGE, NULL, "Raft groups that this node has a replica of")            \
+	X(mismatched, "mesh_stream_mismatched_batches_total", COUNTER, NULL,                                 \
+	    "Batches that were dropped because the stream's group has another one in their place")           \
+	X(relation_entries, "mesh_stream_group_entries_total", COUNTER, NULL,                                \
+	    "Entries proposed to groups of streams by this node as their source")                            \
+	X(relations_renewed, "mesh_stream_groups_renewed_total", COUNTER, NULL,                              \
+	    "Groups of streams that another one took the place of, because too many replicas were lost")     \
 	X(raft_unsent, "mesh_raft_unsent_messages_total", COUNTER, NULL,                                     \
 	    "Raft messages that could not be sent")                                                          \
 	X(raft_bad, "mesh_raft_rejected_messages_total", COUNTER, "reason=\"malformed\"",                    \
@@ -139,7 +183,28 @@
 	X(redis_dropped, "mesh_redis_dropped_ids_total", COUNTER, NULL,                                      \
 	    "Message ids not given to it: it was away or behind")                                            \
 	X(redis_recalled, "mesh_redis_recalled_ids_total", COUNTER, NULL,                                    \
-	    "Message ids that Redis remembered over a restart")
+	    "Message ids that Redis remembered over a restart")                                              \
+	X(redis_queue, "mesh_redis_queue_bytes", GAUGE, NULL, "Batches of streams in Redis")                 \
+	X(redis_queue_put, "mesh_redis_queue_written_batches_total", COUNTER, NULL,                          \
+	    "Batches of streams given to Redis")                                                             \
+	X(redis_queue_dropped, "mesh_redis_queue_dropped_batches_total", COUNTER, NULL,                      \
+	    "Batches that were not: it was away, behind or full, or they are too large")                     \
+	X(redis_queue_read, "mesh_redis_queue_read_batches_total", COUNTER, NULL,                            \
+	    "Batches sent that were read back from Redis")                                                   \
+	X(redis_queue_missed, "mesh_redis_queue_missed_total", COUNTER, NULL,                                \
+	    "Reads that Redis had nothing of use for: the database was asked in its place")                  \
+	X(redis_egress, "mesh_redis_egress_written_total", COUNTER, NULL,                                    \
+	    "Times that the streams with something for a node were given to Redis")                          \
+	X(redis_egress_dropped, "mesh_redis_egress_dropped_total", COUNTER, NULL,                            \
+	    "Times that they were not: it was behind")                                                       \
+	X(redis_paths, "mesh_redis_paths_written_total", COUNTER, NULL,                                      \
+	    "Times that windows and round trips of a node were given to Redis")                              \
+	X(redis_paths_dropped, "mesh_redis_paths_dropped_total", COUNTER, NULL,                              \
+	    "Times that they were not: it was behind")                                                       \
+	X(redis_paths_recalled, "mesh_redis_paths_recalled_total", COUNTER, NULL,                            \
+	    "Nodes of which Redis remembered them over a restart")                                           \
+	X(warmed, "mesh_stream_flows_warmed_total", COUNTER, NULL,                                           \
+	    "Flows that began with what others to the same node had reached")
 
 struct stats {
 #define X(field, name, kind, labels, help) struct metric field;

@@ -23,6 +23,8 @@
 #include "common/base/id.h"
 #include "common/base/must.h"
 #include "consensusd/core/batch.h"
+#include "consensusd/core/controls.h"
+#include "consensusd/core/policy.h"
 
 struct loop;
 struct raft_entry;
@@ -31,6 +33,7 @@ struct store;
 enum {
 	STORE_TARGETS_MAX = 16,
 	STORE_KNOWN_MAX = 64,
+	STORE_GROUP_BYTES = 16,  /* of a Raft group's id */
 	STORE_LINKS_MAX = 65536, /* directions of links in a snapshot of the topology */
 };
 
@@ -46,6 +49,10 @@ struct store_stream {
 	char qos[32];
 	int32_t priority;
 	bool striping; /* source: large batches on all lanes of a link */
+	/* Part of meta, no columns: its Raft group, how often the meta was changed, what was asked for. */
+	uint8_t group_id[STORE_GROUP_BYTES];
+	uint64_t revision;
+	struct policy policy;
 	uint64_t created_unix_ms;
 	uint64_t epoch;
 	enum store_stream_state state;
@@ -83,7 +90,7 @@ struct store_link {
 
 /* Raft: what a replica of this node has. */
 enum store_raft_type { STORE_RAFT_MCG, STORE_RAFT_DSG };
-enum { STORE_GROUP_BYTES = 16, STORE_GROUPS_MAX = 16384 };
+enum { STORE_GROUPS_MAX = 16384 };
 
 /* As it was loaded.  Entries have one reference each, the callback's to keep (raft_entry_ref()). */
 struct store_raft_state {
@@ -133,6 +140,9 @@ enum {
 	STORE_NOTE_TYPE_SIZE = 64,
 	STORE_POSITIONS_MAX = 4096, /* loaded at start: those that moved last */
 	STORE_SUBSCRIBER_SIZE = 256,
+	STORE_LETTER_ERROR_SIZE = 256,
+	STORE_ATTEMPTS_MAX = 65536, /* loaded at start: the newest; others begin to count anew */
+	STORE_LETTERS_MAX = 1000,   /* of one read */
 };
 
 /* A change of the mesh's configuration, as an entry of the control group's log has it.  What is borrowed is
@@ -165,6 +175,47 @@ struct store_position {
 	uint64_t position;
 };
 
+/* A rule of an operator about streams; its bucket is not looked at. */
+struct store_rule {
+	struct control control;
+	bool drop; /* the rule with this kind, side and scope goes */
+};
+
+/* What there is to tell of a message that its handler at this node could not process. */
+enum store_letter_kind {
+	STORE_LETTER_ATTEMPT, /* it failed, and is tried again: attempts, error */
+	STORE_LETTER_CUT,     /* attempts of the stream's messages up to seq are forgotten */
+	STORE_LETTER_ADD,     /* it is a dead letter, taken from the inbox: all */
+	STORE_LETTER_AGAIN,   /* the dead letter was tried again, and failed: attempts, error */
+	STORE_LETTER_DONE,    /* the dead letter was processed after all: dst_node */
+	STORE_LETTER_DISCARD, /* the dead letter is of no use */
+	STORE_LETTER_KINDS,
+};
+
+struct store_letter {
+	enum store_letter_kind kind;
+	struct ulid stream_id;
+	uint64_t seq;
+	char tenant_id[TENANT_TEXT_SIZE];
+	uint64_t src_node, dst_node;
+	uint32_t attempts;
+	const char *error; /* cut to STORE_LETTER_ERROR_SIZE; what is not ASCII becomes '?' */
+};
+
+/* A dead letter as it was read; borrowed. */
+struct store_dead_letter {
+	uint64_t position; /* in which order they came */
+	struct ulid stream_id, message_id;
+	uint64_t seq, src_node, failed_unix_ms, bytes;
+	char tenant_id[TENANT_TEXT_SIZE], error[STORE_LETTER_ERROR_SIZE];
+	uint32_t attempts;
+	/* Only if one was asked for: what opens it. */
+	uint64_t first_seq, epoch;
+	uint8_t key_id[BATCH_KEY_ID_BYTES], nonce[BATCH_NONCE_BYTES];
+	const uint8_t *sealed;
+	size_t sealed_len;
+};
+
 struct store_callbacks {
 	/* Connected, schema right, lock held, flush in doubt settled.  The first time: after all
 	 * on_load_* calls. */
@@ -176,6 +227,8 @@ struct store_callbacks {
 	/* Start-up state, in this order: nodes with addresses (at most STORE_KNOWN_MAX, those seen last
 	 * first), streams, offsets. */
 	void (*on_load_node)(void *ctx, uint64_t node_id, const char *addresses);
+	/* Rules about streams come before the streams.  NULL: they are not wanted. */
+	void (*on_load_rule)(void *ctx, const struct control *c);
 	void (*on_load_stream)(void *ctx, const struct store_stream *s);
 	void (*on_load_offset)(void *ctx, const struct store_offset *o);
 	/* Then the replicas of this node, one call each; the entries' references are the callback's in any
@@ -184,6 +237,10 @@ struct store_callbacks {
 	/* Then updates of nodes and positions of subscribers; NULL: they are not wanted. */
 	void (*on_load_note)(void *ctx, const struct store_note *n);
 	void (*on_load_position)(void *ctx, const struct store_position *p);
+	/* And of dead letters of streams how many there are, and the messages that have failed so far; NULL:
+	 * likewise. */
+	void (*on_load_letters)(void *ctx, uint64_t count);
+	void (*on_load_attempt)(void *ctx, const struct store_letter *row);
 	/* What is in the database is older than what this node has promised to others: a backup was restored,
 	 * or it is another database.  Called after the loads, before on_ready; the replicas that were loaded
 	 * must not take part in anything. */
@@ -213,6 +270,8 @@ struct store *store_new(
 void store_free(struct store *s);
 bool store_ready(const struct store *s);
 bool store_full(const struct store *s);
+/* For how long the oldest put has waited to be durable; 0: none waits. */
+int64_t store_lag_ms(const struct store *s);
 /* The text of the last trouble, "" if none.  Borrowed. */
 const char *store_error(const struct store *s);
 
@@ -225,6 +284,16 @@ int64_t store_put_outbox(struct store *s, struct batch *b) MUST_USE;
 int64_t store_put_inbox(struct store *s, struct batch *b, uint64_t src_node) MUST_USE;
 /* Progress: offset upsert, and the range into delivery_log, in one. */
 int64_t store_put_processed(struct store *s, const struct ulid *stream, uint64_t src_node, uint64_t dst_node,
+    uint64_t first_seq, uint64_t last_seq) MUST_USE;
+/* The same, and what failed within the range (each count may be 0): all of it or nothing. */
+int64_t store_put_processed_letters(struct store *s, const struct ulid *stream, uint64_t src_node,
+    uint64_t dst_node, uint64_t first_seq, uint64_t last_seq, const struct store_letter *rows,
+    size_t count) MUST_USE;
+int64_t store_put_letter(struct store *s, const struct store_letter *row) MUST_USE;
+/* A source gave up these messages before the target had them: a gap in the delivery log, and at the target
+ * nothing that is waited for.  dst_node 0, at the source: the mark up to which all was given up (offset of
+ * node 0); first_seq does not count. */
+int64_t store_put_skipped(struct store *s, const struct ulid *stream, uint64_t src_node, uint64_t dst_node,
     uint64_t first_seq, uint64_t last_seq) MUST_USE;
 /* Outbox (inbox) of the stream up to seq is no longer needed: batches wholly below are removed. */
 int64_t store_put_outbox_clear(struct store *s, const struct ulid *stream, uint64_t upto_seq) MUST_USE;
@@ -253,6 +322,8 @@ int64_t store_put_note(struct store *s, const struct store_note *row) MUST_USE;
 /* All updates of a node are gone, but for those that are put after this. */
 int64_t store_put_notes_drop(struct store *s, uint64_t node_id) MUST_USE;
 int64_t store_put_position(struct store *s, const struct store_position *row) MUST_USE;
+/* Upsert, or delete. */
+int64_t store_put_rule(struct store *s, const struct store_rule *row) MUST_USE;
 /* Raises the persisted incarnation of this node by one and returns it at once (durable with the next
  * flush; after a crash before that, routerd's sequence recovery covers it). */
 uint64_t store_next_incarnation(struct store *s);
@@ -276,5 +347,52 @@ int store_read(struct store *s, enum store_box box, const struct ulid *stream, u
 typedef void store_config_fn(void *arg, const struct store_config *row, int err);
 int store_read_config_history(
     struct store *s, const char *key, bool prefix, size_t limit, store_config_fn *fn, void *arg) MUST_USE;
+
+/* What the outbox of a stream has, in the order of seqs, in at most STORE_BACKLOG_ROWS parts. */
+enum { STORE_BACKLOG_ROWS = 64 };
+struct store_backlog {
+	uint64_t last_seq, bytes; /* a batch ends there */
+	uint64_t first_unix_ms, last_unix_ms;
+};
+/* fn is called once, also with an error as above. */
+typedef void store_backlog_fn(void *arg, const struct store_backlog *rows, size_t count, int err);
+int store_read_backlog(struct store *s, const struct ulid *stream, store_backlog_fn *fn, void *arg) MUST_USE;
+
+/* What the database knows of a message and one of its stream's targets.  Text is borrowed. */
+struct store_message {
+	uint64_t seq;
+	struct ulid message_id; /* zero: no batch with it is kept */
+	const char *tenant_id;
+	uint64_t src_node, dst_node;
+	bool closed; /* the stream, after close_seq */
+	uint64_t close_seq;
+	bool kept;   /* in outbox or inbox */
+	bool logged; /* in the delivery log */
+	bool failed; /* there, as such, and all up to failed_last */
+	uint64_t failed_last;
+	const char *error;
+	uint64_t updated_unix_ms; /* of the log; 0: it is not there */
+	uint64_t committed_seq;   /* the target has processed all up to this, as far as this node knows */
+};
+
+/*
+ * Reads where a message is: by its seq, or (seq 0) by its message id, which is looked for in the newest
+ * STORE_MESSAGE_ROWS batches of outbox and inbox.  fn is called for each target of the stream, then once with
+ * row NULL and err as above; only that: the stream or the message is not known.
+ */
+enum { STORE_MESSAGE_ROWS = 65536 };
+typedef void store_message_fn(void *arg, const struct store_message *row, int err);
+int store_read_message(struct store *s, const struct ulid *stream, uint64_t seq,
+    const struct ulid *message_id, store_message_fn *fn, void *arg) MUST_USE;
+
+/*
+ * Reads dead letters of streams above position after, in order, at most limit (STORE_LETTERS_MAX): of one
+ * stream (NULL: all) and tenant ("": all).  Or one with what it holds.  fn as above.
+ */
+typedef void store_letter_fn(void *arg, const struct store_dead_letter *row, int err);
+int store_read_letters(struct store *s, const struct ulid *stream, const char *tenant, uint64_t after,
+    size_t limit, store_letter_fn *fn, void *arg) MUST_USE;
+int store_read_letter(
+    struct store *s, const struct ulid *stream, uint64_t seq, store_letter_fn *fn, void *arg) MUST_USE;
 
 #endif

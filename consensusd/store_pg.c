@@ -420,6 +420,14 @@ store_full(const struct store *s)
 	return !s->ready || s->bytes > s->memory_max / 4;
 }
 
+int64_t
+store_lag_ms(const struct store *s)
+{
+	const struct store_flush *f = TAILQ_FIRST(&s->flushes);
+
+	return f != NULL ? mono_diff_us(clock_mono(), f->opened) / 1000 : 0;
+}
+
 const char *
 store_error(const struct store *s)
 {
@@ -433,6 +441,40 @@ store_read_config_history(
 	if (!s->ready)
 		return ERR_UNAVAIL;
 	return store_reader_add_history(s->reader, key, prefix, limit, fn, arg);
+}
+
+int
+store_read_message(struct store *s, const struct ulid *stream, uint64_t seq, const struct ulid *message_id,
+    store_message_fn *fn, void *arg)
+{
+	if (!s->ready)
+		return ERR_UNAVAIL;
+	return store_reader_add_message(s->reader, stream, seq, message_id, fn, arg);
+}
+
+int
+store_read_letters(struct store *s, const struct ulid *stream, const char *tenant, uint64_t after,
+    size_t limit, store_letter_fn *fn, void *arg)
+{
+	if (!s->ready)
+		return ERR_UNAVAIL;
+	return store_reader_add_letters(s->reader, stream, tenant, 0, after, limit, fn, arg);
+}
+
+int
+store_read_letter(struct store *s, const struct ulid *stream, uint64_t seq, store_letter_fn *fn, void *arg)
+{
+	if (!s->ready)
+		return ERR_UNAVAIL;
+	return store_reader_add_letters(s->reader, stream, "", seq, 0, 1, fn, arg);
+}
+
+int
+store_read_backlog(struct store *s, const struct ulid *stream, store_backlog_fn *fn, void *arg)
+{
+	if (!s->ready)
+		return ERR_UNAVAIL;
+	return store_reader_add_backlog(s->reader, stream, fn, arg);
 }
 
 int

@@ -50,7 +50,7 @@ struct store_setup { /* the checklist on the connection that is being set up */
 
 /* Where loading is: it goes on there after a lost connection, so nothing is told twice. */
 struct store_load {
-	bool nodes_done, streams_done, offsets_done, positions_done;
+	bool nodes_done, rules_done, streams_done, offsets_done, positions_done, letters_done, attempts_done;
 	struct ulid last_stream;
 	int64_t last_node;
 	size_t rows; /* of the page at hand */
@@ -142,11 +142,21 @@ void store_load_streams_answer(struct store *s, const struct pg_result *res);
 int store_load_offsets_ask(struct store *s) MUST_USE;
 void store_load_offsets_answer(struct store *s, const struct pg_result *res);
 
+/* --- store_pg_rules.c: one more --- */
+int store_load_rules_ask(struct store *s) MUST_USE;
+void store_load_rules_answer(struct store *s, const struct pg_result *res);
+
 /* --- store_pg_control_load.c: two more --- */
 int store_load_notes_ask(struct store *s) MUST_USE;
 void store_load_notes_answer(struct store *s, const struct pg_result *res);
 int store_load_positions_ask(struct store *s) MUST_USE;
 void store_load_positions_answer(struct store *s, const struct pg_result *res);
+
+/* --- store_pg_letters.c: and two --- */
+int store_load_letters_ask(struct store *s) MUST_USE;
+void store_load_letters_answer(struct store *s, const struct pg_result *res);
+int store_load_attempts_ask(struct store *s) MUST_USE;
+void store_load_attempts_answer(struct store *s, const struct pg_result *res);
 
 /* --- store_pg_read.c: the connection for reads --- */
 struct store_reader *store_reader_new(struct loop *l, const char *conninfo, const char *user) MUST_USE;
@@ -158,6 +168,20 @@ int store_reader_add(struct store_reader *r, enum store_box box, const struct ul
 
 int store_reader_add_history(struct store_reader *r, const char *key, bool prefix, size_t limit,
     store_config_fn *fn, void *arg) MUST_USE;
+/* One letter if seq is not 0. */
+int store_reader_add_letters(struct store_reader *r, const struct ulid *stream, const char *tenant,
+    uint64_t seq, uint64_t after, size_t limit, store_letter_fn *fn, void *arg) MUST_USE;
+
+int store_reader_add_message(struct store_reader *r, const struct ulid *stream, uint64_t seq,
+    const struct ulid *message_id, store_message_fn *fn, void *arg) MUST_USE;
+
+int store_reader_add_backlog(
+    struct store_reader *r, const struct ulid *stream, store_backlog_fn *fn, void *arg) MUST_USE;
+
+/* --- store_pg_message.c: where a message is --- */
+extern const char store_message_sql[];
+/* Reads a row of what that selects, and hands it on.  ERR_FORMAT. */
+int store_message_row(const struct pg_result *res, int row, store_message_fn *fn, void *arg) MUST_USE;
 
 /* --- store_pg_keep.c: the connection that keeps house --- */
 enum store_task {

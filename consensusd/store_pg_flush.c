@@ -47,8 +47,11 @@ store_flush_free(struct store_flush *f)
 		store_marks_fini(&f->cleared[box]);
 	}
 	store_marks_fini(&f->processed);
+	store_letters_fini(&f->letters);
+	store_marks_fini(&f->skipped);
 	store_rafts_fini(&f->rafts);
 	store_control_fini(&f->control);
+	store_rules_fini(&f->rules);
 	mem_free(f);
 }
 
@@ -160,6 +163,27 @@ store_flush_add_processed(struct store_flush *f, const struct store_mark *m)
 }
 
 int
+store_flush_add_letters(struct store_flush *f, const struct store_letter *rows, size_t count)
+{
+	if (store_letters_add(&f->letters, rows, count) != 0)
+		return ERR_NOMEM;
+	store_flush_took(f, count, count * sizeof(struct flush_letter));
+	return 0;
+}
+
+int
+store_flush_add_skipped(struct store_flush *f, const struct store_mark *m)
+{
+	struct store_marks *list = &f->skipped;
+
+	if (grow(&list->items, &list->cap, list->count, sizeof(*m)) != 0)
+		return ERR_NOMEM;
+	list->items[list->count++] = *m;
+	store_flush_took(f, 1, sizeof(*m));
+	return 0;
+}
+
+int
 store_flush_add_cleared(struct store_flush *f, enum store_box box, const struct ulid *stream,
     uint64_t from_seq, uint64_t upto_seq)
 {
@@ -170,7 +194,15 @@ store_flush_add_cleared(struct store_flush *f, enum store_box box, const struct 
 
 /* ---- statements ---- */
 
-enum statement { STMT_MARKER, STMT_STREAM, STMT_PROGRESS, STMT_CLEAR_OUTBOX, STMT_CLEAR_INBOX, STMT_COUNT };
+enum statement {
+	STMT_MARKER,
+	STMT_STREAM,
+	STMT_PROGRESS,
+	STMT_SKIPPED,
+	STMT_CLEAR_OUTBOX,
+	STMT_CLEAR_INBOX,
+	STMT_COUNT
+};
 
 #define CLEAR(box)                                                                                           \
 	"DELETE FROM " box " AS b USING unnest($1::uuid[], $2::bigint[], $3::bigint[])"                      \
@@ -209,6 +241,18 @@ static const struct {
 	" ON CONFLICT (stream_id, dst_node, segment) DO UPDATE SET"
 	" first_seq = least(d.first_seq, EXCLUDED.first_seq),"
 	" last_seq = greatest(d.last_seq, EXCLUDED.last_seq), updated = now()"},
+    [STMT_SKIPPED] = {"skipped",
+	"WITH p AS MATERIALIZED (SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[],"
+	" $5::bigint[]) AS t(stream_id, node_id, src_node, first_seq, last_seq)), o AS ("
+	"INSERT INTO stream_offsets AS f (stream_id, node_id, committed_seq)"
+	" SELECT stream_id, 0, max(last_seq) FROM p WHERE node_id = 0 GROUP BY stream_id"
+	" ON CONFLICT (stream_id, node_id) DO UPDATE SET"
+	" committed_seq = greatest(f.committed_seq, EXCLUDED.committed_seq), updated = now())"
+	" INSERT INTO delivery_gaps AS g (stream_id, dst_node, first_seq, last_seq, src_node, err)"
+	" SELECT stream_id, node_id, first_seq, max(last_seq), min(src_node), 'given up by the source'"
+	" FROM p WHERE node_id <> 0 GROUP BY stream_id, node_id, first_seq"
+	" ON CONFLICT (stream_id, dst_node, first_seq) DO UPDATE SET"
+	" last_seq = greatest(g.last_seq, EXCLUDED.last_seq), updated = now()"},
     [STMT_CLEAR_OUTBOX] = {"clear_outbox", CLEAR("outbox")},
     [STMT_CLEAR_INBOX] = {"clear_inbox", CLEAR("inbox")},
 };
@@ -220,7 +264,7 @@ store_flush_prepare(struct pg_conn *pg)
 		if (PQsendPrepare(pg, statements[i].name, statements[i].sql, 0, NULL) == 0)
 			return ERR_CLOSED;
 	if (store_nodes_prepare(pg) != 0 || store_rows_prepare(pg) != 0 || store_rafts_prepare(pg) != 0 ||
-	    store_control_prepare(pg) != 0)
+	    store_control_prepare(pg) != 0 || store_rules_prepare(pg) != 0 || store_letters_prepare(pg) != 0)
 		return ERR_CLOSED;
 	return PQpipelineSync(pg) != 0 ? 0 : ERR_CLOSED;
 }
@@ -359,7 +403,13 @@ store_flush_send(const struct store_flush *f, struct pg_conn *pg, struct buf *sc
 	if (err == 0)
 		err = store_control_send(&f->control, pg, scratch);
 	if (err == 0)
+		err = store_rules_send(&f->rules, pg);
+	if (err == 0)
 		err = send_marks(&f->processed, STMT_PROGRESS, progress, 5, pg, scratch);
+	if (err == 0)
+		err = store_letters_send(&f->letters, pg);
+	if (err == 0)
+		err = send_marks(&f->skipped, STMT_SKIPPED, progress, 5, pg, scratch);
 	if (err == 0)
 		err = send_marks(&f->cleared[STORE_OUTBOX], STMT_CLEAR_OUTBOX, clear, 3, pg, scratch);
 	if (err == 0)

@@ -14,12 +14,15 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "common/base/mono.h"
 #include "common/base/must.h"
 #include "consensusd/store.h"
 #include "consensusd/store_marks.h"
 #include "consensusd/store_pg_control.h"
+#include "consensusd/store_pg_letters.h"
 #include "consensusd/store_pg_nodes.h"
 #include "consensusd/store_pg_raft.h"
+#include "consensusd/store_pg_rules.h"
 
 struct buf;
 struct pg_conn;
@@ -39,7 +42,8 @@ struct flush_batch {
 struct store_flush {
 	TAILQ_ENTRY(store_flush) next;
 	uint64_t number; /* the ticket of its puts */
-	size_t bytes;    /* of memory that it holds */
+	struct mono opened;
+	size_t bytes; /* of memory that it holds */
 	size_t rows;
 	struct store_stream *streams; /* with meta of their own */
 	size_t stream_count, stream_cap;
@@ -51,8 +55,11 @@ struct store_flush {
 	struct flush_batch *batches[STORE_BOXES];
 	size_t batch_count[STORE_BOXES], batch_cap[STORE_BOXES];
 	struct store_marks processed, cleared[STORE_BOXES];
+	struct flush_letters letters;
+	struct store_marks skipped; /* only a list: each stays as it is */
 	struct flush_rafts rafts;
 	struct flush_control control;
+	struct flush_rules rules;
 };
 
 TAILQ_HEAD(store_flushes, store_flush);
@@ -71,7 +78,9 @@ int store_flush_add_node(struct store_flush *f, const struct store_node *row) MU
 int store_flush_add_topology(struct store_flush *f, const struct store_link *links, size_t count) MUST_USE;
 int store_flush_add_batch(
     struct store_flush *f, enum store_box box, struct batch *b, uint64_t src_node) MUST_USE;
+int store_flush_add_skipped(struct store_flush *f, const struct store_mark *m) MUST_USE;
 int store_flush_add_processed(struct store_flush *f, const struct store_mark *m) MUST_USE;
+int store_flush_add_letters(struct store_flush *f, const struct store_letter *rows, size_t count) MUST_USE;
 /* No batch begins at or below from_seq any more: the search starts there. */
 int store_flush_add_cleared(struct store_flush *f, enum store_box box, const struct ulid *stream,
     uint64_t from_seq, uint64_t upto_seq) MUST_USE;

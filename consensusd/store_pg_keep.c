@@ -38,8 +38,10 @@ static const char *const tasks[STORE_TASK_COUNT] = {
 	" AND updated < now() - interval '30 days' ORDER BY updated LIMIT 100),"
 	" a AS (DELETE FROM stream_offsets AS t USING old WHERE t.stream_id = old.stream_id),"
 	" b AS (DELETE FROM delivery_log AS t USING old WHERE t.stream_id = old.stream_id),"
+	" f AS (DELETE FROM delivery_gaps AS t USING old WHERE t.stream_id = old.stream_id),"
 	" c AS (DELETE FROM outbox AS t USING old WHERE t.stream_id = old.stream_id),"
 	" d AS (DELETE FROM inbox AS t USING old WHERE t.stream_id = old.stream_id),"
+	" f AS (DELETE FROM stream_attempts AS t USING old WHERE t.stream_id = old.stream_id),"
 	/* And a subscriber that has not moved for so long. */
 	" e AS (DELETE FROM update_positions WHERE updated < now() - interval '30 days'"
 	" AND subscriber <> '')"

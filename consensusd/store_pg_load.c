@@ -34,8 +34,11 @@ static const char streams_sql[] =
     " LEFT JOIN LATERAL (SELECT g.lowest AS first_seq, g.last_seq FROM ("
     "   SELECT b.first_seq, b.last_seq, lead(b.first_seq) OVER w AS following, min(b.first_seq) OVER () AS "
     "lowest"
-    "   FROM inbox b WHERE b.stream_id = s.stream_id AND b.last_seq > c.own WINDOW w AS (ORDER BY "
-    "b.first_seq)) AS g"
+    "   FROM (SELECT x.first_seq, x.last_seq FROM inbox x WHERE x.stream_id = s.stream_id AND x.last_seq > "
+    "c.own"
+    "   UNION ALL SELECT y.first_seq, y.last_seq FROM delivery_gaps y WHERE y.stream_id = s.stream_id"
+    "   AND y.dst_node = $2 AND y.last_seq > c.own) AS b"
+    "   WINDOW w AS (ORDER BY b.first_seq)) AS g"
     "   WHERE g.following IS NULL OR g.following <> g.last_seq + 1 ORDER BY g.first_seq LIMIT 1) AS i ON true"
     " WHERE s.stream_id > $1 AND " RECENT " ORDER BY s.stream_id LIMIT $3";
 

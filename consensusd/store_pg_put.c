@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/base/err.h"
+#include "common/os/clock.h"
 #include "consensusd/store_pg.h"
 
 /* The flush that takes a put of so many bytes. */
@@ -23,6 +24,7 @@ flush_open(struct store *s, size_t bytes, struct store_flush **out)
 		if (f == NULL)
 			return ERR_NOMEM;
 		s->last_number++;
+		f->opened = clock_mono();
 		s->bytes += f->bytes;
 		TAILQ_INSERT_TAIL(&s->flushes, f, next);
 	}
@@ -81,6 +83,47 @@ int64_t
 store_put_processed(struct store *s, const struct ulid *stream, uint64_t src_node, uint64_t dst_node,
     uint64_t first_seq, uint64_t last_seq)
 {
+	return store_put_processed_letters(s, stream, src_node, dst_node, first_seq, last_seq, NULL, 0);
+}
+
+int64_t
+store_put_processed_letters(struct store *s, const struct ulid *stream, uint64_t src_node, uint64_t dst_node,
+    uint64_t first_seq, uint64_t last_seq, const struct store_letter *rows, size_t count)
+{
+	const struct store_mark m = {*stream, dst_node, src_node, first_seq, last_seq};
+	struct store_flush *f;
+	size_t before;
+	int err = flush_open(s, sizeof(m) + count * sizeof(*rows), &f);
+
+	MUST(first_seq > 0 && first_seq <= last_seq && last_seq <= INT64_MAX);
+	if (err != 0)
+		return err;
+	before = f->bytes;
+	/* A letter that is there before its offset does no harm: it is put again with it. */
+	if (count > 0)
+		err = store_flush_add_letters(f, rows, count);
+	if (err == 0)
+		err = store_flush_add_processed(f, &m);
+	return flush_took(s, f, before, err);
+}
+
+int64_t
+store_put_letter(struct store *s, const struct store_letter *row)
+{
+	struct store_flush *f;
+	size_t before;
+	int err = flush_open(s, sizeof(*row), &f);
+
+	if (err != 0)
+		return err;
+	before = f->bytes;
+	return flush_took(s, f, before, store_flush_add_letters(f, row, 1));
+}
+
+int64_t
+store_put_skipped(struct store *s, const struct ulid *stream, uint64_t src_node, uint64_t dst_node,
+    uint64_t first_seq, uint64_t last_seq)
+{
 	const struct store_mark m = {*stream, dst_node, src_node, first_seq, last_seq};
 	struct store_flush *f;
 	size_t before;
@@ -90,7 +133,7 @@ store_put_processed(struct store *s, const struct ulid *stream, uint64_t src_nod
 	if (err != 0)
 		return err;
 	before = f->bytes;
-	return flush_took(s, f, before, store_flush_add_processed(f, &m));
+	return flush_took(s, f, before, store_flush_add_skipped(f, &m));
 }
 
 /*
@@ -323,6 +366,21 @@ store_put_position(struct store *s, const struct store_position *row)
 	before = f->bytes;
 	err = store_control_position(&f->control, row, &bytes);
 	store_flush_took(f, 1, bytes);
+	return flush_took(s, f, before, err);
+}
+
+int64_t
+store_put_rule(struct store *s, const struct store_rule *row)
+{
+	struct store_flush *f;
+	size_t before;
+	int err = flush_open(s, sizeof(*row), &f);
+
+	if (err != 0)
+		return err;
+	before = f->bytes;
+	err = store_rules_add(&f->rules, row);
+	store_flush_took(f, 1, err == 0 ? sizeof(*row) : 0);
 	return flush_took(s, f, before, err);
 }
 

@@ -1,5 +1,6 @@
 /*
- * store_pg_read: the second connection: reads of batches, and of the configuration's history, one at a time.
+ * store_pg_read: the second connection: reads of batches, of the configuration's history, of where messages
+ * are, and of dead letters, one at a time.
  */
 #include <postgresql/libpq-fe.h>
 #include <stdio.h>
@@ -20,7 +21,17 @@ static struct metric metric_reads = METRIC_COUNTER_INIT("mesh_store_reads_total"
 static struct metric metric_read_failures =
     METRIC_COUNTER_INIT("mesh_store_read_failures_total", "Reads of batches that failed", NULL);
 
-enum read_kind { READ_OUTBOX = STORE_OUTBOX, READ_INBOX = STORE_INBOX, READ_KEY, READ_PREFIX, READ_KINDS };
+enum read_kind {
+	READ_OUTBOX = STORE_OUTBOX,
+	READ_INBOX = STORE_INBOX,
+	READ_KEY,
+	READ_PREFIX,
+	READ_MESSAGE,
+	READ_LETTERS,
+	READ_LETTER,
+	READ_BACKLOG,
+	READ_KINDS
+};
 
 struct read_request {
 	STAILQ_ENTRY(read_request) next;
@@ -33,6 +44,16 @@ struct read_request {
 	char key[STORE_CONFIG_KEY_SIZE];
 	uint64_t limit;
 	store_config_fn *config_fn;
+	/* Of a message. */
+	struct ulid message_id;
+	store_message_fn *message_fn;
+	/* Of dead letters: after is from_seq. */
+	bool of_stream;
+	store_letter_fn *letter_fn;
+	/* Of what the outbox has. */
+	store_backlog_fn *backlog_fn;
+	struct store_backlog backlog[STORE_BACKLOG_ROWS];
+	size_t backlog_count;
 	void *arg;
 };
 
@@ -62,6 +83,11 @@ struct store_reader {
 	"SELECT key, value, version, index, node_id, round(extract(epoch FROM updated) * 1000)::bigint"      \
 	" FROM config_changes WHERE " condition " ORDER BY updated DESC, index DESC LIMIT $2::bigint"
 
+#define LETTERS(what, condition)                                                                             \
+	"SELECT position, stream_id, message_id, seq, src_node, tenant_id, attempts::bigint, error,"         \
+	" floor(extract(epoch FROM failed_at) * 1000)::bigint, octet_length(payload)::bigint, " what         \
+	" FROM stream_dead_letters WHERE " condition
+
 static const struct {
 	const char *name, *sql;
 } statements[READ_KINDS] = {
@@ -69,6 +95,19 @@ static const struct {
     [READ_INBOX] = {"read_inbox", READ("inbox")},
     [READ_KEY] = {"read_key", HISTORY("key = $1::text")},
     [READ_PREFIX] = {"read_prefix", HISTORY("starts_with(key, $1::text)")},
+    [READ_MESSAGE] = {"read_message", store_message_sql},
+    [READ_LETTERS] = {"read_letters",
+	LETTERS("0::bigint, 0::bigint, NULL::bytea, NULL::bytea, NULL::bytea",
+	    "position > $1::bigint AND ($2::uuid IS NULL OR stream_id = $2::uuid)"
+	    " AND ($3::text = '' OR tenant_id = $3::text) ORDER BY position LIMIT $4::bigint")},
+    [READ_LETTER] = {"read_letter",
+	LETTERS("first_seq, epoch, key_id, nonce, payload", "seq = $1::bigint AND stream_id = $2::uuid")},
+    [READ_BACKLOG] = {"read_backlog",
+	"SELECT max(last_seq), sum(body_bytes)::bigint, floor(extract(epoch FROM min(created)) * "
+	"1000)::bigint,"
+	" floor(extract(epoch FROM max(created)) * 1000)::bigint FROM (SELECT last_seq, body_bytes, created,"
+	" ntile(64) OVER (ORDER BY first_seq) AS part FROM outbox WHERE stream_id = $1::uuid) AS t"
+	" GROUP BY part ORDER BY part"},
 };
 
 static void reader_next(struct store_reader *r);
@@ -85,6 +124,12 @@ read_end(struct store_reader *r, int err)
 		metric_inc(&metric_read_failures);
 	if (q->config_fn != NULL)
 		q->config_fn(q->arg, NULL, err);
+	else if (q->message_fn != NULL)
+		q->message_fn(q->arg, NULL, err);
+	else if (q->letter_fn != NULL)
+		q->letter_fn(q->arg, NULL, err);
+	else if (q->backlog_fn != NULL)
+		q->backlog_fn(q->arg, q->backlog, q->backlog_count, err);
 	else
 		q->fn(q->arg, NULL, err);
 	mem_free(q);
@@ -158,6 +203,55 @@ history_row(struct store_reader *r, const PGresult *res, int row)
 }
 
 static void
+letter_row(struct store_reader *r, const PGresult *res, int row)
+{
+	struct read_request *q = r->current;
+	struct pg_row in = {.res = res, .row = row};
+	struct store_dead_letter l = {.position = pg_row_int8(&in)};
+
+	pg_row_fixed(&in, l.stream_id.b, ULID_BYTES);
+	pg_row_fixed(&in, l.message_id.b, ULID_BYTES);
+	l.seq = pg_row_int8(&in);
+	l.src_node = pg_row_int8(&in);
+	pg_row_text(&in, l.tenant_id, sizeof(l.tenant_id));
+	l.attempts = (uint32_t)pg_row_int8(&in);
+	pg_row_text(&in, l.error, sizeof(l.error));
+	l.failed_unix_ms = pg_row_int8(&in);
+	l.bytes = pg_row_int8(&in);
+	l.first_seq = pg_row_int8(&in);
+	l.epoch = pg_row_int8(&in);
+	if (q->kind == READ_LETTER) {
+		pg_row_fixed(&in, l.key_id, sizeof(l.key_id));
+		pg_row_fixed(&in, l.nonce, sizeof(l.nonce));
+		l.sealed = pg_row_bytes(&in, &l.sealed_len);
+	}
+	if (in.bad) {
+		log_error("store: a row of stream_dead_letters makes no sense");
+		r->current_err = ERR_FORMAT;
+		return;
+	}
+	q->letter_fn(q->arg, &l, 0);
+}
+
+static void
+backlog_row(struct store_reader *r, const PGresult *res, int row)
+{
+	struct read_request *q = r->current;
+	struct pg_row in = {.res = res, .row = row};
+	struct store_backlog *b;
+
+	if (q->backlog_count == STORE_BACKLOG_ROWS)
+		return;
+	b = &q->backlog[q->backlog_count++];
+	b->last_seq = pg_row_int8(&in);
+	b->bytes = pg_row_int8(&in);
+	b->first_unix_ms = pg_row_int8(&in);
+	b->last_unix_ms = pg_row_int8(&in);
+	if (in.bad)
+		r->current_err = ERR_FORMAT;
+}
+
+static void
 read_row(struct store_reader *r, const PGresult *res, int row)
 {
 	struct read_request *q = r->current;
@@ -166,6 +260,18 @@ read_row(struct store_reader *r, const PGresult *res, int row)
 
 	if (q->config_fn != NULL) {
 		history_row(r, res, row);
+		return;
+	}
+	if (q->backlog_fn != NULL) {
+		backlog_row(r, res, row);
+		return;
+	}
+	if (q->message_fn != NULL) {
+		r->current_err = store_message_row((const struct pg_result *)res, row, q->message_fn, q->arg);
+		return;
+	}
+	if (q->letter_fn != NULL) {
+		letter_row(r, res, row);
 		return;
 	}
 	err = batch_get(res, row, &q->stream, &b);
@@ -213,6 +319,19 @@ read_send(struct store_reader *r, const struct read_request *q)
 	if (q->config_fn != NULL) {
 		pg_params_text(&p, q->key);
 		pg_params_int8(&p, q->limit);
+	} else if (q->backlog_fn != NULL) {
+		pg_params_bytes(&p, q->stream.b, ULID_BYTES);
+	} else if (q->message_fn != NULL) {
+		pg_params_bytes(&p, q->stream.b, ULID_BYTES);
+		pg_params_int8(&p, q->from_seq);
+		pg_params_bytes(&p, q->message_id.b, ULID_BYTES);
+	} else if (q->letter_fn != NULL) {
+		pg_params_int8(&p, q->from_seq);
+		pg_params_bytes(&p, q->of_stream ? q->stream.b : NULL, q->of_stream ? ULID_BYTES : 0);
+		if (q->kind == READ_LETTERS) {
+			pg_params_text(&p, q->key);
+			pg_params_int8(&p, q->limit);
+		}
 	} else {
 		pg_params_bytes(&p, q->stream.b, ULID_BYTES);
 		pg_params_int8(&p, q->from_seq);
@@ -279,7 +398,7 @@ static void
 on_up(void *ctx)
 {
 	struct store_reader *r = ctx;
-	char sql[4096];
+	char sql[12288];
 
 	r->current_err = 0;
 	snprintf(sql, sizeof(sql),
@@ -404,6 +523,48 @@ store_reader_add_history(
 	(void)pg_plain_text(key, q.key, sizeof(q.key));
 	if (strcmp(key, q.key) != 0)
 		return ERR_RANGE;
+	return request_add(r, &q);
+}
+
+int
+store_reader_add_backlog(struct store_reader *r, const struct ulid *stream, store_backlog_fn *fn, void *arg)
+{
+	const struct read_request q = {.kind = READ_BACKLOG, .stream = *stream, .backlog_fn = fn, .arg = arg};
+
+	return request_add(r, &q);
+}
+
+int
+store_reader_add_message(struct store_reader *r, const struct ulid *stream, uint64_t seq,
+    const struct ulid *message_id, store_message_fn *fn, void *arg)
+{
+	const struct read_request q = {.kind = READ_MESSAGE,
+	    .stream = *stream,
+	    .from_seq = seq > INT64_MAX ? INT64_MAX : seq,
+	    .message_id = *message_id,
+	    .message_fn = fn,
+	    .arg = arg};
+
+	return request_add(r, &q);
+}
+
+int
+store_reader_add_letters(struct store_reader *r, const struct ulid *stream, const char *tenant, uint64_t seq,
+    uint64_t after, size_t limit, store_letter_fn *fn, void *arg)
+{
+	struct read_request q = {.kind = seq != 0 ? READ_LETTER : READ_LETTERS,
+	    .of_stream = stream != NULL,
+	    .from_seq = seq != 0 ? seq : after,
+	    .limit = limit < STORE_LETTERS_MAX ? limit : STORE_LETTERS_MAX,
+	    .letter_fn = fn,
+	    .arg = arg};
+
+	_Static_assert((int)TENANT_TEXT_SIZE <= (int)STORE_CONFIG_KEY_SIZE, "room for a tenant");
+	if (q.from_seq > INT64_MAX)
+		q.from_seq = INT64_MAX;
+	if (stream != NULL)
+		q.stream = *stream;
+	(void)pg_plain_text(tenant, q.key, sizeof(q.key));
 	return request_add(r, &q);
 }
 

@@ -1,9 +1,11 @@
 /*
  * subscriber: an API client that gets the messages of streams and acknowledges them.
  *
- * One subscriber per stream and node: a newer one takes a stream over, and the older subscription ends.
- * Credit: a client that sends no window updates has at most SUBSCRIBER_WINDOW_COUNT messages and
- * SUBSCRIBER_WINDOW_BYTES unacknowledged; one that does has what it gave, whatever it acknowledges.
+ * One subscriber per stream and node.  A newer one is refused a stream that has one, or (if it follows a
+ * tenant) goes without it until the other ends; unless it asks to take streams over.  Then the older one
+ * loses the stream, its late acks are refused, and without any stream left it ends. Credit: a client that
+ * sends no window updates has at most SUBSCRIBER_WINDOW_COUNT messages and SUBSCRIBER_WINDOW_BYTES
+ * unacknowledged; one that does has what it gave, whatever it acknowledges.
  */
 #ifndef CONSENSUSD_SUBSCRIBER_H
 #define CONSENSUSD_SUBSCRIBER_H
@@ -28,7 +30,8 @@ struct subscribers {
 	struct engine *engine;
 	struct subscriber_list all, ready;
 	size_t count;
-	uint8_t *plain; /* one opened message */
+	uint64_t last_number; /* of a subscription */
+	uint8_t *plain;       /* one opened message */
 	size_t plain_bytes;
 };
 
@@ -45,11 +48,16 @@ void subscriber_free(struct subscriber *s);
 /* Has it looked at in the turn. */
 void subscriber_ready(struct subscriber *s);
 
+/* Policies have changed: subscriptions that may not have what they have end, and others get more. */
+void subscribers_permit(struct subscribers *all);
+
 /* A stream is there, goes, or was closed by its source. */
 void subscriber_stream_opened(struct engine *e, struct sink *k);
 void subscriber_detach(struct sink *k);
 void subscriber_stream_closed(struct subscriber *s, struct sink *k);
 /* Messages up to seq were acknowledged: their credit comes back. */
 void subscriber_credit(struct sink *k, uint64_t seq);
+/* Those from seq on will be delivered again: their credit comes back. */
+void subscriber_take_back(struct sink *k, uint64_t seq);
 
 #endif

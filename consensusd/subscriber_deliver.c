@@ -6,7 +6,9 @@
 #include "common/os/channel.h"
 #include "common/os/log.h"
 #include "consensusd/call.h"
+#include "consensusd/digest.h"
 #include "consensusd/limits.h"
+#include "consensusd/replay.h"
 #include "consensusd/seal.h"
 #include "consensusd/sink.h"
 #include "consensusd/stats.h"
@@ -16,6 +18,7 @@
 enum {
 	CHUNK_HEADERS_TAG = 8 << 3 | 2,
 	DATA_HEADERS_TAG = 5 << 3 | 2, /* of ClientData */
+	DATA_DIGEST_TAG = 12 << 3 | 2,
 	/* All fields of ClientData but headers and payload. */
 	ITEM_HEAD_BYTES = 256,
 	DELIVER_SHARE_COUNT = 128, /* messages of one stream before the next stream's turn */
@@ -78,10 +81,28 @@ subscriber_credit(struct sink *k, uint64_t seq)
 	subscriber_ready(s);
 }
 
+void
+subscriber_take_back(struct sink *k, uint64_t seq)
+{
+	struct subscriber *s = k->subscriber;
+
+	if (s == NULL || s->manual)
+		return;
+	for (; seq < k->target->cursor.next_seq; seq++) {
+		uint32_t *size = &k->sizes[seq % SUBSCRIBER_SIZES];
+
+		if (*size == 0)
+			continue;
+		s->unacked_count--;
+		s->unacked_bytes -= *size;
+		*size = 0;
+	}
+}
+
 /* --- one message --- */
 
-/* Headers were kept as those of a Chunk; in ClientData the same entries have another number.  False if
- * the source made them wrong. */
+/* Headers and digest were kept as those of a Chunk; in ClientData the same entries have other numbers.  False
+ * if the source made them wrong. */
 static bool
 retag(uint8_t *headers, size_t len)
 {
@@ -91,18 +112,27 @@ retag(uint8_t *headers, size_t len)
 	while (p < end) {
 		uint8_t *tag = headers + (p - headers);
 
-		if (*p++ != CHUNK_HEADERS_TAG || wire_length(&p, end, &n) != 0 || n > (size_t)(end - p))
+		p++;
+		if ((*tag != CHUNK_HEADERS_TAG && *tag != DIGEST_TAG) || wire_length(&p, end, &n) != 0 ||
+		    n > (size_t)(end - p))
 			return false;
-		*tag = DATA_HEADERS_TAG;
+		*tag = *tag == DIGEST_TAG ? DATA_DIGEST_TAG : DATA_HEADERS_TAG;
 		p += n;
 	}
 	return true;
 }
 
+struct message {
+	const struct batch *batch;
+	const struct batch_record *record;
+	uint32_t attempts; /* that failed */
+	bool dead_letter;  /* delivered once more */
+};
+
 static size_t
-put_head(
-    uint8_t *mem, const struct sink *k, const struct batch_record *rec, size_t payload_len, uint8_t **tail)
+put_head(uint8_t *mem, const struct sink *k, const struct message *m, size_t payload_len, uint8_t **tail)
 {
+	const struct batch_record *rec = m->record;
 	uint8_t *p = mem;
 	char text[ULID_TEXT_SIZE];
 	struct ulid id;
@@ -117,6 +147,12 @@ put_head(
 	p = wire_bytes(p, 7, text, ULID_TEXT_SIZE - 1);
 	nodeid_format(text, k->row.src_node);
 	p = wire_bytes(p, 8, text, NODEID_TEXT_SIZE - 1);
+	p = wire_number(p, 9, m->attempts + 1);
+	p = wire_number(p, 10, k->subscription);
+	if (!m->dead_letter && k->target->passed_count > 0)
+		p = wire_number(p, 11, k->target->passed_count);
+	if (m->dead_letter)
+		p = wire_number(p, 13, 1);
 	*tail = p;
 	p = wire_head(p, 4, payload_len);
 	return (size_t)(p - *tail);
@@ -137,23 +173,26 @@ plain_room(struct subscribers *all, size_t bytes)
 	return 0;
 }
 
-/* Opens and sends one message.  An error ends the subscription. */
+/* Opens and sends one message. */
 static int
-deliver_one(struct subscriber *s, struct sink *k, const struct batch_record *rec)
+send_message(struct subscriber *s, struct sink *k, const struct message *m)
 {
+	const struct batch_record *rec = m->record;
 	const uint8_t *headers, *payload;
 	size_t headers_len, payload_len, tail_len;
 	uint8_t mem[ITEM_HEAD_BYTES], *tail;
 	int err = plain_room(s->all, rec->sealed_len);
 
 	if (err == 0)
-		err = seal_open(k->engine->keyring, k->row.tenant_id, k->target->cursor.batch, rec,
-		    s->all->plain, &headers, &headers_len, &payload, &payload_len);
+		err = seal_open(k->engine->keyring, k->row.tenant_id, m->batch, rec, s->all->plain, &headers,
+		    &headers_len, &payload, &payload_len);
+	if (err == 0)
+		err = digest_check(headers, headers_len, payload, payload_len);
 	if (err == 0 && !retag(s->all->plain + (headers - s->all->plain), headers_len))
 		err = ERR_FORMAT;
 	if (err != 0)
 		return err;
-	tail_len = put_head(mem, k, rec, payload_len, &tail);
+	tail_len = put_head(mem, k, m, payload_len, &tail);
 	const struct iovec iov[] = {
 	    {mem, (size_t)(tail - mem)},
 	    {(void *)(uintptr_t)headers, headers_len},
@@ -161,9 +200,43 @@ deliver_one(struct subscriber *s, struct sink *k, const struct batch_record *rec
 	    {(void *)(uintptr_t)payload, payload_len},
 	};
 	call_item(s->call, iov, sizeof(iov) / sizeof(iov[0]));
-	use_credit(s, k, rec);
+	if (!m->dead_letter)
+		k->target->passed_count = 0;
 	metric_inc(&stats.delivered);
+	if (m->attempts > 0)
+		metric_inc(&stats.retried);
 	return 0;
+}
+
+/* An error ends the subscription. */
+static int
+deliver_one(struct subscriber *s, struct sink *k, const struct batch_record *rec)
+{
+	const struct message m = {k->target->cursor.batch, rec, sink_attempts(k, rec->seq), false};
+	int err = send_message(s, k, &m);
+
+	if (err == 0)
+		use_credit(s, k, rec);
+	return err;
+}
+
+/* A dead letter that waits to be delivered once more: there is one at a time, so it needs no window.  What
+ * can't be opened stays what it is. */
+static int
+deliver_replay(struct subscriber *s, struct sink *k)
+{
+	struct replay *r = replay_next(k);
+	int err;
+
+	if (r == NULL)
+		return 0;
+	err = send_message(s, k, &(struct message){r->batch, &r->record, r->attempts, true});
+	replay_delivered(r);
+	if (err != 0)
+		(void)replay_nack(k, r->record.seq, err_text(err));
+	else if (s->manual)
+		use_credit(s, k, &r->record);
+	return 1;
 }
 
 /* What can't be opened ends the subscription (true); one that follows a tenant goes on without the stream:
@@ -175,9 +248,10 @@ end_unopened(struct subscriber *s, struct sink *k, const struct batch_record *re
 	uint64_t seq = rec->seq;
 
 	metric_inc(&stats.unopened);
-	log_at(LOG_ERROR, &ctx,
-	    "message %llu from %s can't be opened: %s; is the tenant's old key still in the keyring?",
-	    (unsigned long long)seq, engine_node_text(k->engine, k->row.src_node), err_text(err));
+	log_at(LOG_ERROR, &ctx, "message %llu from %s can't be opened: %s%s", (unsigned long long)seq,
+	    engine_node_text(k->engine, k->row.src_node), err_text(err),
+	    err == ERR_CHECKSUM ? " (it is not what was published)"
+				: "; is the tenant's old key still in the keyring?");
 	if (s->selector.stream_ids_count == 0) {
 		if (!s->manual)
 			use_credit(s, k, rec); /* as what the sink gives back */
@@ -198,7 +272,11 @@ deliver_sink(struct subscriber *s, struct sink *k, int share)
 	struct batch_record rec;
 	int n = 0, err;
 
+	if (has_credit(s) && !channel_full(ch))
+		n += deliver_replay(s, k);
 	while (n < share && has_credit(s) && !channel_full(ch)) {
+		if (sink_waits(k))
+			return n;
 		switch (target_deliver(k->target, &rec)) {
 		case CURSOR_IDLE:
 			return n;
@@ -206,6 +284,8 @@ deliver_sink(struct subscriber *s, struct sink *k, int share)
 			sink_read(k);
 			return n;
 		case CURSOR_RECORD:
+			if (sink_given_up(k, rec.seq))
+				continue;
 			err = deliver_one(s, k, &rec);
 			if (err != 0)
 				return end_unopened(s, k, &rec, err) ? -1 : n;

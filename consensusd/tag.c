@@ -18,10 +18,17 @@ tag_needed(uint32_t msg_type)
 	case mesh_e2e_MsgType_MSG_OPENED:
 	case mesh_e2e_MsgType_MSG_CLOSE:
 	case mesh_e2e_MsgType_MSG_CLOSED:
+	case mesh_e2e_MsgType_MSG_SKIP:
 		return true;
 	default:
 		return false;
 	}
+}
+
+bool
+tag_expected(const mesh_e2e_Header *h)
+{
+	return tag_needed(h->msg_type) || (h->msg_type == mesh_e2e_MsgType_MSG_OPEN && h->nonce.size != 0);
 }
 
 /* The tag covers the header as it is encoded, without the tag and the checksum, and then the payload. */

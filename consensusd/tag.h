@@ -22,6 +22,8 @@ struct keyring;
 
 /* True for MSG_ACK, MSG_OPENED, MSG_CLOSE and MSG_CLOSED. */
 bool tag_needed(uint32_t msg_type);
+/* Has this message one?  Beside these, an MSG_OPEN that answers a challenge (fresh.h). */
+bool tag_expected(const mesh_e2e_Header *h);
 
 /* Sets h's key_id and signature; the header must be complete but for these and the CRC.  ERR_NOENT: no
  * key for h->tenant_id. */

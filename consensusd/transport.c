@@ -10,6 +10,8 @@
 #include "common/os/clock.h"
 #include "common/os/crypto.h"
 #include "common/os/log.h"
+#include "consensusd/acl.h"
+#include "consensusd/core/qos.h"
 #include "consensusd/e2e.h"
 #include "consensusd/engine.h"
 #include "consensusd/identity.h"
@@ -120,6 +122,14 @@ transport_identify(struct transport *t)
 	identity_send_evicted(t->channel, CT_EVICTED, &t->evicted);
 	identity_send(t->engine, t->channel, CT_IDENTITY);
 	transport_shared(t);
+	transport_acl(t);
+}
+
+void
+transport_acl(struct transport *t)
+{
+	if (transport_up(t) && t->engine->loaded)
+		acl_send(t->engine->acl, t->channel, CT_ACL);
 }
 
 void
@@ -180,6 +190,7 @@ transport_send_batch(
 	    .source = t->engine->self,
 	    .destination = node,
 	    .flow = e2e_flow(row->tenant_id, &row->stream_id),
+	    .class = qos_class(row->qos),
 	    .stripe = row->striping && b->body_len >= STRIPE_MIN_BYTES,
 	};
 	uint32_t count = e2e_fragment_count(b);
@@ -206,7 +217,7 @@ transport_send(struct transport *t, mesh_e2e_Header *h, uint64_t node, const voi
 		return;
 	h->source = t->engine->self;
 	h->destination = node;
-	err = tag_needed(h->msg_type) ? tag_make(t->engine->keyring, h, payload, len) : 0;
+	err = tag_expected(h) ? tag_make(t->engine->keyring, h, payload, len) : 0;
 	if (err == 0)
 		err = e2e_put_frame(out, h, payload, len);
 	if (err != 0)
@@ -244,14 +255,16 @@ dispatch(struct engine *e, const struct frame *f)
 	    [mesh_e2e_MsgType_MSG_REFUSED] = source_on_refused,
 	    [mesh_e2e_MsgType_MSG_CLOSE] = sink_on_close,
 	    [mesh_e2e_MsgType_MSG_CLOSED] = source_on_closed,
+	    [mesh_e2e_MsgType_MSG_SKIP] = sink_on_skip,
 	    [mesh_e2e_MsgType_MSG_UNKNOWN_STREAM] = source_on_unknown,
+	    [mesh_e2e_MsgType_MSG_CHALLENGE] = source_on_challenge,
 	};
 	mesh_e2e_Header h = mesh_e2e_Header_init_zero;
 	int err = e2e_get(f, &h);
 
 	if (err == 0 && h.destination != e->self)
 		err = ERR_FORMAT;
-	if (err == 0 && tag_needed(h.msg_type))
+	if (err == 0 && tag_expected(&h))
 		err = tag_check(e->keyring, &h, f->payload, f->payload_len);
 	if (err != 0) {
 		metric_inc(&stats.bad_frames);

@@ -33,6 +33,8 @@ void transport_identify(struct transport *t);
 int transport_evicted(struct transport *t, const uint64_t *nodes, size_t count) MUST_USE;
 /* What the configuration that all nodes share says for transportd is another one (shared.h). */
 void transport_shared(struct transport *t);
+/* Other tenants than before may not be relayed (acl.h). */
+void transport_acl(struct transport *t);
 bool transport_up(const struct transport *t);
 /* Whether data for node may be sent now. */
 bool transport_ready(const struct transport *t, uint64_t node);

@@ -444,6 +444,12 @@ channel_peer(const struct channel *ch)
 	return ch->peer;
 }
 
+uid_t
+channel_uid(const struct channel *ch)
+{
+	return ch->uid;
+}
+
 void
 channel_set_data(struct channel *ch, void *data)
 {

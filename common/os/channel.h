@@ -115,6 +115,8 @@ void channel_pause(struct channel *ch);
 void channel_resume(struct channel *ch);
 /* Name of the daemon at the other end, "?" before hello.  Borrowed. */
 const char *channel_peer(const struct channel *ch);
+/* The user that its process runs as; (uid_t)-1 if it is not connected by a Unix socket. */
+uid_t channel_uid(const struct channel *ch);
 /* Ends this connection at the end of the turn (it is down from now on, and no handler is called any
  * more); a client reconnects.  err is logged and counted. */
 void channel_close(struct channel *ch, int err);

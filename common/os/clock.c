@@ -35,3 +35,11 @@ clock_unix_ms(void)
 {
 	return clock_unix_us() / 1000;
 }
+
+int64_t
+clock_cpu_us(void)
+{
+	struct timespec ts = clock_read(CLOCK_PROCESS_CPUTIME_ID);
+
+	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}

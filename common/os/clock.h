@@ -11,5 +11,6 @@
 struct mono clock_mono(void); /* CLOCK_MONOTONIC */
 uint64_t clock_unix_ms(void); /* CLOCK_REALTIME, milliseconds since 1970 */
 uint64_t clock_unix_us(void);
+int64_t clock_cpu_us(void); /* that this process has used, all threads, since it was started */
 
 #endif

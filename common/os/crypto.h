@@ -32,6 +32,7 @@ enum {
 #define CRYPTO_CONTEXT_STREAM "mesh.v1 stream"
 #define CRYPTO_CONTEXT_TAG "mesh.v1 tag"
 #define CRYPTO_CONTEXT_PAIR "mesh.v1 pair"
+#define CRYPTO_CONTEXT_FRESH "mesh.v1 fresh"
 #define CRYPTO_CONTEXT_NOTE "mesh.v1 note"
 
 /* libsodium exports these two names itself: ours differ for the linker. */
