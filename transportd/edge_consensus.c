@@ -90,6 +90,20 @@ on_config(void *ctx, struct channel *ch, struct imsg *m)
 	return ch == t->consensus.ch ? daemon_overlay_set(t->daemon, m->body, m->len) : 0;
 }
 
+static int
+on_acl(void *ctx, struct channel *ch, struct imsg *m)
+{
+	struct transport *t = ctx;
+	bool was = barred_empty(&t->barred);
+	int err = barred_decode(&t->barred, m->body, m->len);
+
+	(void)ch;
+	if (err == 0 && was != barred_empty(&t->barred))
+		log_notice(was ? "client data of some tenants is not relayed from now on"
+			       : "client data of all tenants is relayed again");
+	return err;
+}
+
 /* --- the channel --- */
 
 static void

@@ -280,6 +280,7 @@ on_fini(struct daemon *d)
 	paths_fini(&t->paths);
 	holds_fini(&t->holds);
 	idset_fini(&t->evicted);
+	barred_fini(&t->barred);
 	relay_free(t->relay);
 	fib_free(t->fib);
 	loop_timer_free(t->stop_timer);

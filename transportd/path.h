@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "common/base/must.h"
+#include "transportd/core/avoid.h"
 #include "transportd/core/pathhealth.h"
 #include "transportd/core/pathwin.h"
 
@@ -65,6 +66,7 @@ struct paths {
 	size_t count;
 	struct pathrx *rx;
 	struct spread *spread;
+	struct avoid avoid;
 };
 
 int paths_init(struct paths *p) MUST_USE;

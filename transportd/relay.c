@@ -20,7 +20,7 @@ struct relay {
 	struct transport *t;
 	struct unreach_limit limit;
 	struct backway back;
-	struct mono refuse_logged;
+	struct mono refuse_logged, barred_logged;
 };
 
 static bool
@@ -69,6 +69,8 @@ drop_stat(enum unreach_reason reason)
 		return STAT_DROP_TTL;
 	case UNREACH_LOOP:
 		return STAT_DROP_LOOP;
+	case UNREACH_DENIED:
+		return STAT_DROP_ACL;
 	case UNREACH_NO_LINK:
 	case UNREACH_REPAIRED:
 		break;
@@ -175,6 +177,7 @@ tell(struct relay *r, const struct frame *f, uint64_t dst, enum unreach_reason r
 	    .class = FRAME_CLASS_CONTROL,
 	    .ttl = FRAME_TTL_DEFAULT,
 	    .src = r->t->identity.node_id,
+	    .flow = f->flow,
 	    .payload = payload,
 	};
 	struct buf out;
@@ -247,6 +250,23 @@ deliver(struct link *from, const struct frame *f, const uint8_t *raw, size_t siz
 	consensus_deliver(t, raw, size);
 }
 
+/* Client data of a tenant that this node may not relay: its source has other paths, perhaps. */
+static void
+bar(struct relay *r, const struct link *from, const struct frame *f)
+{
+	struct mono now = clock_mono();
+	char id[NODEID_TEXT_SIZE];
+	struct log_ctx ctx = {.peer = id};
+
+	give_up(r, f, frame_dst(f), UNREACH_DENIED);
+	if (mono_before(now, mono_add_ms(r->barred_logged, REFUSE_LOG_INTERVAL_MS)))
+		return;
+	r->barred_logged = now;
+	nodeid_format(id, from->node);
+	log_at(LOG_WARNING, &ctx, "data frame from %s dropped: this node may not forward its tenant",
+	    from->name);
+}
+
 static void
 pass_on(struct link *from, struct frame *f)
 {
@@ -289,6 +309,8 @@ relay_received(struct link *from, struct frame *f, const uint8_t *raw, size_t si
 		refuse(from->t->relay, from, f, "link state is for neighbours only");
 	else if (f->src == from->t->identity.node_id)
 		give_up(from->t->relay, f, frame_dst(f), UNREACH_LOOP);
+	else if (f->type == FRAME_DATA && barred_frame(&from->t->barred, f->e2e, f->e2e_len))
+		bar(from->t->relay, from, f);
 	else
 		pass_on(from, f);
 }

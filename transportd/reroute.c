@@ -69,6 +69,16 @@ reroute_choice(struct transport *t, uint64_t dst)
 	return paths != NULL && paths->count > 1;
 }
 
+/* A relay that does not let the tenant's data through is as good as none for it. */
+static void
+keep_off(
+    const struct transport *t, uint64_t dst, const struct frame *f, struct spread_path *paths, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (avoid_has(&t->paths.avoid, dst, paths[i].path_id, f->flow, t->turn))
+			paths[i].alive = false;
+}
+
 bool
 reroute_pick(struct transport *t, uint64_t dst, const struct frame *f, uint32_t *path_id)
 {
@@ -81,6 +91,7 @@ reroute_pick(struct transport *t, uint64_t dst, const struct frame *f, uint32_t 
 		return false;
 	d = path_dst_get(&t->paths, dst);
 	count = describe_all(t, dst, d, paths);
+	keep_off(t, dst, f, paths, count);
 	chosen = spread_pick(t->paths.spread, dst, f->flow, frame_size(f), paths, count, t->turn);
 	if (chosen < 0)
 		return false;
@@ -413,6 +424,12 @@ reroute_notice(struct transport *t, const struct frame *f)
 	if (way == NULL || !leads_over(way, f->src))
 		return u.reason == UNREACH_REPAIRED;
 	stat_inc(STAT_PATH_NOTICES);
+	if (u.reason == UNREACH_DENIED) {
+		/* Of this tenant only; what it has dropped is sent again at once. */
+		if (avoid_add(&t->paths.avoid, u.destination, u.path_id, f->flow, clock_mono()))
+			consensus_rerouted(t, u.destination);
+		return true;
+	}
 	p = path_make(t, u.destination, u.path_id);
 	if (p != NULL)
 		reroute_failed(p, PATHHEALTH_NOTICE);

@@ -78,6 +78,7 @@
 	X(DROP_LOOP, COUNTER, "mesh_frames_dropped_total", "reason=\"loop\"", "")                            \
 	X(DROP_MEMORY, COUNTER, "mesh_frames_dropped_total", "reason=\"memory\"", "")                        \
 	X(DROP_REFUSED, COUNTER, "mesh_frames_dropped_total", "reason=\"refused\"", "")                      \
+	X(DROP_ACL, COUNTER, "mesh_frames_dropped_total", "reason=\"acl\"", "")                              \
 	X(DROP_EVICTED, COUNTER, "mesh_frames_dropped_total", "reason=\"evicted\"", "")                      \
 	X(UNREACHABLE, COUNTER, "mesh_unreachable_sent_total", NULL,                                         \
 	    "Reports about undeliverable frames sent to their source.")                                      \

@@ -17,6 +17,7 @@
 #include "common/base/rng.h"
 #include "transportd/backpressure.h"
 #include "transportd/conn.h"
+#include "transportd/core/barred.h"
 #include "transportd/core/scale.h"
 #include "transportd/edge_consensus.h"
 #include "transportd/edge_gateway.h"
@@ -67,6 +68,7 @@ struct transport {
 	struct settings set;
 	struct identity identity;
 	struct idset evicted; /* from the mesh; consensusd tells, and it is kept while that restarts */
+	struct barred barred; /* tenants not to be relayed; consensusd tells, likewise */
 	struct rng rng;       /* jitter */
 	struct tls *tls;
 	struct ws *ws;

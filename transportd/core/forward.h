@@ -38,6 +38,7 @@ enum unreach_reason {
 	UNREACH_TTL = 3,      /* time to live used up */
 	UNREACH_LOOP = 4,     /* the path leads back to this node */
 	UNREACH_REPAIRED = 5, /* it goes on, but not over its path: the next link of that is down */
+	UNREACH_DENIED = 6,   /* the relay may not forward its tenant: the report has its flow */
 };
 
 enum forward_verdict {

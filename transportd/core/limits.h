@@ -52,20 +52,22 @@ enum {
 	TXQ_SPARE_BLOCKS = 4,    /* kept by an idle queue, so that steady traffic allocates nothing */
 
 	/* --- forwarding --- */
-	FIB_PATHS_MAX = 8,             /* per destination and class */
-	FIB_ROUTES_MAX = 65536,        /* destinations */
-	UNREACH_SLOTS = 1024,          /* destinations remembered by the rate limit */
-	UNREACH_INTERVAL_MS = 100,     /* between two reports about one destination to one source */
-	INBOX_FLUSH_BYTES = 65536,     /* frames for consensusd collected before a message is sent */
-	LOCAL_PAUSE_MS = 100,          /* consensusd is not read for this long when its frames fill a link */
-	STALL_MS = 1000,               /* peers are not read for this long when consensusd is slow */
-	HOLDS_MAX = 65536,             /* destinations that consensusd holds */
-	PATHS_MAX = 8192,              /* paths that data is sent on, and the others to the same nodes */
-	PATH_IDLE_MS = 60000,          /* those to an unused destination are forgotten */
-	PATH_ACTIVE_MS = 10000,        /* used so lately, its other paths are probed */
-	PATH_UNHEARD_MS = 500,         /* for so long a path that the answers moved to gets its chance */
-	PATH_REPORT_MS = 1000,         /* between two states of a path told to routerd */
-	DENIED_MAX = 256,              /* nodes listed under deny */
+	FIB_PATHS_MAX = 8,         /* per destination and class */
+	FIB_ROUTES_MAX = 65536,    /* destinations */
+	UNREACH_SLOTS = 1024,      /* destinations remembered by the rate limit */
+	AVOID_SLOTS = 256,         /* paths that a relay keeps a tenant off: another one may take the place */
+	AVOID_MS = 30000,          /* for so long */
+	UNREACH_INTERVAL_MS = 100, /* between two reports about one destination to one source */
+	INBOX_FLUSH_BYTES = 65536, /* frames for consensusd collected before a message is sent */
+	LOCAL_PAUSE_MS = 100,      /* consensusd is not read for this long when its frames fill a link */
+	STALL_MS = 1000,           /* peers are not read for this long when consensusd is slow */
+	HOLDS_MAX = 65536,         /* destinations that consensusd holds */
+	PATHS_MAX = 8192,          /* paths that data is sent on, and the others to the same nodes */
+	PATH_IDLE_MS = 60000,      /* those to an unused destination are forgotten */
+	PATH_ACTIVE_MS = 10000,    /* used so lately, its other paths are probed */
+	PATH_UNHEARD_MS = 500,     /* for so long a path that the answers moved to gets its chance */
+	PATH_REPORT_MS = 1000,     /* between two states of a path told to routerd */
+	DENIED_MAX = 256,          /* nodes listed under deny */
 	REFUSE_LOG_INTERVAL_MS = 1000, /* between two log lines about refused connections or frames */
 
 	/* --- dialling --- */
