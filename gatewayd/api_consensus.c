@@ -24,6 +24,7 @@ api_consensus_init(struct backend *b, struct gateway *gw)
 	    .msg_cancel = GC_CANCEL,
 	    .msg_node_status = GC_NODE_STATUS,
 	    .msg_metrics = GC_METRICS,
+	    .msg_who = GC_WHO,
 	    .conf = {.edge = &edge_gateway_consensus,
 		.handlers = consensus_handlers,
 		.handler_count = sizeof(consensus_handlers) / sizeof(consensus_handlers[0])},

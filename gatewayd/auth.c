@@ -82,8 +82,9 @@ auth_load_tokens(struct auth *a, const char *path)
 }
 
 const char *
-auth_token(const struct auth *a, const char *value, size_t len)
+auth_token(const struct auth *a, const char *value, size_t len, char name[BEARER_NAME_SIZE])
 {
+	const struct bearer_token *known;
 	uint8_t digest[BEARER_DIGEST_BYTES];
 	const char *token;
 	size_t token_len;
@@ -99,8 +100,26 @@ auth_token(const struct auth *a, const char *value, size_t len)
 	if (a->tokens.count == 0)
 		return "this node accepts no bearer tokens (no token-file is configured)";
 	tls_sha256(digest, token, token_len);
-	return bearer_file_get(&a->tokens, digest) != NULL ? NULL
-							   : "the bearer token is not known to this node";
+	known = bearer_file_get(&a->tokens, digest);
+	if (known == NULL)
+		return "the bearer token is not known to this node";
+	memcpy(name, known->name, BEARER_NAME_SIZE);
+	return NULL;
+}
+
+void
+auth_client(const struct principal *who, const char *token, char out[AUTH_CLIENT_SIZE])
+{
+	static const char uid[] = "uid ";
+
+	out[0] = '\0';
+	if (token[0] != '\0')
+		snprintf(out, AUTH_CLIENT_SIZE, "token:%s", token);
+	else if (who != NULL && who->kind == PRINCIPAL_CERT)
+		snprintf(out, AUTH_CLIENT_SIZE, "cert:%s", who->name);
+	else if (who != NULL && who->kind == PRINCIPAL_LOCAL)
+		snprintf(out, AUTH_CLIENT_SIZE, "local:%s",
+		    strncmp(who->name, uid, strlen(uid)) == 0 ? who->name + strlen(uid) : who->name);
 }
 
 const char *

@@ -52,6 +52,7 @@ on_up(void *ctx, struct channel *ch)
 
 	(void)ch;
 	b->up = true;
+	b->client[0] = '\0';
 	log_notice("%s is connected", b->name);
 	events_daemon(b->gw->events, b->name, true);
 	return 0;
@@ -130,6 +131,22 @@ backend_request(struct backend *b, struct request *r, const struct request_ops *
 	r->backend = b;
 	r->waits = false;
 	LIST_INSERT_HEAD(&b->requests, r, entry);
+	return 0;
+}
+
+int
+backend_who(struct backend *b, const char *client)
+{
+	size_t len = strlen(client);
+	int rc;
+
+	if (!b->up)
+		return ERR_UNAVAIL;
+	if (b->msg_who == 0 || strcmp(client, b->client) == 0)
+		return 0;
+	if ((rc = channel_send(b->channel, b->msg_who, 0, client, len)) != 0)
+		return rc == ERR_STATE ? ERR_UNAVAIL : rc;
+	memcpy(b->client, client, len + 1);
 	return 0;
 }
 

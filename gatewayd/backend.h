@@ -16,6 +16,7 @@
 
 #include "common/base/must.h"
 #include "common/os/channel.h"
+#include "gatewayd/auth.h"
 
 struct gateway;
 struct request;
@@ -48,6 +49,8 @@ struct backend {
 	struct channel_conf conf;
 	uint32_t msg_cancel; /* 0: the edge has none */
 	uint32_t msg_node_status, msg_metrics;
+	uint32_t msg_who;              /* 0: the edge has none */
+	char client[AUTH_CLIENT_SIZE]; /* whose the calls are that begin now, as the daemon was told */
 	bool up;
 	LIST_HEAD(, request) requests;
 };
@@ -70,6 +73,9 @@ bool backend_full(const struct backend *b);
  * ERR_FULL: too many requests or bytes; ERR_NOMEM.  Nothing is registered then. */
 int backend_request(struct backend *b, struct request *r, const struct request_ops *ops, uint32_t msg,
     const void *data, size_t len) MUST_USE;
+/* The requests that begin now are this client's (auth_client()): the daemon is told, unless it knows.  Errors
+ * as above. */
+int backend_who(struct backend *b, const char *client) MUST_USE;
 /* A further message of a request in flight.  Errors as above; the request stays. */
 int backend_more(struct request *r, uint32_t msg, const void *data, size_t len) MUST_USE;
 /* Asks for drained(). */

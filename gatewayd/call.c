@@ -12,6 +12,8 @@
 #include "gatewayd/gateway.h"
 #include "gatewayd/gateway_metrics.h"
 
+enum { CALL_EXPIRE_EARLY_US = 100000 };
+
 struct calls {
 	struct gateway *gw;
 	struct deadline_heap deadlines;
@@ -38,6 +40,18 @@ call_of(struct deadline *d)
 	return (struct call *)(void *)((char *)d - offsetof(struct call, deadline));
 }
 
+/* consensusd is asked to end the call in words of its own, which have to be with the client before that
+ * gives up by itself.  False: it can't be, or has not answered. */
+static bool
+expire(struct calls *cs, struct call *c)
+{
+	if (c->expiring || c->method->msg_expire == 0 || c->request.ops == NULL ||
+	    backend_more(&c->request, c->method->msg_expire, NULL, 0) != 0)
+		return false;
+	c->expiring = true;
+	return deadline_add(&cs->deadlines, &c->deadline, c->ends) == 0;
+}
+
 static void
 on_deadline(void *arg)
 {
@@ -46,10 +60,25 @@ on_deadline(void *arg)
 	struct deadline *d;
 
 	cs->armed = MONO_NEVER;
-	while ((d = deadline_pop(&cs->deadlines, now)) != NULL)
-		call_fail(call_of(d), GRPC_DEADLINE_EXCEEDED, "the call's deadline passed before %s was done",
-		    call_of(d)->method->path);
+	while ((d = deadline_pop(&cs->deadlines, now)) != NULL) {
+		struct call *c = call_of(d);
+
+		if (!expire(cs, c))
+			call_fail(c, GRPC_DEADLINE_EXCEEDED, "the call's deadline passed before %s was done",
+			    c->method->path);
+	}
 	timer_arm(cs);
+}
+
+/* When the deadline is acted upon: a little before its time, if consensusd is to be asked. */
+static struct mono
+acts_at(const struct call *c, int64_t timeout_us)
+{
+	int64_t early = timeout_us / 10;
+
+	if (c->method->msg_expire == 0)
+		return c->ends;
+	return mono_add_us(c->ends, -(early < CALL_EXPIRE_EARLY_US ? early : CALL_EXPIRE_EARLY_US));
 }
 
 struct calls *
@@ -139,7 +168,8 @@ call_start(struct call *c, struct gateway *gw, const struct call_front *front, c
 	cs->count++;
 	if (timeout_us < 0)
 		return;
-	if (deadline_add(&cs->deadlines, &c->deadline, mono_add_us(c->started, timeout_us)) != 0) {
+	c->ends = mono_add_us(c->started, timeout_us);
+	if (deadline_add(&cs->deadlines, &c->deadline, acts_at(c, timeout_us)) != 0) {
 		call_fail(c, GRPC_RESOURCE_EXHAUSTED, "gatewayd is out of memory");
 		return;
 	}

@@ -18,6 +18,7 @@
 #include "common/base/mono.h"
 #include "common/base/must.h"
 #include "gatewayd/backend.h"
+#include "gatewayd/core/bearer.h"
 #include "gatewayd/core/credit.h"
 #include "gatewayd/core/deadline.h"
 #include "gatewayd/core/grpc_status.h"
@@ -25,6 +26,7 @@
 
 struct call;
 struct gateway;
+struct principal;
 
 struct call_front {
 	/* Queues one response message.  ERR_LIMIT: the client does not take them; ERR_NOMEM. */
@@ -42,17 +44,22 @@ struct call_front {
 struct call {
 	struct gateway *gw;
 	const struct call_front *front;
-	const struct method *method; /* NULL: not started */
-	void *state;                 /* of the work, freed by its ended() */
-	struct request request;      /* of relays */
-	struct credit credit;        /* of subscriptions */
-	unsigned held_by;            /* of relays: why the call is held */
-	const char *peer;            /* who calls, for logs; borrowed from the front-end */
+	const struct method *method;  /* NULL: not started */
+	void *state;                  /* of the work, freed by its ended() */
+	struct request request;       /* of relays */
+	struct credit credit;         /* of subscriptions */
+	unsigned held_by;             /* of relays: why the call is held */
+	const char *peer;             /* who calls, for logs; borrowed from the front-end */
+	const struct principal *who;  /* likewise; NULL: not known */
+	char token[BEARER_NAME_SIZE]; /* whose token the call showed; "" for none */
 	struct deadline deadline;
+	struct mono ends; /* the deadline that the client gave */
+	bool expiring;    /* consensusd was asked to end it */
 	struct mono started;
 	unsigned message_count; /* request messages */
 	bool half_closed, ended;
-	bool held; /* the work can't take request messages now */
+	bool operator; /* over the control socket */
+	bool held;     /* the work can't take request messages now */
 	TAILQ_ENTRY(call) entry;
 };
 

@@ -9,6 +9,7 @@
 #include "common/base/err.h"
 #include "common/base/mem.h"
 #include "common/os/channel.h"
+#include "gatewayd/auth.h"
 #include "gatewayd/call.h"
 #include "gatewayd/gateway.h"
 #include "gatewayd/gateway_metrics.h"
@@ -39,6 +40,7 @@ struct control_peer {
 	struct control *ctl;
 	struct channel *ch;
 	size_t call_count;
+	struct principal who;
 	LIST_HEAD(, control_call) calls;
 	LIST_ENTRY(control_peer) entry;
 };
@@ -217,6 +219,7 @@ call_new(struct control_peer *p, uint32_t id)
 		return NULL;
 	cc->peer = p;
 	cc->id = id;
+	cc->call.operator= true;
 	buf_init(&cc->held, CONTROL_HELD_MAX_BYTES);
 	LIST_INSERT_HEAD(&p->calls, cc, entry);
 	p->call_count++;
@@ -245,6 +248,7 @@ call_begin(struct control_call *cc, const struct method *m, const uint8_t *data,
 {
 	cc->busy = true;
 	cc->call.peer = channel_peer(cc->peer->ch);
+	cc->call.who = &cc->peer->who;
 	call_start(&cc->call, cc->peer->ctl->gw, &front, m, -1);
 	if (!cc->call.ended)
 		call_message(&cc->call, data, len);
@@ -340,6 +344,8 @@ on_up(void *ctx, struct channel *ch)
 		return ERR_NOMEM;
 	p->ctl = ctl;
 	p->ch = ch;
+	p->who.kind = PRINCIPAL_LOCAL;
+	snprintf(p->who.name, sizeof(p->who.name), "uid %lu", (unsigned long)channel_uid(ch));
 	LIST_INIT(&p->calls);
 	LIST_INSERT_HEAD(&ctl->peers, p, entry);
 	channel_set_data(ch, p);

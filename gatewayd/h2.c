@@ -172,6 +172,8 @@ headers_complete(struct h2 *h, struct h2_stream *s)
 	} else {
 		grpc_frame_init(&s->frame, h->owner.gw->limits.message_max_bytes);
 		s->call.peer = h->owner.peer;
+		s->call.who = h->owner.who;
+		memcpy(s->call.token, r->token, sizeof(s->call.token));
 		call_start(&s->call, h->owner.gw, &front, r->method, r->timeout_us);
 	}
 	mem_free(r);

@@ -99,7 +99,8 @@ static void
 on_authorization(struct h2_request *r, const struct auth *auth, const char *value, size_t len)
 {
 	r->has_token = true;
-	r->token_error = auth_token(auth, value, len);
+	r->token[0] = '\0';
+	r->token_error = auth_token(auth, value, len, r->token);
 }
 
 static const struct {

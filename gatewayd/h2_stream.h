@@ -13,6 +13,7 @@
 #include "common/base/buf.h"
 #include "common/base/must.h"
 #include "gatewayd/call.h"
+#include "gatewayd/core/bearer.h"
 #include "gatewayd/core/grpc_frame.h"
 
 struct auth;
@@ -27,9 +28,10 @@ struct h2_request {
 	int64_t timeout_us; /* negative: none */
 	size_t header_bytes;
 	bool post, trailers, grpc, has_token;
-	bool gzip;               /* grpc-encoding */
-	const char *token_error; /* what auth_token() said */
-	enum grpc_status reject; /* not GRPC_OK: the first thing that is wrong */
+	bool gzip;                    /* grpc-encoding */
+	const char *token_error;      /* what auth_token() said */
+	char token[BEARER_NAME_SIZE]; /* whose it is, if it is good; "" */
+	enum grpc_status reject;      /* not GRPC_OK: the first thing that is wrong */
 	char reject_text[STREAM_TEXT_SIZE];
 };
 

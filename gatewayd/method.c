@@ -27,6 +27,7 @@ static const struct method methods[] = {
 	.auth = METHOD_CLIENT,
 	.ops = &relay_ops,
 	.msg_first = GC_PUBLISH,
+	.msg_expire = GC_EXPIRE,
 	REQUEST(mesh_v1_Chunk)},
     {.path = MESH "PublishClientDataStream",
 	.client_stream = true,
@@ -36,6 +37,7 @@ static const struct method methods[] = {
 	.msg_first = GC_PUBLISH_ITEM,
 	.msg_more = GC_PUBLISH_ITEM,
 	.msg_end = GC_PUBLISH_END,
+	.msg_expire = GC_EXPIRE,
 	REQUEST(mesh_v1_Chunk)},
     {.path = DATA "SubscribeClientData",
 	.client_stream = true,
@@ -82,6 +84,11 @@ static const struct method methods[] = {
 	.ops = &relay_ops,
 	.msg_first = GC_ACK,
 	REQUEST(mesh_v1_StreamAck)},
+    {.path = DATA "Nack",
+	.auth = METHOD_CLIENT,
+	.ops = &relay_ops,
+	.msg_first = GC_NACK,
+	REQUEST(mesh_v1_StreamNack)},
     {.path = MESH "OpenClientDataStream",
 	.auth = METHOD_CLIENT,
 	.ops = &relay_ops,
@@ -92,6 +99,11 @@ static const struct method methods[] = {
 	.ops = &relay_ops,
 	.msg_first = GC_CLOSE_STREAM,
 	REQUEST(mesh_v1_StreamHandle)},
+    {.path = MESH "GetMessageStatus",
+	.auth = METHOD_CLIENT,
+	.ops = &relay_ops,
+	.msg_first = GC_MESSAGE,
+	REQUEST(mesh_v1_MessageStatusReq)},
     {.path = MESH "GetMeshStatus", .auth = METHOD_CLIENT, .ops = &status_mesh_ops, REQUEST(mesh_v1_Empty)},
     {.path = MESH "AddLink", .auth = METHOD_CLIENT, .ops = &topology_add_ops, REQUEST(mesh_v1_AddLinkReq)},
     {.path = MESH "DropLink", .auth = METHOD_CLIENT, .ops = &topology_drop_ops, REQUEST(mesh_v1_DropLinkReq)},
@@ -209,6 +221,21 @@ static const struct method methods[] = {
 	.ops = &relay_ops,
 	.msg_first = GC_RESOLVE,
 	REQUEST(mesh_v1_ResolveDeadLetterReq)},
+    {.path = MESH "ControlStreams",
+	.auth = METHOD_CLIENT,
+	.ops = &relay_ops,
+	.msg_first = GC_CONTROL_STREAMS,
+	REQUEST(mesh_v1_StreamControlReq)},
+    {.path = MESH "ListStreamDeadLetters",
+	.auth = METHOD_CLIENT,
+	.ops = &relay_ops,
+	.msg_first = GC_STREAM_LETTERS,
+	REQUEST(mesh_v1_StreamDeadLetterReq)},
+    {.path = MESH "ResolveStreamDeadLetter",
+	.auth = METHOD_CLIENT,
+	.ops = &relay_ops,
+	.msg_first = GC_RESOLVE_STREAM,
+	REQUEST(mesh_v1_ResolveStreamDeadLetterReq)},
     {.path = MESH "SendUserEvent",
 	.auth = METHOD_CLIENT,
 	.ops = &topology_event_ops,
@@ -254,6 +281,7 @@ union scratch {
 	mesh_v1_Chunk chunk;
 	mesh_v1_StreamSelector selector;
 	mesh_v1_StreamAck ack;
+	mesh_v1_StreamNack nack;
 	mesh_v1_OpenClientDataStreamReq open;
 	mesh_v1_StreamHandle handle;
 	mesh_v1_Filter filter;
@@ -279,6 +307,9 @@ union scratch {
 	mesh_v1_RotateKeyReq rotate_key;
 	mesh_v1_DeadLetterReq dead_letters;
 	mesh_v1_ResolveDeadLetterReq resolve;
+	mesh_v1_StreamControlReq control_streams;
+	mesh_v1_StreamDeadLetterReq stream_letters;
+	mesh_v1_ResolveStreamDeadLetterReq resolve_stream;
 	mesh_v1_UserEventReq user_event;
 	mesh_v1_DiscoverNodesReq discover;
 };

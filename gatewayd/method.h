@@ -41,6 +41,9 @@ struct method {
 	/* For calls that go to consensusd: message numbers of the first request message, later ones (0:
 	 * none may come) and the half-close (0: not told). */
 	uint32_t msg_first, msg_more, msg_end;
+	/* Asks consensusd, shortly before the deadline, to end the call and say how far it is; 0: it is not
+	 * asked. */
+	uint32_t msg_expire;
 	/* Of relays: puts the answer together once consensusd has replied that it is done; NULL: its reply is
 	 * the answer. */
 	void (*then)(struct call *c);

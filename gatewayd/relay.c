@@ -17,6 +17,8 @@
 #include "gatewayd/gather.h"
 #include "gatewayd/topology.h"
 #include "proto/mesh.pb.h"
+#include "proto/messages.h"
+#include "proto/pb.h"
 
 /* Bits of c->held_by. */
 enum { HELD_BY_SIBLING = 1, HELD_BY_CHANNEL = 2 };
@@ -186,9 +188,14 @@ static int
 relay_send(struct call *c, const uint8_t *data, size_t len)
 {
 	struct backend *b = &c->gw->backends[BACKEND_CONSENSUS];
+	char client[AUTH_CLIENT_SIZE];
+	int rc;
 
 	if (c->message_count > 1)
 		return backend_more(&c->request, c->method->msg_more, data, len);
+	auth_client(c->who, c->token, client);
+	if ((rc = backend_who(b, client)) != 0)
+		return rc;
 	return backend_request(b, &c->request, &request_ops, c->method->msg_first, data, len);
 }
 
@@ -225,6 +232,22 @@ relay_is_ours(struct call *c, const uint8_t *data, size_t len)
 	return topology_mesh_is_ours(c, text);
 }
 
+/* Streams that go before all client data are for operators.  False: this is one, and the call has ended. */
+static bool
+relay_may_open(struct call *c, const uint8_t *data, size_t len)
+{
+	mesh_v1_OpenClientDataStreamReq req = mesh_v1_OpenClientDataStreamReq_init_zero;
+
+	if (c->operator|| c->method->msg_first != GC_OPEN_STREAM ||
+		pb_unpack(data, len, mesh_v1_OpenClientDataStreamReq_fields, &req) != 0 ||
+	    (strcmp(req.qos, "system") != 0 && strcmp(req.qos, "db") != 0))
+		return true;
+	call_fail(c, GRPC_PERMISSION_DENIED,
+	    "qos '%s' is for operators: such a stream is opened over the control socket of the node",
+	    req.qos);
+	return false;
+}
+
 static void
 relay_message(struct call *c, const uint8_t *data, size_t len)
 {
@@ -242,7 +265,7 @@ relay_message(struct call *c, const uint8_t *data, size_t len)
 		    len);
 		return;
 	}
-	if (!relay_is_ours(c, data, len))
+	if (!relay_is_ours(c, data, len) || !relay_may_open(c, data, len))
 		return;
 	rc = c->method->credit ? selector_send(c, data, len) : relay_send(c, data, len);
 	if (rc != 0) {
