@@ -428,30 +428,55 @@ api_json_routes(const struct buf *reply)
 static json_t *
 target_value(const mesh_v1_TargetProgress *t)
 {
-	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:s, s:s}", "node_id", t->node_id, "stored_seq",
-	    api_json_num(t->stored_seq), "processed_seq", api_json_num(t->processed_seq), "in_flight_bytes",
-	    api_json_num(t->in_flight_bytes), "retransmits", api_json_num(t->retransmits), "state", t->state,
-	    "error", t->error);
+	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "node_id",
+	    t->node_id, "stored_seq", api_json_num(t->stored_seq), "processed_seq",
+	    api_json_num(t->processed_seq), "in_flight_bytes", api_json_num(t->in_flight_bytes),
+	    "retransmits", api_json_num(t->retransmits), "state", t->state, "error", t->error, "lag_messages",
+	    api_json_num(t->lag_messages), "processed_per_s", api_json_num(t->processed_per_s), "oldest_ms",
+	    api_json_num(t->oldest_ms), "asks", api_json_num(t->asks), "rtt_us", api_json_num(t->rtt_us),
+	    "window_bytes", api_json_num(t->window_bytes));
+}
+
+/* What came to a stream's description later. */
+static json_t *
+stream_traffic(const mesh_v1_StreamInfo *s)
+{
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:I, s:I, s:s}", "messages_per_s",
+	    api_json_num(s->messages_per_s), "bytes_per_s", api_json_num(s->bytes_per_s), "processed_per_s",
+	    api_json_num(s->processed_per_s), "oldest_ms", api_json_num(s->oldest_ms), "retransmits",
+	    api_json_num(s->retransmits), "messages", api_json_num(s->messages), "bytes",
+	    api_json_num(s->bytes), "paused", s->paused, "limit_messages_per_s",
+	    api_json_num(s->limit_messages_per_s), "limit_bytes_per_s", api_json_num(s->limit_bytes_per_s),
+	    "control_reason", s->control_reason);
 }
 
 static json_t *
 stream_row(const struct pb_slice *entry)
 {
 	mesh_v1_StreamInfo s = mesh_v1_StreamInfo_init_zero;
-	json_t *targets;
+	json_t *targets, *row, *traffic;
 
 	if (pb_unpack(entry->data, entry->len, mesh_v1_StreamInfo_fields, &s) != 0)
 		return NULL;
 	targets = json_array();
 	for (size_t i = 0; i < s.targets_count; i++)
 		json_array_append_new(targets, target_value(&s.targets[i]));
-	return json_pack("{s:s, s:s, s:s, s:s, s:o, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:b}",
+	row = json_pack(
+	    "{s:s, s:s, s:s, s:s, s:o, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:b, s:s, s:I,"
+	    " s:I, s:I, s:I, s:I, s:s, s:I}",
 	    "stream_id", s.stream_id, "tenant_id", s.tenant_id, "role", s.role, "source_node", s.source_node,
 	    "targets", targets, "status", s.status, "qos", s.qos, "priority", api_json_num(s.priority),
 	    "created_at", api_json_num(s.created_at), "next_seq", api_json_num(s.next_seq), "committed_seq",
 	    api_json_num(s.committed_seq), "stored_seq", api_json_num(s.stored_seq), "backlog_messages",
 	    api_json_num(s.backlog_messages), "backlog_bytes", api_json_num(s.backlog_bytes), "subscribed",
-	    s.subscribed, "striping", s.striping);
+	    s.subscribed, "striping", s.striping, "ack", s.ack, "ack_quorum", api_json_num(s.ack_quorum),
+	    "producer_epoch", api_json_num((int64_t)s.producer_epoch), "answered_seq",
+	    api_json_num(s.answered_seq), "retention_bytes", api_json_num(s.retention_bytes), "retention_ms",
+	    api_json_num(s.retention_ms), "overflow", s.overflow, "skipped_seq", api_json_num(s.skipped_seq));
+	traffic = stream_traffic(&s);
+	json_object_update(row, traffic);
+	json_decref(traffic);
+	return row;
 }
 
 json_t *
@@ -475,11 +500,40 @@ api_json_handle(const struct buf *reply)
 
 	if (pb_unpack(buf_head(reply), buf_left(reply), mesh_v1_StreamHandle_fields, &h) != 0)
 		return api_json_unreadable("OpenClientDataStream");
-	return json_pack("{s:s, s:s, s:o, s:s, s:I, s:I, s:I, s:I}", "stream_id", h.stream_id, "tenant_id",
-	    h.tenant_id, "target_nodes",
+	return json_pack("{s:s, s:s, s:o, s:s, s:I, s:I, s:I, s:I, s:s, s:I}", "stream_id", h.stream_id,
+	    "tenant_id", h.tenant_id, "target_nodes",
 	    texts(h.target_nodes, sizeof(h.target_nodes[0]), h.target_nodes_count), "status", h.status,
 	    "created_at", api_json_num(h.created_at), "next_seq", api_json_num(h.next_seq), "committed_seq",
-	    api_json_num(h.committed_seq), "producer_epoch", api_json_num((int64_t)h.producer_epoch));
+	    api_json_num(h.committed_seq), "producer_epoch", api_json_num((int64_t)h.producer_epoch), "ack",
+	    h.ack, "ack_quorum", api_json_num(h.ack_quorum));
+}
+
+json_t *
+api_json_message(const struct buf *reply)
+{
+	mesh_v1_MessageStatus m = mesh_v1_MessageStatus_init_zero;
+	json_t *targets;
+
+	if (pb_unpack(buf_head(reply), buf_left(reply), mesh_v1_MessageStatus_fields, &m) != 0)
+		return api_json_unreadable("GetMessageStatus");
+	targets = json_array();
+	for (size_t i = 0; i < m.targets_count; i++)
+		json_array_append_new(
+		    targets, json_pack("{s:s, s:s, s:I, s:s}", "node_id", m.targets[i].node_id, "state",
+				 m.targets[i].state, "updated", api_json_num(m.targets[i].updated), "error",
+				 m.targets[i].error));
+	return json_pack("{s:s, s:I, s:s, s:s, s:o}", "stream_id", m.stream_id, "seq", api_json_num(m.seq),
+	    "message_id", m.message_id, "state", m.state, "targets", targets);
+}
+
+void
+api_json_ack_text(json_t *row)
+{
+	const char *ack = json_string_value(json_object_get(row, "ack"));
+	long long quorum = (long long)json_integer_value(json_object_get(row, "ack_quorum"));
+
+	json_object_set_new(row, "ack_text",
+	    quorum > 0 ? json_sprintf("%s:%lld", ack, quorum) : json_string(ack != NULL ? ack : ""));
 }
 
 /* --- events --- */

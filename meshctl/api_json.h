@@ -22,7 +22,11 @@ json_t *api_json_discovered(const struct buf *reply);
 json_t *api_json_topology(const struct buf *reply);
 json_t *api_json_routes(const struct buf *reply);
 json_t *api_json_streams(const struct buf *reply);
+json_t *api_json_stream_rules(const struct buf *reply);
 json_t *api_json_handle(const struct buf *reply);
+json_t *api_json_message(const struct buf *reply);
+/* Adds "ack_text" to a stream or handle: its ack as meshctl's option has it. */
+void api_json_ack_text(json_t *row);
 json_t *api_json_event(const void *data, size_t len);
 
 /* api_json_group.c */
@@ -42,6 +46,8 @@ json_t *api_json_config_list(const struct buf *reply);
 json_t *api_json_key(const struct buf *reply);
 json_t *api_json_keys(const struct buf *reply);
 json_t *api_json_letters(const struct buf *reply);
+json_t *api_json_dead_letter(const struct buf *reply);
+json_t *api_json_dead_letters(const struct buf *reply);
 json_t *api_json_join_token(const struct buf *reply);
 /* What the node did not say is left out. */
 json_t *api_json_settings(const struct buf *reply);

@@ -124,6 +124,43 @@ api_json_letters(const struct buf *reply)
 	    reply, "DeadLetterList", mesh_v1_DeadLetterList_fields, &msg, &msg.letters, letter_row);
 }
 
+static json_t *
+dead_letter(const uint8_t *data, size_t len)
+{
+	mesh_v1_StreamDeadLetter l = mesh_v1_StreamDeadLetter_init_zero;
+
+	if (pb_unpack(data, len, mesh_v1_StreamDeadLetter_fields, &l) != 0)
+		return NULL;
+	return json_pack("{s:I, s:s, s:I, s:s, s:s, s:s, s:I, s:s, s:I, s:I}", "position",
+	    api_json_num(l.position), "stream_id", l.stream_id, "seq", api_json_num(l.seq), "message_id",
+	    l.message_id, "tenant_id", l.tenant_id, "source_node", l.source_node, "attempts",
+	    api_json_num(l.attempts), "error", l.error, "failed_at", api_json_num(l.failed_at), "bytes",
+	    api_json_num(l.bytes));
+}
+
+static json_t *
+dead_letter_row(const struct pb_slice *entry)
+{
+	return dead_letter(entry->data, entry->len);
+}
+
+json_t *
+api_json_dead_letter(const struct buf *reply)
+{
+	json_t *row = dead_letter(buf_head(reply), buf_left(reply));
+
+	return row != NULL ? row : api_json_unreadable("ResolveStreamDeadLetter");
+}
+
+json_t *
+api_json_dead_letters(const struct buf *reply)
+{
+	mesh_v1_StreamDeadLetterList msg = mesh_v1_StreamDeadLetterList_init_zero;
+
+	return list_of(reply, "StreamDeadLetterList", mesh_v1_StreamDeadLetterList_fields, &msg, &msg.letters,
+	    dead_letter_row);
+}
+
 /* --- of the mesh --- */
 
 json_t *

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "meshctl/api_json.h"
 #include "meshctl/args.h"
 #include "meshctl/command.h"
 #include "meshctl/handlers.h"
@@ -27,6 +28,8 @@ const struct option_def cmd_publish_options[] = {
     {"piece", 0, "SIZE", "size of the pieces of a file (default 64KB)"},
     {"count", 'n', "N", "publish N made-up messages"},
     {"size", 0, "SIZE", "size of made-up messages (default 256)"},
+    {"digest", 0, NULL, "send the BLAKE2b-256 of each message: it is checked, and handed to the subscriber"},
+    {"epoch", 0, "N", "the producer epoch that open --fence gave: ends when another one has begun"},
     {"rate", 'r', "N", "at most N messages a second"},
     {"window", 'w', "N", "messages that may wait to be processed (default 4096)"},
     {"retry", 0, "DURATION", "go on when the node went away and comes back within this time"},
@@ -44,7 +47,8 @@ struct publish {
 static const struct column handle_columns[] = {{"Stream", "stream_id", COLUMN_TEXT},
     {"Tenant", "tenant_id", COLUMN_TEXT}, {"Targets", "target_nodes", COLUMN_LIST},
     {"Status", "status", COLUMN_STATE}, {"Next", "next_seq", COLUMN_COUNT},
-    {"Processed", "committed_seq", COLUMN_COUNT}};
+    {"Processed", "committed_seq", COLUMN_COUNT}, {"Answered", "ack_text", COLUMN_TEXT},
+    {"Epoch", "producer_epoch", COLUMN_COUNT}};
 
 int
 cmd_open(struct ctl *ctl, const struct args *a)
@@ -52,6 +56,8 @@ cmd_open(struct ctl *ctl, const struct args *a)
 	json_t *handle;
 	int code = stream_open(ctl, a, 0, &handle);
 
+	if (code == CODE_OK && !ctl->json)
+		api_json_ack_text(handle);
 	if (code == CODE_OK)
 		out_fields(ctl, handle_columns, sizeof(handle_columns) / sizeof(handle_columns[0]), handle);
 	json_decref(handle);
@@ -181,15 +187,21 @@ cmd_publish(struct ctl *ctl, const struct args *a)
 {
 	struct publisher_conf conf = {.ctl = ctl};
 	json_t *handle = NULL;
+	int64_t epoch;
 	int code;
 
-	if (args_int(a, "rate", 0, 1, RATE_MAX, &conf.rate) != 0 ||
+	if (args_int(a, "epoch", 0, 1, INT64_MAX, &epoch) != 0 ||
+	    args_int(a, "rate", 0, 1, RATE_MAX, &conf.rate) != 0 ||
 	    args_int(a, "window", PUBLISHER_WINDOW_DEFAULT, 1, PUBLISHER_WINDOW_MAX, &conf.window) != 0 ||
 	    args_duration_ms(a, "retry", 0, &conf.retry_ms) != 0)
 		return CODE_USAGE;
 	code = source_of(a, &conf.source);
 	if (code == CODE_OK)
 		code = stream_open(ctl, a, conf.retry_ms, &handle);
+	conf.epoch = (uint64_t)epoch;
+	conf.digest = args_flag(a, "digest");
+	if (code == CODE_OK && epoch == 0 && args_flag(a, "fence"))
+		conf.epoch = (uint64_t)json_integer_value(json_object_get(handle, "producer_epoch"));
 	if (code == CODE_OK)
 		code = publish(ctl, a, &conf, handle);
 	json_decref(handle);

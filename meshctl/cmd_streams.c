@@ -1,5 +1,6 @@
-/* cmd_streams: `meshctl streams` and `close`. */
+/* cmd_streams: `meshctl streams`, `stream show`, `message` and `close`. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/buf.h"
@@ -8,8 +9,10 @@
 #include "meshctl/args.h"
 #include "meshctl/client.h"
 #include "meshctl/command.h"
+#include "meshctl/fetch.h"
 #include "meshctl/handlers.h"
 #include "meshctl/out.h"
+#include "meshctl/streams_view.h"
 #include "proto/mesh.pb.h"
 #include "proto/pb.h"
 
@@ -17,6 +20,7 @@
 
 const struct option_def cmd_streams_options[] = {
     {"tenant", 't', "TENANT", "only streams of this tenant"},
+    {"verbose", 'v', NULL, "show all that is known of each, with its targets"},
     {NULL, 0, NULL, NULL},
 };
 
@@ -52,67 +56,100 @@ streams_request(const struct args *a, struct buf *out)
 	return pb_pack(out, mesh_v1_ListStreamsReq_fields, &req) == 0 ? CODE_OK : CODE_FAILED;
 }
 
-/* "C: 980 processed, 1000 stored" for each target, for the text table. */
-static void
-add_progress(json_t *rows)
+/* The streams that the operands name, or all; NULL after an error. */
+static int
+fetch_streams(struct ctl *ctl, const struct args *a, json_t **rows)
 {
-	json_t *row, *t;
-	size_t i, k;
+	struct buf request;
+	int code;
 
-	json_array_foreach (rows, i, row) {
-		json_t *list = json_array();
-
-		json_array_foreach (json_object_get(row, "targets"), k, t)
-			json_array_append_new(list,
-			    json_sprintf("%s %s %lld/%lld", json_string_value(json_object_get(t, "node_id")),
-				json_string_value(json_object_get(t, "state")),
-				(long long)json_integer_value(json_object_get(t, "processed_seq")),
-				(long long)json_integer_value(json_object_get(t, "stored_seq"))));
-		json_object_set_new(row, "progress", list);
-	}
-}
-
-static void
-streams_show(const struct ctl *ctl, json_t *rows)
-{
-	static const struct column columns[] = {{"STREAM", "stream_id", COLUMN_TEXT},
-	    {"TENANT", "tenant_id", COLUMN_TEXT}, {"ROLE", "role", COLUMN_TEXT},
-	    {"SOURCE", "source_node", COLUMN_TEXT}, {"STATUS", "status", COLUMN_STATE},
-	    {"NEXT", "next_seq", COLUMN_COUNT}, {"STORED", "stored_seq", COLUMN_COUNT},
-	    {"PROCESSED", "committed_seq", COLUMN_COUNT}, {"WAITING", "backlog_messages", COLUMN_COUNT},
-	    {"BYTES", "backlog_bytes", COLUMN_BYTES}, {"SUBSCRIBED", "subscribed", COLUMN_YESNO},
-	    {"TARGETS (processed/stored)", "progress", COLUMN_LIST}};
-
-	if (!ctl->json)
-		add_progress(rows);
-	out_table(ctl, columns, COUNT(columns), rows, "no stream");
+	*rows = NULL;
+	buf_init(&request, CLIENT_MESSAGE_MAX_BYTES);
+	code = streams_request(a, &request);
+	if (code == CODE_OK)
+		code = fetch(ctl, "/mesh.v1.MeshStatusService/ListStreams", &request, api_json_streams, rows);
+	buf_fini(&request);
+	return code;
 }
 
 int
 cmd_streams(struct ctl *ctl, const struct args *a)
 {
-	struct client *c = NULL;
-	struct buf request, reply;
-	json_t *rows = NULL;
+	json_t *rows;
+	int code = fetch_streams(ctl, a, &rows);
+
+	if (code != CODE_OK)
+		return code;
+	if (args_flag(a, "verbose"))
+		streams_view_all(ctl, rows);
+	else
+		streams_view_table(ctl, rows);
+	json_decref(rows);
+	return CODE_OK;
+}
+
+int
+cmd_stream_show(struct ctl *ctl, const struct args *a)
+{
+	json_t *rows;
+	int code = fetch_streams(ctl, a, &rows);
+
+	if (code != CODE_OK)
+		return code;
+	if (json_array_size(rows) == 0) {
+		out_error("stream %s is not open at this node", args_word(a, 0));
+		code = CODE_NOTFOUND;
+	} else {
+		streams_view_all(ctl, rows);
+	}
+	json_decref(rows);
+	return code;
+}
+
+static void
+message_show(const struct ctl *ctl, const json_t *m)
+{
+	static const struct column fields[] = {{"Stream", "stream_id", COLUMN_TEXT},
+	    {"Message", "seq", COLUMN_COUNT}, {"Id", "message_id", COLUMN_TEXT},
+	    {"State", "state", COLUMN_STATE}};
+	static const struct column columns[] = {{"TARGET", "node_id", COLUMN_TEXT},
+	    {"STATE", "state", COLUMN_STATE}, {"SINCE", "updated", COLUMN_TIME_MS},
+	    {"ERROR", "error", COLUMN_TEXT}};
+
+	out_fields(ctl, fields, COUNT(fields), m);
+	if (ctl->json)
+		return;
+	printf("\n");
+	out_table(ctl, columns, COUNT(columns), json_object_get(m, "targets"), "no target");
+}
+
+int
+cmd_message(struct ctl *ctl, const struct args *a)
+{
+	mesh_v1_MessageStatusReq req = mesh_v1_MessageStatusReq_init_zero;
+	const char *text = args_word(a, 1);
+	char *end = NULL;
+	struct ulid id;
+	json_t *m;
 	int code;
 
-	buf_init(&request, CLIENT_MESSAGE_MAX_BYTES);
-	buf_init(&reply, CLIENT_MESSAGE_MAX_BYTES);
-	code = streams_request(a, &request);
+	if (stream_id_check(args_word(a, 0)) != CODE_OK)
+		return CODE_USAGE;
+	snprintf(req.stream_id, sizeof(req.stream_id), "%s", args_word(a, 0));
+	if (ulid_parse(text, &id) == 0) {
+		snprintf(req.message_id, sizeof(req.message_id), "%s", text);
+	} else {
+		req.seq = strtoll(text, &end, 10);
+		if (end == text || *end != '\0' || req.seq < 1) {
+			out_error("'%s' is neither a message's number nor its id (26 characters)", text);
+			return CODE_USAGE;
+		}
+	}
+	code = fetch_pb(ctl, "/mesh.v1.MeshService/GetMessageStatus", mesh_v1_MessageStatusReq_fields, &req,
+	    api_json_message, &m);
 	if (code == CODE_OK)
-		code = client_open(ctl, 0, &c);
-	if (code == CODE_OK)
-		code = client_unary(c, "/mesh.v1.MeshStatusService/ListStreams", &request, &reply);
-	if (code == CODE_OK)
-		rows = api_json_streams(&reply);
-	if (rows != NULL)
-		streams_show(ctl, rows);
-	else if (code == CODE_OK)
-		code = CODE_FAILED;
-	json_decref(rows);
-	buf_fini(&request);
-	buf_fini(&reply);
-	client_free(c);
+		message_show(ctl, m);
+	json_decref(m);
 	return code;
 }
 

@@ -41,6 +41,7 @@ const struct option_def cmd_subscribe_options[] = {
     {"count", 'n', "N", "end after N messages"},
     {"resume-file", 0, "FILE", "keep the position in FILE: a restart goes on exactly behind it"},
     {"retry", 0, "DURATION", "go on when the node went away and comes back within this time"},
+    {"take-over", 0, NULL, "take streams over from another subscriber"},
     {"progress", 'p', NULL, "show how many messages were received"},
     {NULL, 0, NULL, NULL},
 };
@@ -71,6 +72,14 @@ stop(struct subscribe *s, int code)
 
 /* --- acknowledging --- */
 
+static void
+ack_init(mesh_v1_StreamAck *ack, const struct resume_stream *st, uint64_t seq)
+{
+	memcpy(ack->stream_id, st->stream_id, sizeof(ack->stream_id));
+	ack->seq = (int64_t)seq;
+	ack->subscription = st->subscription;
+}
+
 /* Acks of at most ACKS_MAX streams from *i on, and the window's new credit. */
 static int
 send_acks(struct subscribe *s, size_t *i)
@@ -83,10 +92,17 @@ send_acks(struct subscribe *s, size_t *i)
 		struct resume_stream *st = &s->position.streams[*i];
 		mesh_v1_StreamAck *ack = &sel.acks[sel.acks_count];
 
+		if (st->replayed != 0) {
+			ack_init(ack, st, st->replayed);
+			st->replayed = 0;
+			sel.acks_count++;
+			if (sel.acks_count == ACKS_MAX)
+				break; /* the rest of this stream comes with the next ones */
+			ack++;
+		}
 		if (st->acked >= st->seq)
 			continue;
-		memcpy(ack->stream_id, st->stream_id, sizeof(ack->stream_id));
-		ack->seq = (int64_t)st->seq;
+		ack_init(ack, st, st->seq);
 		st->acked = st->seq;
 		sel.acks_count++;
 	}
@@ -138,32 +154,47 @@ on_commit(void *arg)
 /* --- receiving --- */
 
 static int
+take_message(struct subscribe *s, const struct sink_message *m)
+{
+	s->received++;
+	s->uncommitted_bytes += m->len;
+	if (s->left > 0)
+		s->left--;
+	return sink_put(s->sink, m);
+}
+
+static int
 accept_message(struct subscribe *s, const mesh_v1_ClientData *d, const struct pb_slice *payload)
 {
 	struct resume_stream *st = resume_get(&s->position, d->stream_id);
 	uint64_t seq = (uint64_t)d->seq;
 	struct sink_message m = {d->stream_id, d->tenant_id, d->source_node, d->message_id, seq, d->timestamp,
-	    payload->data, payload->len};
+	    payload->data, payload->len, d->digest.size > 0 ? d->digest.bytes : NULL, d->digest.size,
+	    d->skipped};
 
 	if (st == NULL) {
 		out_error("more than %d streams: name those that are wanted", RESUME_STREAMS_MAX);
 		return ERR_LIMIT;
 	}
+	st->subscription = d->subscription;
+	if (d->dead_letter) {
+		st->replayed = seq;
+		return take_message(s, &m);
+	}
 	if (seq <= st->seq) {
 		st->acked = 0; /* it came again, so the node has not got our ack */
 		return 0;
 	}
-	if (st->seq != 0 && seq != st->seq + 1) {
+	if (st->seq != 0 && seq != st->seq + 1 && (uint64_t)d->skipped != seq - st->seq - 1) {
 		out_error("stream %s: message %llu came after %llu", d->stream_id, (unsigned long long)seq,
 		    (unsigned long long)st->seq);
 		return ERR_GAP;
 	}
+	if (d->skipped > 0)
+		out_error("stream %s: %lld messages before %llu were given up by their source", d->stream_id,
+		    (long long)d->skipped, (unsigned long long)seq);
 	st->seq = seq;
-	s->received++;
-	s->uncommitted_bytes += payload->len;
-	if (s->left > 0)
-		s->left--;
-	return sink_put(s->sink, &m);
+	return take_message(s, &m);
 }
 
 static void
@@ -249,7 +280,7 @@ selector_position(mesh_v1_StreamSelector *sel, struct resume *position)
 	for (size_t i = 0; i < position->count; i++) {
 		struct resume_stream *st = &position->streams[i];
 
-		st->acked = 0;
+		st->acked = st->subscription = st->replayed = 0;
 		if (sel->resume_count == ACKS_MAX || st->seq == 0)
 			continue;
 		memcpy(sel->resume[sel->resume_count].stream_id, st->stream_id, ULID_TEXT_SIZE);
@@ -271,6 +302,7 @@ call_start(struct subscribe *s)
 	if (code != CODE_OK)
 		return code;
 	selector_position(&sel, &s->position);
+	sel.take_over = args_flag(s->args, "take-over");
 	buf_init(&b, mesh_v1_StreamSelector_size);
 	if (pb_pack(&b, mesh_v1_StreamSelector_fields, &sel) == 0)
 		s->call = client_call(s->client, METHOD, buf_head(&b), buf_left(&b), &ops, s);
@@ -293,6 +325,7 @@ confirm(struct subscribe *s)
 
 		memcpy(ack.stream_id, st->stream_id, sizeof(ack.stream_id));
 		ack.seq = (int64_t)st->seq;
+		ack.subscription = st->subscription;
 		buf_init_fixed(&request, mem, sizeof(mem));
 		if (pb_pack(&request, mesh_v1_StreamAck_fields, &ack) == 0)
 			code = client_unary(s->client, "/mesh.v1.MeshDataService/Ack", &request, &reply);

@@ -43,8 +43,13 @@ command_fn cmd_link_add, cmd_link_drop, cmd_link_full, cmd_leave, cmd_event;
 extern const struct option_def cmd_link_add_options[];
 
 /* cmd_streams.c */
-command_fn cmd_streams, cmd_close;
+command_fn cmd_streams, cmd_stream_show, cmd_message, cmd_close;
 extern const struct option_def cmd_streams_options[];
+
+/* cmd_stream.c */
+command_fn cmd_stream_pause, cmd_stream_resume, cmd_stream_throttle, cmd_stream_unthrottle, cmd_stream_rules;
+extern const struct option_def cmd_stream_pause_options[], cmd_stream_resume_options[],
+    cmd_stream_throttle_options[], cmd_stream_unthrottle_options[];
 
 /* cmd_publish.c */
 command_fn cmd_open, cmd_publish;
@@ -80,6 +85,9 @@ extern const struct option_def cmd_config_get_options[], cmd_config_set_options[
 command_fn cmd_key_rotate, cmd_key_list;
 extern const struct option_def cmd_key_rotate_options[];
 
+/* cmd_dead_letter.c */
+command_fn cmd_dead_letter_list, cmd_dead_letter_replay, cmd_dead_letter_discard;
+extern const struct option_def cmd_dead_letter_list_options[], cmd_dead_letter_options[];
 /* cmd_letters.c */
 command_fn cmd_letters, cmd_letters_retry, cmd_letters_discard;
 extern const struct option_def cmd_letters_options[];

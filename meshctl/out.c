@@ -170,6 +170,12 @@ format_number(enum column_kind kind, int64_t v, char *buf, size_t size)
 	case COLUMN_MS:
 		format_ms(v, buf, size);
 		break;
+	case COLUMN_SPAN_MS:
+		if (v == 0)
+			snprintf(buf, size, "-");
+		else
+			format_span(v, buf, size);
+		break;
 	case COLUMN_US:
 		format_us(v, buf, size);
 		break;

@@ -16,6 +16,7 @@ enum column_kind {
 	/* Quantities: right-aligned, as counts are. */
 	COLUMN_BYTES,    /* 1536 -> 1.5 KB */
 	COLUMN_MS,       /* a duration in milliseconds: 3 min 20 s */
+	COLUMN_SPAN_MS,  /* the same, short: 45s 12m 2h 3d; 0: "-" */
 	COLUMN_US,       /* a latency in microseconds: 0.75 ms, 1.2 ms, 40 ms */
 	COLUMN_RATE,     /* kbit/s: 940000 -> 940 Mbit/s */
 	COLUMN_KBPS,     /* the same, but 0 is not known: "-" */

@@ -156,6 +156,11 @@ encode(struct publisher *p, const struct pending *m, uint64_t seq)
 	snprintf(chunk.tenant_id, sizeof(chunk.tenant_id), "%s", p->conf.tenant);
 	ulid_format(chunk.message_id, &m->id);
 	chunk.seq = (int64_t)seq;
+	chunk.producer_epoch = p->conf.epoch;
+	if (p->conf.digest) {
+		crypto_hash(chunk.digest.bytes, m->data, m->len);
+		chunk.digest.size = CRYPTO_HASH_BYTES;
+	}
 	pb_slice_encode(&chunk.payload, &payload);
 	buf_reset(&p->encoded);
 	return pb_pack(&p->encoded, mesh_v1_Chunk_fields, &chunk);

@@ -31,6 +31,8 @@ struct publisher_conf {
 	const char *stream_id; /* of an open stream */
 	const char *tenant;
 	uint64_t next_seq; /* of the first message */
+	uint64_t epoch;    /* of the producer; 0: the node does not check it */
+	bool digest;       /* goes with each message */
 	int64_t rate;      /* messages a second; 0: no limit */
 	int64_t window;    /* messages */
 	int64_t retry_ms;  /* how long to wait for a node that went away */

@@ -19,8 +19,10 @@ enum { RESUME_STREAMS_MAX = 4096 }; /* streams of one subscriber */
 
 struct resume_stream {
 	char stream_id[ULID_TEXT_SIZE];
-	uint64_t seq;   /* all up to this are written */
-	uint64_t acked; /* and acknowledged on this connection; not in the file */
+	uint64_t seq;          /* all up to this are written */
+	uint64_t acked;        /* and acknowledged on this connection; not in the file */
+	uint64_t replayed;     /* a dead letter that came once more and is to be acknowledged, 0: none */
+	uint64_t subscription; /* that brought the last message; not in the file */
 };
 
 struct resume {

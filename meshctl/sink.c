@@ -12,7 +12,9 @@
 
 #include "common/base/err.h"
 #include "common/base/mem.h"
+#include "common/os/crypto.h"
 #include "meshctl/api_json.h"
+#include "meshctl/node_key.h"
 #include "meshctl/out.h"
 #include "meshctl/secfile.h"
 
@@ -108,8 +110,14 @@ put_json(struct sink *s, const struct sink_message *m)
 	json_t *o = json_pack("{s:s, s:I, s:s, s:s, s:s, s:I}", "stream_id", m->stream_id, "seq",
 	    (json_int_t)m->seq, "tenant_id", m->tenant, "source_node", m->source, "message_id", m->message_id,
 	    "timestamp", (json_int_t)m->timestamp_ms);
-	char *encoded;
+	char *encoded, digest[2 * CRYPTO_HASH_BYTES + 1];
 
+	if (m->digest != NULL && m->digest_len <= CRYPTO_HASH_BYTES) {
+		node_key_hex(digest, m->digest, m->digest_len);
+		json_object_set_new(o, "digest", json_string(digest));
+	}
+	if (m->skipped > 0)
+		json_object_set_new(o, "skipped", json_integer((json_int_t)m->skipped));
 	api_json_payload(o, m->payload, m->len);
 	encoded = json_dumps(o, JSON_COMPACT);
 	json_decref(o);

@@ -31,6 +31,9 @@ struct sink_message {
 	int64_t timestamp_ms;
 	const uint8_t *payload;
 	size_t len;
+	const uint8_t *digest; /* of the payload; NULL: the publisher gave none */
+	size_t digest_len;
+	int64_t skipped; /* messages before this one that the source gave up */
 };
 
 /* path: of the file or directory (made if needed), NULL for the other kinds.  Errors are printed. */

@@ -2,6 +2,7 @@
 #include "meshctl/stream_open.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -51,6 +52,44 @@ set_targets(mesh_v1_OpenClientDataStreamReq *req, const char *text)
 	return CODE_OK;
 }
 
+/* "quorum:2" */
+static int
+set_ack(mesh_v1_OpenClientDataStreamReq *req, const char *text)
+{
+	size_t len = strcspn(text, ":");
+	char *end = NULL;
+	long n = 0;
+
+	if (text[len] == ':') {
+		n = strtol(text + len + 1, &end, 10);
+		if (end == text + len + 1 || *end != '\0' || n < 1 || n > INT32_MAX) {
+			out_error("--ack: '%s' is none of accepted, committed, quorum:N, all", text);
+			return CODE_USAGE;
+		}
+	}
+	if (len >= sizeof(req->ack)) {
+		out_error("--ack: '%s' is none of accepted, committed, quorum:N, all", text);
+		return CODE_USAGE;
+	}
+	memcpy(req->ack, text, len);
+	req->ack[len] = '\0';
+	req->ack_quorum = (int32_t)n;
+	return CODE_OK;
+}
+
+/* What becomes of messages at the targets. */
+static int
+set_handler(mesh_v1_OpenClientDataStreamReq *req, const struct args *a)
+{
+	int64_t attempts;
+
+	if (args_int(a, "max-attempts", 0, 0, INT32_MAX, &attempts) != 0 ||
+	    args_duration_ms(a, "retry-wait", 0, &req->retry_ms) != 0)
+		return CODE_USAGE;
+	req->max_attempts = (int32_t)attempts;
+	return set_text(req->handler, sizeof(req->handler), "handler", args_str(a, "handler", ""));
+}
+
 static int
 request_init(mesh_v1_OpenClientDataStreamReq *req, const struct args *a)
 {
@@ -61,7 +100,8 @@ request_init(mesh_v1_OpenClientDataStreamReq *req, const struct args *a)
 	int code;
 
 	*req = (mesh_v1_OpenClientDataStreamReq)mesh_v1_OpenClientDataStreamReq_init_zero;
-	if ((stream[0] == '\0' && to == NULL) || (to != NULL && tenant[0] == '\0')) {
+	req->fence = args_flag(a, "fence");
+	if ((stream[0] == '\0' && to == NULL) || ((to != NULL || req->fence) && tenant[0] == '\0')) {
 		out_error("which stream? give --stream ID, or --tenant TENANT and --to NODE,...");
 		return CODE_USAGE;
 	}
@@ -77,6 +117,16 @@ request_init(mesh_v1_OpenClientDataStreamReq *req, const struct args *a)
 		code = set_text(req->tenant_id, sizeof(req->tenant_id), "tenant", tenant);
 	if (code == CODE_OK)
 		code = set_text(req->qos, sizeof(req->qos), "qos", args_str(a, "qos", ""));
+	if (args_size(a, "retention", 0, &req->retention_bytes) != 0 ||
+	    args_duration_ms(a, "retention-time", 0, &req->retention_ms) != 0)
+		return CODE_USAGE;
+	if (code == CODE_OK)
+		code =
+		    set_text(req->overflow, sizeof(req->overflow), "overflow", args_str(a, "overflow", ""));
+	if (code == CODE_OK)
+		code = set_ack(req, args_str(a, "ack", ""));
+	if (code == CODE_OK)
+		code = set_handler(req, a);
 	return code == CODE_OK ? set_targets(req, to) : code;
 }
 
@@ -101,11 +151,13 @@ handle_of(const struct buf *reply, const char *stream_id, int *code)
 		targets = json_array();
 		json_array_foreach (json_object_get(row, "targets"), k, t)
 			json_array_append(targets, json_object_get(t, "node_id"));
-		handle = json_pack("{s:O, s:O, s:o, s:O, s:O, s:O, s:O}", "stream_id",
+		handle = json_pack("{s:O, s:O, s:o, s:O, s:O, s:O, s:O, s:O, s:O, s:O}", "stream_id",
 		    json_object_get(row, "stream_id"), "tenant_id", json_object_get(row, "tenant_id"),
 		    "target_nodes", targets, "status", json_object_get(row, "status"), "created_at",
 		    json_object_get(row, "created_at"), "next_seq", json_object_get(row, "next_seq"),
-		    "committed_seq", json_object_get(row, "committed_seq"));
+		    "committed_seq", json_object_get(row, "committed_seq"), "producer_epoch",
+		    json_object_get(row, "producer_epoch"), "ack", json_object_get(row, "ack"), "ack_quorum",
+		    json_object_get(row, "ack_quorum"));
 		break;
 	}
 	json_decref(rows);
@@ -157,7 +209,7 @@ question_init(struct question *q, const struct args *a)
 	buf_init(&q->request, CLIENT_MESSAGE_MAX_BYTES);
 	if (args_flag(a, "striping"))
 		pb_list_encode(&req.metadata, &metadata);
-	if (req.target_nodes_count > 0) {
+	if (req.target_nodes_count > 0 || req.fence) {
 		r = pb_pack(&q->request, mesh_v1_OpenClientDataStreamReq_fields, &req);
 	} else {
 		q->method = "/mesh.v1.MeshStatusService/ListStreams";

@@ -12,13 +12,23 @@
 struct args;
 struct ctl;
 
-/* The options that name a stream: --stream, or --tenant and --to (and --qos, --priority, --striping). */
+/* The options that name a stream: --stream, or --tenant and --to; and what a new one is asked for. */
 #define STREAM_OPEN_OPTIONS                                                                                  \
 	{"stream", 0, "ID", "use this stream; opened with this id if it is new and --to is given"},          \
 	    {"tenant", 't', "TENANT", "tenant that the stream belongs to"},                                  \
 	    {"to", 0, "NODE,...", "open a stream to these nodes (names or ids)"},                            \
 	    {"qos", 0, "TEXT", "quality of service of a new stream"},                                        \
 	    {"priority", 0, "N", "priority of a new stream"},                                                \
+	    {"ack", 0, "LEVEL",                                                                              \
+		"when messages of a new stream are answered: accepted, committed, quorum:N or all "          \
+		"(default)"},                                                                                \
+	    {"retention", 0, "SIZE", "what a new stream keeps at most for targets that are behind"},         \
+	    {"retention-time", 0, "DURATION", "and for how long"},                                           \
+	    {"overflow", 0, "POLICY", "beyond that: hold publishers (default), or drop the oldest"},         \
+	    {"fence", 0, NULL, "begin a new producer epoch of a stream that is open"},                       \
+	    {"handler", 0, "NAME", "what its targets do: subscriber or discard"},                            \
+	    {"max-attempts", 0, "N", "that fail until a message is a dead letter (default: no end)"},        \
+	    {"retry-wait", 0, "DURATION", "before the second attempt (default 1s)"},                         \
 	{                                                                                                    \
 		"striping", 0, NULL, "send large messages of a new stream on all lanes of a link"            \
 	}
