@@ -90,7 +90,7 @@ step(struct target *t, const uint8_t *p)
 		FUZZ_CHECK((target_ack(t, p[1]) == 0) == (p[1] <= t->delivered_seq));
 		break;
 	case 4:
-		if (target_put_processed(t, &first, &last)) {
+		if (target_put_processed(t, UINT64_MAX, &first, &last)) {
 			FUZZ_CHECK(first <= last && last <= t->stored_seq);
 			target_processed(t, last);
 		}

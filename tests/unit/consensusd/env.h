@@ -24,6 +24,7 @@
 #include "consensusd/bulletin_impl.h"
 #include "consensusd/engine.h"
 #include "consensusd/keyring.h"
+#include "consensusd/memo.h"
 #include "consensusd/router.h"
 #include "consensusd/sink.h"
 #include "consensusd/source.h"
@@ -81,6 +82,10 @@ struct env_node {
 		struct buf body;
 		unsigned count;
 	} shared[3];
+	/* And transportd of tenants not to be relayed. */
+	uint8_t acl[256];
+	size_t acl_len;
+	unsigned acl_count;
 	bool serving;
 	mesh_ipc_Identity identity;
 	char last_event[32];
@@ -233,6 +238,20 @@ env_on_evicted(void *ctx, struct channel *ch, struct imsg *m)
 }
 
 static int
+env_on_acl(void *ctx, struct channel *ch, struct imsg *m)
+{
+	struct env_node *n = ctx;
+
+	(void)ch;
+	assert_true(m->len <= sizeof(n->acl));
+	n->acl_count++;
+	n->acl_len = m->len;
+	memcpy(n->acl, m->body, m->len);
+	env_touch(n->env);
+	return 0;
+}
+
+static int
 env_on_config(void *ctx, struct channel *ch, struct imsg *m)
 {
 	struct env_node *n = ctx;
@@ -264,6 +283,7 @@ static channel_handler *const env_transport_handlers[] = {
     [CT_FRAMES_OUT] = env_on_frames_out,
     [CT_EVICTED] = env_on_evicted,
     [CT_CONFIG] = env_on_config,
+    [CT_ACL] = env_on_acl,
 };
 
 /* --- routerd --- */
@@ -564,6 +584,7 @@ env_start(struct env_node *n)
 	assert_non_null(n->engine.bulletin);
 	n->up = true;
 	env_connect(n);
+	assert_int_equal(memo_open(&n->engine, conf), 0);
 	assert_int_equal(engine_open_store(&n->engine, conf, -1, -1, NULL), 0);
 	conf_free(conf);
 }
@@ -661,115 +682,6 @@ env_teardown(void **state)
 	return 0;
 }
 
-/* --- calls --- */
-
-static inline void
-env_forget(struct env_node *n, uint32_t call)
-{
-	struct buf body = n->calls[call].body;
-
-	buf_reset(&body);
-	memset(&n->calls[call], 0, sizeof(n->calls[call]));
-	n->calls[call].body = body;
-}
-
-static struct env_node *env_waits_node;
-static uint32_t env_waits_call;
-
-static inline bool
-env_answered(struct env *e)
-{
-	const struct env_call *c = &env_waits_node->calls[env_waits_call];
-
-	(void)e;
-	return c->replies + c->done > 0;
-}
-
-/* Waits for the end of a call. */
-static inline struct env_call *
-env_wait(struct env_node *n, uint32_t call)
-{
-	env_waits_node = n;
-	env_waits_call = call;
-	env_run(n->env, env_answered);
-	return &n->calls[call];
-}
-
-static inline void
-env_open_send(struct env_node *n, uint32_t call, const char *tenant, const char *stream, const char *targets)
-{
-	mesh_v1_OpenClientDataStreamReq req = mesh_v1_OpenClientDataStreamReq_init_zero;
-
-	env_forget(n, call);
-	snprintf(req.tenant_id, sizeof(req.tenant_id), "%s", tenant);
-	snprintf(req.stream_id, sizeof(req.stream_id), "%s", stream);
-	for (; *targets != '\0'; targets++)
-		snprintf(req.target_nodes[req.target_nodes_count++], 64, "%c", *targets);
-	env_send_pb(n->gateway, GC_OPEN_STREAM, call, mesh_v1_OpenClientDataStreamReq_fields, &req);
-}
-
-/* With one entry of metadata, encoded. */
-static inline struct env_call *
-env_open_meta(struct env_node *n, const char *stream, const char *targets, const void *entry, size_t len)
-{
-	mesh_v1_OpenClientDataStreamReq req = mesh_v1_OpenClientDataStreamReq_init_zero;
-	const struct pb_slice slice = {entry, len};
-	const struct pb_list list = {&slice, 1};
-
-	env_forget(n, 1);
-	snprintf(req.tenant_id, sizeof(req.tenant_id), "one");
-	snprintf(req.stream_id, sizeof(req.stream_id), "%s", stream);
-	for (; *targets != '\0'; targets++)
-		snprintf(req.target_nodes[req.target_nodes_count++], 64, "%c", *targets);
-	pb_list_encode(&req.metadata, &list);
-	env_send_pb(n->gateway, GC_OPEN_STREAM, 1, mesh_v1_OpenClientDataStreamReq_fields, &req);
-	return env_wait(n, 1);
-}
-
-static inline struct env_call *
-env_open(struct env_node *n, const char *tenant, const char *stream, const char *targets)
-{
-	env_open_send(n, 1, tenant, stream, targets);
-	return env_wait(n, 1);
-}
-
-static inline void
-env_publish_send(struct env_node *n, uint32_t type, uint32_t call, const mesh_v1_Chunk *base,
-    const void *payload, size_t len)
-{
-	mesh_v1_Chunk c = *base;
-	struct pb_slice slice = {payload, len};
-
-	pb_slice_encode(&c.payload, &slice);
-	env_send_pb(n->gateway, type, call, mesh_v1_Chunk_fields, &c);
-}
-
-static inline mesh_v1_Chunk
-env_chunk(const char *stream, int64_t seq)
-{
-	mesh_v1_Chunk c = mesh_v1_Chunk_init_zero;
-
-	snprintf(c.stream_id, sizeof(c.stream_id), "%s", stream);
-	c.seq = seq;
-	return c;
-}
-
-static inline void
-env_subscribe(struct env_node *n, uint32_t call, const mesh_v1_StreamSelector *sel)
-{
-	env_forget(n, call);
-	env_send_pb(n->gateway, GC_SUBSCRIBE, call, mesh_v1_StreamSelector_fields, sel);
-}
-
-static inline mesh_v1_StreamSelector
-env_selector(const char *tenant, const char *stream)
-{
-	mesh_v1_StreamSelector sel = mesh_v1_StreamSelector_init_zero;
-
-	snprintf(sel.tenant_id, sizeof(sel.tenant_id), "%s", tenant);
-	if (stream[0] != '\0')
-		snprintf(sel.stream_ids[sel.stream_ids_count++], 27, "%s", stream);
-	return sel;
-}
+#include "tests/unit/consensusd/env_calls.h"
 
 #endif

@@ -15,17 +15,19 @@
 #include "common/base/mem.h"
 #include "common/os/loop.h"
 #include "consensusd/store.h"
+#include "tests/unit/consensusd/fake_letters.h"
 #include "tests/unit/consensusd/fake_raft.h"
 
 enum {
 	FAKE_DBS = 3,
-	FAKE_STREAMS = 64,
+	FAKE_STREAMS = 1024,
 	FAKE_BATCHES = 4096,
 	FAKE_OFFSETS = 256,
 	FAKE_PUTS = 16384,
 	FAKE_NOTES = 512,
 	FAKE_POSITIONS = 16,
-	FAKE_CHANGES = 1024
+	FAKE_CHANGES = 1024,
+	FAKE_RULES = 64
 };
 
 /* A change of the configuration. */
@@ -49,6 +51,7 @@ struct fake_position {
 
 struct fake_put {
 	enum {
+		FAKE_LETTER,
 		FAKE_ROW,
 		FAKE_BOX,
 		FAKE_MARK,
@@ -60,18 +63,21 @@ struct fake_put {
 		FAKE_RAFT_DROP,
 		FAKE_CHANGE,
 		FAKE_CHANGES_CLEAR,
+		FAKE_SKIPPED,
 		FAKE_OTHER
 	} kind;
 	uint64_t ticket;
 	enum store_box box;
 	struct batch *batch;
 	struct store_stream row;
-	uint64_t node, seq;
+	uint8_t *meta; /* the row's */
+	uint64_t node, seq, from;
 	struct fake_note *note;
 	struct fake_position position;
 	struct fake_raft_put *raft;
 	uint8_t group[STORE_GROUP_BYTES];
 	struct fake_change *change;
+	struct fake_letter *letter;
 };
 
 struct fake_db {
@@ -82,6 +88,11 @@ struct fake_db {
 	size_t box_counts[2];
 	struct store_offset offsets[FAKE_OFFSETS];
 	size_t offset_count;
+	struct fake_gap {
+		struct ulid stream;
+		uint64_t node, first, last;
+	} gaps[FAKE_OFFSETS];
+	size_t gap_count;
 	struct fake_note *notes[FAKE_NOTES];
 	size_t note_count;
 	struct fake_position positions[FAKE_POSITIONS];
@@ -90,10 +101,15 @@ struct fake_db {
 	size_t group_count;
 	struct fake_change *changes[FAKE_CHANGES]; /* the history, the oldest first */
 	size_t change_count, clears;
+	struct control rules[FAKE_RULES]; /* about streams */
+	size_t rule_count;
+	struct fake_letter_list letters, attempts;
+	uint64_t letter_position;
 	struct store_mesh mesh; /* but for its texts */
 	char mesh_status[32];
 	uint64_t incarnation, nodes_put;
 	bool away, hold;
+	int64_t lag_ms;   /* what the store says of that */
 	bool refuse;      /* there is no room for what replicas put */
 	bool rolled_back; /* what is loaded is older than what was promised */
 	unsigned reads, commits, raft_puts;
@@ -175,6 +191,22 @@ fake_apply_mark(struct fake_db *d, const struct fake_put *p)
 	}
 	MUST(d->offset_count < FAKE_OFFSETS);
 	d->offsets[d->offset_count++] = (struct store_offset){p->row.stream_id, p->node, p->seq};
+}
+
+/* At a target the inbox goes on behind it. */
+static void
+fake_apply_skipped(struct fake_db *d, const struct fake_put *p)
+{
+	struct store_stream *r = fake_row(d, &p->row.stream_id);
+
+	if (p->node == 0) {
+		fake_apply_mark(d, p);
+		return;
+	}
+	MUST(d->gap_count < FAKE_OFFSETS);
+	d->gaps[d->gap_count++] = (struct fake_gap){p->row.stream_id, p->node, p->from, p->seq};
+	if (p->from == r->inbox_last_seq + 1)
+		r->inbox_last_seq = p->seq;
 }
 
 static void
@@ -285,6 +317,49 @@ fake_apply_change(struct fake_db *d, struct fake_change *c)
 	d->changes[d->change_count++] = c;
 }
 
+static struct batch *
+fake_inbox_find(struct fake_db *d, const struct ulid *stream, uint64_t seq)
+{
+	for (size_t i = 0; i < d->box_counts[STORE_INBOX]; i++) {
+		struct batch *b = d->boxes[STORE_INBOX][i];
+
+		if (ulid_compare(&b->stream_id, stream) == 0 && b->first_seq <= seq &&
+		    batch_last_seq(b) >= seq)
+			return b;
+	}
+	return NULL;
+}
+
+static void
+fake_apply_letter(struct fake_db *d, struct fake_letter *l)
+{
+	const struct store_letter *row = &l->row;
+	size_t at = fake_letter_find(&d->letters, &row->stream_id, row->seq);
+	struct batch *b;
+
+	switch (row->kind) {
+	case STORE_LETTER_ATTEMPT:
+		fake_letter_put(&d->attempts, l);
+		return;
+	case STORE_LETTER_ADD:
+		b = fake_inbox_find(d, &row->stream_id, row->seq);
+		MUST(b != NULL);
+		fake_letter_take(l, b, ++d->letter_position);
+		fake_letter_put(&d->letters, l);
+		return;
+	case STORE_LETTER_CUT:
+		fake_letters_cut(&d->attempts, &row->stream_id, row->seq);
+		break;
+	case STORE_LETTER_AGAIN:
+		if (at < d->letters.count)
+			d->letters.all[at]->dead.attempts = row->attempts;
+		break;
+	default:
+		fake_letter_del(&d->letters, at);
+	}
+	fake_letter_free(l);
+}
+
 static void
 fake_apply(struct fake_db *d, struct fake_put *p)
 {
@@ -292,6 +367,9 @@ fake_apply(struct fake_db *d, struct fake_put *p)
 	const struct store_stream *old;
 
 	switch (p->kind) {
+	case FAKE_LETTER:
+		fake_apply_letter(d, p->letter);
+		break;
 	case FAKE_ROW:
 		old = fake_row(d, &p->row.stream_id);
 		outbox = old != NULL ? old->outbox_last_seq : 0;
@@ -305,6 +383,9 @@ fake_apply(struct fake_db *d, struct fake_put *p)
 		break;
 	case FAKE_MARK:
 		fake_apply_mark(d, p);
+		break;
+	case FAKE_SKIPPED:
+		fake_apply_skipped(d, p);
 		break;
 	case FAKE_CLEAR:
 		fake_apply_clear(d, p);
@@ -345,6 +426,7 @@ fake_commit(struct store *s)
 	for (size_t i = 0; i < s->put_count; i++) {
 		fake_apply(s->db, &s->puts[i]);
 		batch_unref(s->puts[i].batch);
+		free(s->puts[i].meta);
 		fake_raft_put_free(s->puts[i].raft);
 	}
 	s->put_count = 0;
@@ -380,6 +462,8 @@ fake_load(struct store *s)
 	struct fake_db *d = s->db;
 
 	s->loaded = true;
+	for (size_t i = 0; i < d->rule_count && s->cb.on_load_rule != NULL; i++)
+		s->cb.on_load_rule(s->cb.ctx, &d->rules[i]);
 	for (size_t i = 0; i < d->row_count; i++)
 		s->cb.on_load_stream(s->cb.ctx, &d->rows[i]);
 	for (size_t i = 0; i < d->offset_count; i++)
@@ -394,6 +478,10 @@ fake_load(struct store *s)
 		s->cb.on_load_position(
 		    s->cb.ctx, &(struct store_position){(uint8_t)p->kind, p->subscriber, p->position});
 	}
+	if (s->cb.on_load_letters != NULL)
+		s->cb.on_load_letters(s->cb.ctx, d->letters.count);
+	for (size_t i = 0; i < d->attempts.count && s->cb.on_load_attempt != NULL; i++)
+		s->cb.on_load_attempt(s->cb.ctx, &d->attempts.all[i]->row);
 	if (d->rolled_back)
 		s->cb.on_rolled_back(s->cb.ctx, "the test went back in time");
 }
@@ -463,11 +551,13 @@ store_free(struct store *s)
 	loop_defer_del(&s->later);
 	for (size_t i = 0; i < s->put_count; i++) {
 		batch_unref(s->puts[i].batch);
+		free(s->puts[i].meta);
 		free(s->puts[i].note);
 		fake_raft_put_free(s->puts[i].raft);
 		if (s->puts[i].change != NULL)
 			free(s->puts[i].change->json);
 		free(s->puts[i].change);
+		fake_letter_free(s->puts[i].letter);
 	}
 	s->db->store = NULL;
 	free(s->puts);
@@ -484,6 +574,12 @@ bool
 store_full(const struct store *s)
 {
 	return !s->ready || s->put_count > FAKE_PUTS / 2;
+}
+
+int64_t
+store_lag_ms(const struct store *s)
+{
+	return s->db->lag_ms;
 }
 
 const char *
@@ -507,7 +603,16 @@ fake_put(struct store *s, struct fake_put p)
 int64_t
 store_put_stream(struct store *s, const struct store_stream *row)
 {
-	return fake_put(s, (struct fake_put){.kind = FAKE_ROW, .row = *row});
+	struct fake_put p = {.kind = FAKE_ROW, .row = *row, .meta = malloc(row->meta_len)};
+	int64_t ticket;
+
+	MUST(p.meta != NULL);
+	memcpy(p.meta, row->meta, row->meta_len);
+	p.row.meta = p.meta;
+	ticket = fake_put(s, p);
+	if (ticket <= 0)
+		free(p.meta);
+	return ticket;
 }
 
 int64_t
@@ -577,44 +682,7 @@ store_put_mesh(struct store *s, const struct store_mesh *row)
 	return fake_put(s, (struct fake_put){.kind = FAKE_OTHER});
 }
 
-int64_t
-store_put_config(struct store *s, const struct store_config *row)
-{
-	struct fake_change *c = calloc(1, sizeof(*c));
-
-	MUST(c != NULL && strlen(row->key) < sizeof(c->key));
-	c->row = *row;
-	memcpy(c->key, row->key, strlen(row->key));
-	c->row.key = c->key;
-	if (row->json != NULL)
-		c->row.json = c->json = fake_copy(row->json, row->len);
-	return fake_put(s, (struct fake_put){.kind = FAKE_CHANGE, .change = c});
-}
-
-int64_t
-store_put_config_clear(struct store *s)
-{
-	return fake_put(s, (struct fake_put){.kind = FAKE_CHANGES_CLEAR});
-}
-
-/* Answered at once: a caller has to bear that, too. */
-int
-store_read_config_history(
-    struct store *s, const char *key, bool prefix, size_t limit, store_config_fn *fn, void *arg)
-{
-	if (!s->ready)
-		return ERR_UNAVAIL;
-	for (size_t i = s->db->change_count; i-- > 0 && limit > 0;) {
-		const struct fake_change *c = s->db->changes[i];
-
-		if (prefix ? strncmp(c->key, key, strlen(key)) != 0 : strcmp(c->key, key) != 0)
-			continue;
-		fn(arg, &c->row, 0);
-		limit--;
-	}
-	fn(arg, NULL, 0);
-	return 0;
-}
+#include "tests/unit/consensusd/fake_store_config.h"
 
 int64_t
 store_put_raft(struct store *s, const struct store_raft *row)
@@ -711,6 +779,10 @@ fake_dbs_fini(void)
 			fake_group_clear(fake_dbs[i].groups[k]);
 			free(fake_dbs[i].groups[k]);
 		}
+		while (fake_dbs[i].letters.count > 0)
+			fake_letter_del(&fake_dbs[i].letters, 0);
+		while (fake_dbs[i].attempts.count > 0)
+			fake_letter_del(&fake_dbs[i].attempts, 0);
 		for (size_t k = 0; k < fake_dbs[i].change_count; k++) {
 			free(fake_dbs[i].changes[k]->json);
 			free(fake_dbs[i].changes[k]);
@@ -718,5 +790,8 @@ fake_dbs_fini(void)
 		memset(&fake_dbs[i], 0, sizeof(fake_dbs[i]));
 	}
 }
+
+#include "tests/unit/consensusd/fake_store_letters.h"
+#include "tests/unit/consensusd/fake_store_message.h"
 
 #endif

@@ -98,6 +98,8 @@ db_apply(struct db *d, const struct db_put *p)
 		assert_true(p->seq > d->marks[p->target]);
 		d->marks[p->target] = p->seq;
 		break;
+	case ORDER_CONTROL:
+	case ORDER_LETTER:
 	case ORDER_NOTE:
 		assert_true(false); /* no streams */
 		break;

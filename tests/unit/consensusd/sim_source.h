@@ -93,6 +93,9 @@ sim_pump(struct sim *s, size_t i)
 			sim_send(
 			    s, 0, i + 1, (struct sim_event){.type = SIM_CLOSE, .seq = n->stream->close_seq});
 			break;
+		case STREAM_SKIP:
+			SIM_CHECK(s, !"nothing is given up here");
+			break;
 		case STREAM_BROKEN:
 			SIM_CHECK(s, !"broken");
 		}

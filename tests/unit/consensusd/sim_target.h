@@ -65,7 +65,7 @@ sim_target_step(struct sim *s, size_t node)
 	while ((b = target_next(t)) != NULL &&
 	       sim_put(n, &(struct db_put){.kind = ORDER_INBOX, .batch = b, .seq = batch_last_seq(b)}, t))
 		target_given(t);
-	if (order_reserve(&n->order) == 0 && target_put_processed(t, &first, &last)) {
+	if (order_reserve(&n->order) == 0 && target_put_processed(t, UINT64_MAX, &first, &last)) {
 		MUST(sim_put(n, &(struct db_put){.kind = ORDER_PROCESSED, .seq = last}, t));
 		SIM_CHECK(s, last <= n->applied);
 	}

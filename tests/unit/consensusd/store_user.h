@@ -39,6 +39,8 @@ struct user {
 	size_t note_count;
 	struct store_position positions[8];
 	size_t position_count;
+	struct control rules[8];
+	size_t rule_count;
 	int rolled_back;
 	struct {
 		uint64_t node;
@@ -158,6 +160,16 @@ on_load_note(void *ctx, const struct store_note *n)
 }
 
 static inline void
+on_load_rule(void *ctx, const struct control *c)
+{
+	struct user *u = ctx;
+
+	assert_int_equal(u->ready, 0);
+	assert_true(u->rule_count < COUNT(u->rules));
+	u->rules[u->rule_count++] = *c;
+}
+
+static inline void
 on_load_position(void *ctx, const struct store_position *p)
 {
 	struct user *u = ctx;
@@ -247,6 +259,7 @@ user_new(uint64_t node_id, bool migrate, bool with_files)
 	    .on_lost = on_lost,
 	    .on_durable = on_durable,
 	    .on_load_node = on_load_node,
+	    .on_load_rule = on_load_rule,
 	    .on_load_stream = on_load_stream,
 	    .on_load_offset = on_load_offset,
 	    .on_load_raft = on_load_raft,

@@ -2,26 +2,16 @@
  * The cache against a Redis server of its own, on a Unix socket in a temporary directory, which is killed
  * in the middle; and against servers that lie.
  */
-#include "tests/unit/unit.h"
+#include "tests/unit/consensusd/redis_server.h"
 
-#include <fcntl.h>
-#include <grp.h>
-#include <pwd.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "common/base/err.h"
 #include "common/base/mem.h"
 #include "common/os/log.h"
 #include "common/os/loop.h"
-#include "consensusd/cache_redis.h"
+#include "consensusd/cache_ids.h"
 #include "consensusd/limits.h"
 #include "consensusd/stats.h"
 
@@ -31,8 +21,8 @@ struct user {
 	struct loop *loop;
 	struct loop_timer *alarm;
 	struct cache *cache;
-	char dir[32], path[64];
-	pid_t pid; /* of the server; 0: none */
+	struct cache_ids cached;
+	struct redis_server server;
 	bool (*until)(struct user *u);
 	unsigned ups, downs, recalls, ok;
 	unsigned until_downs;
@@ -51,56 +41,21 @@ static struct user user;
 /* --- the server --- */
 
 static void
-become_unprivileged(void)
-{
-	const struct passwd *pw = getpwnam("nobody");
-
-	if (geteuid() == 0 &&
-	    (pw == NULL || setgroups(0, NULL) != 0 || setgid(pw->pw_gid) != 0 || setuid(pw->pw_uid) != 0))
-		_exit(126);
-}
-
-static void
 server_start(struct user *u)
 {
-	int fd;
-
-	u->pid = fork();
-	assert_int_not_equal(u->pid, -1);
-	if (u->pid != 0)
-		return;
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	become_unprivileged();
-	fd = open("/dev/null", O_WRONLY);
-	dup2(fd, STDOUT_FILENO);
-	execlp("redis-server", "redis-server", "--port", "0", "--unixsocket", u->path, "--dir", u->dir,
-	    "--save", "", "--appendonly", "no", (char *)NULL);
-	_exit(127);
+	redis_server_start(&u->server);
 }
 
 static void
 server_kill(struct user *u)
 {
-	if (u->pid == 0)
-		return;
-	kill(u->pid, SIGKILL);
-	assert_int_equal(waitpid(u->pid, NULL, 0), u->pid);
-	u->pid = 0;
+	redis_server_kill(&u->server);
 }
 
-/* What redis-cli says, as a number. */
 static long
 cli(struct user *u, const char *command)
 {
-	char line[256], out[64] = "";
-	FILE *f;
-
-	snprintf(line, sizeof(line), "redis-cli -n 1 -s %s %s", u->path, command);
-	f = popen(line, "r");
-	assert_non_null(f);
-	assert_non_null(fgets(out, sizeof(out), f));
-	pclose(f);
-	return strtol(out, NULL, 10);
+	return redis_server_cli(&u->server, 1, command);
 }
 
 /* --- the user --- */
@@ -170,11 +125,14 @@ on_recalled(void *ctx, const struct ulid *stream, const struct cache_id *ids, si
 static void
 cache_again(struct user *u)
 {
-	const struct cache_callbacks cb = {on_up, on_down, on_recalled, u};
+	const struct cache_callbacks cb = {on_up, on_down, u};
 
 	cache_free(u->cache);
-	u->cache = cache_new(u->loop, u->path, 1, &cb);
+	u->cache = cache_new(u->loop, u->server.path, 1, &cb);
 	assert_non_null(u->cache);
+	u->cached.cache = u->cache;
+	u->cached.fn = on_recalled;
+	u->cached.ctx = u;
 	u->until_downs = u->downs + 1;
 }
 
@@ -183,10 +141,8 @@ user_new(void)
 {
 	struct user *u = &user;
 
-	*u = (struct user){.dir = "/tmp/mesh-redis-XXXXXX", .listener = -1, .peer = -1};
-	assert_non_null(mkdtemp(u->dir));
-	assert_int_equal(chmod(u->dir, geteuid() == 0 ? 0777 : 0700), 0);
-	snprintf(u->path, sizeof(u->path), "%.*s/redis.sock", (int)sizeof(u->dir) - 1, u->dir);
+	*u = (struct user){.listener = -1, .peer = -1};
+	redis_server_init(&u->server);
 	u->loop = loop_event_new();
 	assert_non_null(u->loop);
 	u->alarm = loop_timer_new(u->loop, on_alarm, u);
@@ -205,9 +161,7 @@ user_free(struct user *u)
 		close(u->listener);
 	loop_timer_free(u->alarm);
 	loop_free(u->loop);
-	server_kill(u);
-	unlink(u->path);
-	assert_int_equal(rmdir(u->dir), 0);
+	redis_server_fini(&u->server);
 }
 
 static bool
@@ -259,7 +213,7 @@ add(struct user *u, uint64_t stream, uint64_t first, size_t count)
 	assert_true(count <= IDS);
 	for (size_t i = 0; i < count; i++)
 		ids[i] = (struct cache_id){ulid_of(first + i + 1000000), first + i};
-	return cache_add(u->cache, &s, ids, count);
+	return cache_ids_add(&u->cached, &s, ids, count);
 }
 
 /* Asks, and waits for the answer; returns how many ids came. */
@@ -269,7 +223,7 @@ recall(struct user *u, uint64_t stream, uint64_t last)
 	const struct ulid s = ulid_of(stream);
 
 	u->recalls = u->ok = 0;
-	assert_int_equal(cache_recall(u->cache, &s, last), 0);
+	assert_int_equal(cache_ids_recall(&u->cached, &s, last), 0);
 	run(u, is_recalled);
 	return u->count;
 }
@@ -317,7 +271,7 @@ test_ids_are_remembered(void **state)
 	snprintf(command, sizeof(command), "ttl inbox_dedupe:%s", text);
 	ttl = cli(u, command);
 	assert_true(ttl > CACHE_TTL_S - 60 && ttl <= CACHE_TTL_S);
-	assert_int_equal(cache_remove(u->cache, &s), 0);
+	assert_int_equal(cache_ids_remove(&u->cached, &s), 0);
 	assert_int_equal(recall(u, 1, 2000), 0);
 	user_free(u);
 }
@@ -410,8 +364,8 @@ test_away_and_back(void **state)
 			assert_int_equal(add(u, 1, i * 100 + 1, 100), 0);
 		u->recalls = 0;
 		u->until_downs = u->downs + 1;
-		assert_int_equal(cache_recall(u->cache, &s, 5000), 0);
-		kill(u->pid, round == 1 ? SIGSTOP : SIGCONT);
+		assert_int_equal(cache_ids_recall(&u->cached, &s, 5000), 0);
+		kill(u->server.pid, round == 1 ? SIGSTOP : SIGCONT);
 		if (round == 0)
 			run(u, is_recalled_or_down);
 		server_kill(u);
@@ -437,16 +391,16 @@ test_slow_server_is_not_waited_for(void **state)
 	(void)state;
 	server_start(u);
 	run(u, is_up);
-	kill(u->pid, SIGSTOP);
+	kill(u->server.pid, SIGSTOP);
 	while (taken < CACHE_PENDING_MAX && (err = add(u, 1, taken + 1, 1)) == 0)
 		taken++;
 	assert_int_equal(err, ERR_FULL);
 	assert_int_equal(taken, CACHE_PENDING_MAX / 3);
 	assert_int_equal(add(u, 1, 1, IDS), ERR_FULL);
-	kill(u->pid, SIGCONT);
+	kill(u->server.pid, SIGCONT);
 	/* Room again as soon as it answers. */
 	u->recalls = 0;
-	while ((err = cache_recall(u->cache, &(struct ulid){{0}}, 0)) == 0)
+	while ((err = cache_ids_recall(&u->cached, &(struct ulid){{0}}, 0)) == 0)
 		;
 	assert_int_equal(err, ERR_FULL);
 	run(u, is_up);
@@ -480,7 +434,7 @@ liar_start(struct user *u)
 {
 	struct sockaddr_un a = {.sun_family = AF_UNIX};
 
-	snprintf(a.sun_path, sizeof(a.sun_path), "%s", u->path);
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s", u->server.path);
 	u->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	assert_int_equal(bind(u->listener, (struct sockaddr *)&a, sizeof(a)), 0);
 	assert_int_equal(listen(u->listener, 4), 0);
@@ -562,8 +516,9 @@ test_endless_answers_are_dropped(void **state)
 static void
 test_wrong_answers_are_dropped(void **state)
 {
-	static const char *const answers[] = {"+OK\r\n:0\r\n:0\r\n", "+OK\r\n:0\r\n*1\r\n$1\r\na\r\n",
-	    "+OK\r\n*0\r\n", "+OK\r\n:0\r\n*2\r\n*0\r\n*0\r\n", "+OK\r\n:0\r\n*-1\r\n"};
+	static const char *const answers[] = {"+OK\r\n:0\r\n:0\r\n:0\r\n",
+	    "+OK\r\n:0\r\n:0\r\n*1\r\n$1\r\na\r\n", "+OK\r\n*0\r\n", "+OK\r\n:0\r\n*0\r\n",
+	    "+OK\r\n:0\r\n:0\r\n*2\r\n*0\r\n*0\r\n", "+OK\r\n:0\r\n:0\r\n*-1\r\n"};
 	struct user *u = user_new();
 
 	(void)state;
@@ -575,7 +530,7 @@ test_wrong_answers_are_dropped(void **state)
 		u->lie_len = 5;
 		cache_again(u);
 		run(u, is_up);
-		assert_int_equal(cache_recall(u->cache, &s, 1), 0);
+		assert_int_equal(cache_ids_recall(&u->cached, &s, 1), 0);
 		assert_int_not_equal(send(u->peer, answers[i] + 5, strlen(answers[i] + 5), MSG_NOSIGNAL), -1);
 		run(u, is_lost_again);
 		assert_int_equal(u->recalls, 0);
@@ -601,7 +556,7 @@ test_silent_server_is_given_up(void **state)
 static void
 test_failing_allocations(void **state)
 {
-	const struct cache_callbacks cb = {on_up, on_down, on_recalled, &user};
+	const struct cache_callbacks cb = {on_up, on_down, &user};
 	struct user *u = user_new();
 	unsigned failed = 0;
 
@@ -610,7 +565,7 @@ test_failing_allocations(void **state)
 		struct cache *c;
 
 		mem_fail_at(n);
-		c = cache_new(u->loop, u->path, 0, &cb);
+		c = cache_new(u->loop, u->server.path, 0, &cb);
 		mem_fail_at(0);
 		if (c != NULL) {
 			cache_free(c);

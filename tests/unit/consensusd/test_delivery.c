@@ -121,6 +121,12 @@ test_take_over(void **state)
 	until(b_has, 10);
 	env_ack(b, 9, S1, 4);
 	until(a_confirmed, 4);
+	/* Not without asking for it. */
+	sel = env_selector("one", S1);
+	env_subscribe(b, 10, &sel);
+	assert_int_equal(env_wait(b, 10)->code, CODE_ALREADY_EXISTS);
+	assert_non_null(strstr(b->calls[10].message, S1 " has a subscriber at this node since 20"));
+	sel.take_over = true;
 	env_subscribe(b, 10, &sel);
 	assert_int_equal(env_wait(b, 9)->code, CODE_ABORTED);
 	assert_non_null(strstr(b->calls[9].message, "taken over"));
@@ -673,6 +679,8 @@ see(struct env *e, size_t from, struct frame *f)
 {
 	(void)e;
 	(void)from;
+	if (f->type == FRAME_CONTROL)
+		return true; /* of the stream's group */
 	if (seen.frames++ != 0 && f->flow != seen.flow)
 		seen.flows++;
 	seen.flow = f->flow;

@@ -311,6 +311,96 @@ test_no_memory(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* --- a warm start --- */
+
+enum { PATH_RTT_MS = 50, WARM_BYTES = 32 << 20 };
+
+/* Sends WARM_BYTES of a backlog over a path of so long a round trip, in virtual time; ms until the target has
+ * them. */
+static int64_t
+transfer(int64_t rtt_ms, size_t cwnd, int64_t srtt_us)
+{
+	static const struct flow_conf wide = {.window_bytes = 4 << 20, .rto_min_ms = 250, .rto_max_ms = 5000};
+	const struct flow_ack start = {.window_bytes = 4 << 20};
+	struct flow_ack acks[2000] = {{0}};
+	int64_t ms = 0;
+	uint64_t sent = 0;
+	struct flow f;
+
+	assert_true(rtt_ms < 2000);
+	flow_init(&f, 7, 0, &wide, &budget);
+	assert_int_equal(flow_opened(&f, &start, 0, at_ms(0)), 0);
+	flow_warm(&f, cwnd, srtt_us);
+	for (; f.stored * 1024 < WARM_BYTES; ms++) {
+		struct flow_ack *a = &acks[ms % rtt_ms];
+
+		if (ms >= rtt_ms && a->stored > f.stored)
+			assert_int_equal(flow_acked(&f, a, sent, at_ms(ms)), 0);
+		flow_timeout(&f, at_ms(ms), &rng);
+		if (f.state != FLOW_OPEN)
+			assert_int_equal(
+			    flow_opened(&f, &(struct flow_ack){.stored = f.stored, .window_bytes = 4 << 20},
+				sent, at_ms(ms)),
+			    0);
+		while (flow_resend(&f, at_ms(ms)) != NULL)
+			;
+		while (flow_room(&f, 65536)) {
+			struct batch *b = make_batch(f.next_seq, 64, 1024 - BATCH_RECORD_HDR_BYTES);
+
+			assert_int_equal(flow_push(&f, b, at_ms(ms)), 0);
+			batch_unref(b);
+		}
+		if (f.next_seq - 1 > sent)
+			sent = f.next_seq - 1;
+		*a = (struct flow_ack){.stored = sent, .window_bytes = 4 << 20};
+	}
+	print_message("path of %d ms, %s: %d ms, %d sent again\n", (int)rtt_ms, cwnd > 0 ? "warm" : "cold",
+	    (int)ms, (int)f.retransmits);
+	if (cwnd > 0)
+		assert_int_equal(f.retransmits, 0);
+	flow_fini(&f);
+	return ms;
+}
+
+/* What is remembered saves round trips at the beginning, and on a long path the time-outs of a source that
+ * does not know how long it is. */
+static void
+test_warm_start_is_quicker(void **state)
+{
+	int64_t cold = transfer(PATH_RTT_MS, 0, 0), warm = transfer(PATH_RTT_MS, 2 << 20, PATH_RTT_MS * 1000);
+
+	(void)state;
+	assert_true(warm + PATH_RTT_MS <= cold);
+	cold = transfer(600, 0, 0);
+	warm = transfer(600, 2 << 20, 600000);
+	assert_true(warm + 600 <= cold);
+}
+
+static void
+test_warm_start_is_bounded(void **state)
+{
+	(void)state;
+	/* Not below what a cold one has, not above the window. */
+	flow_warm(&flow, 1, 0);
+	assert_int_equal(flow.cwnd_bytes, (1 << 20) / 4);
+	assert_int_equal(flow.srtt_us, 0);
+	flow_warm(&flow, SIZE_MAX / 4, -5);
+	assert_int_equal(flow.cwnd_bytes, 1 << 20);
+	assert_int_equal(flow.srtt_us, 0);
+	flow_warm(&flow, 0, INT64_MAX);
+	assert_int_equal(flow.srtt_us, 1000000);
+	/* Once something is known, it is left alone. */
+	flow_warm(&flow, 0, 7);
+	assert_int_equal(flow.srtt_us, 1000000);
+	assert_false(flow_measured(&flow));
+	send(10, 0);
+	assert_int_equal(ack(10, 10, NULL, 0, 5), 0);
+	assert_true(flow_measured(&flow));
+	flow.cwnd_bytes = FLOW_CWND_MIN_BYTES;
+	flow_warm(&flow, 1 << 20, 7);
+	assert_int_equal(flow.cwnd_bytes, FLOW_CWND_MIN_BYTES);
+}
+
 int
 main(void)
 {
@@ -326,6 +416,8 @@ main(void)
 	    TEST(test_refused),
 	    TEST(test_poll),
 	    TEST(test_no_memory),
+	    cmocka_unit_test_setup_teardown(test_warm_start_is_quicker, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_warm_start_is_bounded, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -79,6 +79,24 @@ test_ledger(void **state)
 	assert_int_equal(l.total_bytes, 0);
 	assert_int_equal(l.grain, LEDGER_GRAIN_BYTES);
 	ledger_fini(&l);
+	ledger_init(&l);
+	/* Times make buckets of their own. */
+	ledger_add_at(&l, 5, 10, 1000);
+	ledger_add_at(&l, 6, 10, 1000 + LEDGER_SPAN_MS);
+	ledger_add_at(&l, 7, 10, 1001 + LEDGER_SPAN_MS);
+	ledger_add_at(&l, 8, 10, 900);
+	assert_int_equal(l.count, 2);
+	assert_true(ledger_at(&l, 0)->last_seq == 6 && ledger_at(&l, 0)->last_ms == 1000 + LEDGER_SPAN_MS);
+	assert_null(ledger_at(&l, 2));
+	ledger_put_before(&l, &(struct ledger_bucket){4, 100, 1, 2}, 1);
+	assert_int_equal(l.count, 3);
+	assert_int_equal(l.total_bytes, 140);
+	assert_true(ledger_at(&l, 0)->last_seq == 4 && ledger_at(&l, 2)->last_seq == 8);
+	ledger_add_at(&l, 9, 10, 5000);
+	assert_int_equal(l.count, 4);
+	ledger_cut(&l, 9);
+	assert_int_equal(l.total_bytes, 0);
+	ledger_fini(&l);
 	/* Without memory nothing breaks; what can't be booked is not counted. */
 	ledger_init(&l);
 	mem_fail_at(1);

@@ -1,8 +1,9 @@
-/* raft_suspect: a leader whose node is known to be gone is replaced sooner than its silence alone would do.
- */
+/* raft_suspect: a leader whose node is known to be gone is replaced sooner than its silence alone would do;
+ * and one that begins again leads again without that. */
 #include "tests/unit/unit.h"
 
 #include "consensusd/core/raft.h"
+#include "consensusd/core/raft_entry.h"
 #include "consensusd/core/raft_msg.h"
 
 enum { REPLICAS = 5, ELECTION_US = 1000000, STEP_US = 1000 };
@@ -22,41 +23,65 @@ status(unsigned i)
 	return st;
 }
 
+static struct raft_config *config;
+
+static void
+start(unsigned i, const struct raft_state *state)
+{
+	const struct raft_conf conf = {.set = {.election_us = ELECTION_US,
+					   .heartbeat_us = ELECTION_US / 5,
+					   .quiet_us = 2 * ELECTION_US,
+					   .append_bytes = 65536,
+					   .inflight_bytes = 65536,
+					   .uncommitted_bytes = 65536,
+					   .apply_bytes = 65536,
+					   .chunk_bytes = 65536},
+	    .id = i + 1,
+	    .node = i + 1,
+	    .seed = i + 7};
+
+	replicas[i].cut = false;
+	assert_int_equal(raft_new(&conf, state, now, &replicas[i].raft), 0);
+}
+
 static int
 setup(void **state)
 {
 	struct raft_member members[REPLICAS];
-	struct raft_config *config;
+	struct raft_state begin = {.term = 1, .commit = 1, .snap_index = 1, .snap_term = 1, .applied = 1};
 
 	(void)state;
 	for (unsigned i = 0; i < REPLICAS; i++)
 		members[i] = (struct raft_member){.id = i + 1, .node = i + 1, .role = RAFT_VOTER};
 	assert_int_equal(raft_config_new(members, REPLICAS, &config), 0);
+	begin.snap_config = config;
 	now = (struct mono){1000 * ELECTION_US};
-	for (unsigned i = 0; i < REPLICAS; i++) {
-		const struct raft_state begin = {.term = 1,
-		    .commit = 1,
-		    .snap_index = 1,
-		    .snap_term = 1,
-		    .snap_config = config,
-		    .applied = 1};
-		const struct raft_conf conf = {.set = {.election_us = ELECTION_US,
-						   .heartbeat_us = ELECTION_US / 5,
-						   .quiet_us = 2 * ELECTION_US,
-						   .append_bytes = 65536,
-						   .inflight_bytes = 65536,
-						   .uncommitted_bytes = 65536,
-						   .apply_bytes = 65536,
-						   .chunk_bytes = 65536},
-		    .id = i + 1,
-		    .node = i + 1,
-		    .seed = i + 7};
-
-		replicas[i].cut = false;
-		assert_int_equal(raft_new(&conf, &begin, now, &replicas[i].raft), 0);
-	}
-	raft_config_free(config);
+	for (unsigned i = 0; i < REPLICAS; i++)
+		start(i, &begin);
 	return 0;
+}
+
+/* All that it had given to storage is there. */
+static void
+restart(unsigned i)
+{
+	struct raft_status st = status(i);
+	struct raft_entry *entries[64];
+	struct raft_state left = {.term = st.term,
+	    .vote = st.vote,
+	    .commit = st.commit,
+	    .snap_index = 1,
+	    .snap_term = 1,
+	    .snap_config = config,
+	    .entries = entries,
+	    .applied = 1};
+
+	for (uint64_t at = 2; at <= st.last; at++)
+		entries[left.entry_count++] = raft_entry_ref(raft_entry_at(replicas[i].raft, at));
+	raft_free(replicas[i].raft);
+	start(i, &left);
+	for (size_t k = 0; k < left.entry_count; k++)
+		raft_entry_unref(entries[k]);
 }
 
 static int
@@ -65,6 +90,7 @@ teardown(void **state)
 	(void)state;
 	for (unsigned i = 0; i < REPLICAS; i++)
 		raft_free(replicas[i].raft);
+	raft_config_free(config);
 	return 0;
 }
 
@@ -211,6 +237,23 @@ test_most_wrong(void **state)
 		assert_int_equal(leader_of(i), leader_of(1));
 }
 
+/* The others heard of it just now, and would help nobody else to replace it. */
+static void
+test_leader_restarts(void **state)
+{
+	(void)state;
+	lead(0);
+	run_us(ELECTION_US / 2);
+	restart(0);
+	raft_campaign(replicas[1].raft, now);
+	settle();
+	assert_int_not_equal(status(1).role, RAFT_LEADER);
+	raft_campaign(replicas[0].raft, now);
+	settle();
+	assert_int_equal(status(0).role, RAFT_LEADER);
+	assert_int_equal(leader_of(3), 1);
+}
+
 int
 main(void)
 {
@@ -220,6 +263,7 @@ main(void)
 	    cmocka_unit_test_setup_teardown(test_quiet, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_wrong, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_most_wrong, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_leader_restarts, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -117,6 +117,86 @@ test_progress_is_one_range(void **state)
 	user_free(u);
 }
 
+static struct store_message found[4];
+static size_t found_count;
+
+static void
+on_message(void *arg, const struct store_message *m, int err)
+{
+	struct user *u = arg;
+
+	if (m == NULL) {
+		u->read_done++;
+		u->read_err = err;
+		return;
+	}
+	assert_true(found_count < COUNT(found));
+	assert_string_equal(m->tenant_id, "acme");
+	assert_string_equal(m->error, "");
+	found[found_count++] = *m;
+}
+
+static void
+find(struct user *u, unsigned stream, uint64_t seq, const struct ulid *id)
+{
+	static const struct ulid none;
+	struct ulid s = stream_id(stream);
+
+	u->read_done = 0;
+	found_count = 0;
+	assert_int_equal(store_read_message(u->store, &s, seq, id != NULL ? id : &none, on_message, u), 0);
+	wait_until(u, is_read);
+	assert_int_equal(u->read_err, 0);
+}
+
+static void
+test_message_is_found(void **state)
+{
+	struct user *u = user_ready();
+	struct store_stream row = stream_row(60);
+	struct ulid id = {{0}};
+
+	(void)state;
+	assert_true(store_put_stream(u->store, &row) > 0);
+	put_out(u, 60, 1, 100, 5);
+	put_out(u, 60, 101, 50, 5);
+	done(u, store_put_processed(u->store, &row.stream_id, NODE, row.dst_nodes[0], 1, 120));
+	be_store32(id.b, 60);
+	be_store64(id.b + 8, 110);
+	find(u, 60, 0, &id);
+	assert_int_equal(found_count, 2);
+	for (size_t i = 0; i < 2; i++) {
+		bool first = found[i].dst_node == row.dst_nodes[0];
+
+		assert_int_equal(found[i].seq, 110);
+		assert_true(found[i].kept && !found[i].closed && !found[i].failed);
+		assert_memory_equal(found[i].message_id.b, id.b, ULID_BYTES);
+		assert_true(found[i].logged == first && (found[i].updated_unix_ms > 0) == first);
+		assert_int_equal(found[i].committed_seq, first ? 120 : 0);
+	}
+	find(u, 60, 121, NULL);
+	assert_int_equal(found_count, 2);
+	assert_true(!found[0].logged && !found[1].logged && found[0].kept);
+	be_store64(id.b + 8, 121);
+	assert_memory_equal(found[0].message_id.b, id.b, ULID_BYTES);
+	/* Neither stream nor id are here. */
+	find(u, 5000, 1, NULL);
+	assert_int_equal(found_count, 0);
+	be_store64(id.b + 8, 151);
+	find(u, 60, 0, &id);
+	assert_int_equal(found_count, 0);
+	/* Only the log has it. */
+	row.state = STORE_STREAM_CLOSED;
+	row.close_seq = 150;
+	assert_true(store_put_outbox_clear(u->store, &row.stream_id, 150) > 0);
+	done(u, store_put_stream(u->store, &row));
+	find(u, 60, 7, NULL);
+	assert_int_equal(found_count, 2);
+	assert_true(found[0].closed && found[0].close_seq == 150 && !found[0].kept);
+	assert_true(found[0].logged != found[1].logged);
+	user_free(u);
+}
+
 static void
 test_state_is_loaded_after_restart(void **state)
 {
@@ -179,6 +259,71 @@ test_state_is_loaded_after_restart(void **state)
 	assert_int_equal(u->offsets[0].committed_seq, 10);
 	assert_int_equal(u->offsets[0].node_id, NODE);
 	assert_int_equal(store_next_incarnation(u->store), incarnation + 1);
+	user_free(u);
+}
+
+static struct store_backlog backlog[STORE_BACKLOG_ROWS];
+static size_t backlog_count;
+
+static void
+on_backlog(void *arg, const struct store_backlog *rows, size_t count, int err)
+{
+	struct user *u = arg;
+
+	u->read_done++;
+	u->read_err = err;
+	backlog_count = count;
+	memcpy(backlog, rows, count * sizeof(*rows));
+}
+
+/* What was given up: at the source a mark, at a target no reason to wait; and what is left, with its age. */
+static void
+test_gaps(void **state)
+{
+	struct user *u = user_ready();
+	struct store_stream row = stream_row(5001);
+	struct ulid id = row.stream_id;
+	bool found_mark = false;
+
+	(void)state;
+	assert_true(store_put_stream(u->store, &row) > 0);
+	for (uint64_t seq = 1; seq <= 100; seq++)
+		put_out(u, 5001, seq, 1, 50);
+	/* This node is a target, too: 1 to 10 are there, 11 to 20 were given up, and so on. */
+	put_in(u, 5001, 1, 10);
+	put_in(u, 5001, 21, 10);
+	assert_true(store_put_skipped(u->store, &id, OTHER_NODE, NODE, 11, 15) > 0);
+	assert_true(store_put_skipped(u->store, &id, OTHER_NODE, NODE, 11, 20) > 0);
+	assert_true(store_put_skipped(u->store, &id, OTHER_NODE, NODE, 31, 40) > 0);
+	assert_true(store_put_skipped(u->store, &id, NODE, 0, 1, 60) > 0);
+	done(u, store_put_skipped(u->store, &id, NODE, 0, 1, 50));
+	u->read_done = 0;
+	assert_int_equal(store_read_backlog(u->store, &id, on_backlog, u), 0);
+	wait_until(u, is_read);
+	assert_int_equal(u->read_err, 0);
+	assert_int_equal(backlog_count, STORE_BACKLOG_ROWS);
+	assert_int_equal(backlog[0].last_seq, 2);
+	assert_int_equal(backlog[STORE_BACKLOG_ROWS - 1].last_seq, 100);
+	assert_int_equal(backlog[0].bytes, 2 * (BATCH_RECORD_HDR_BYTES + 50));
+	assert_true(
+	    backlog[0].first_unix_ms > 1600000000000 && backlog[0].last_unix_ms >= backlog[0].first_unix_ms);
+	assert_true(store_put_processed(u->store, &id, OTHER_NODE, NODE, 1, 12) > 0);
+	done(u, store_put_outbox_clear(u->store, &id, 100));
+	assert_int_equal(
+	    ask(u, "SELECT count(*) FROM mesh.delivery_log_messages WHERE state = 'failed'"), 20);
+	user_free(u);
+
+	u = user_ready();
+	for (size_t i = 0; i < u->stream_count; i++) {
+		if (memcmp(&u->streams[i].stream_id, &id, sizeof(id)) != 0)
+			continue;
+		/* No seq is given twice, and nothing is waited for that will not come. */
+		assert_int_equal(u->streams[i].outbox_last_seq, 60);
+		assert_int_equal(u->streams[i].inbox_last_seq, 40);
+	}
+	for (size_t i = 0; i < u->offset_count; i++)
+		found_mark |= u->offsets[i].node_id == 0 && u->offsets[i].committed_seq == 60;
+	assert_true(found_mark);
 	user_free(u);
 }
 
@@ -485,6 +630,8 @@ main(void)
 	    cmocka_unit_test(test_clears_remove_whole_batches),
 	    cmocka_unit_test(test_progress_is_one_range),
 	    cmocka_unit_test(test_state_is_loaded_after_restart),
+	    cmocka_unit_test(test_message_is_found),
+	    cmocka_unit_test(test_gaps),
 	    cmocka_unit_test(test_large_batches_and_limits),
 	    cmocka_unit_test(test_wrong_node_is_refused),
 	    cmocka_unit_test(test_second_instance_waits),

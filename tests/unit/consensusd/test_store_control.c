@@ -336,6 +336,62 @@ test_failing_allocations(void **state)
 	user_free(u);
 }
 
+/* ---- rules about streams ---- */
+
+static void
+test_rules(void **state)
+{
+	struct store_rule r = {.control = {.kind = CONTROL_THROTTLE,
+				   .side = CONTROL_SOURCE,
+				   .scope = {.tenant = "one", .min_priority = INT32_MIN, .max_priority = -1},
+				   .messages_per_s = 1000,
+				   .bytes_per_s = THROTTLE_RATE_MAX,
+				   .created_unix_ms = 7,
+				   .reason = "slow \xff line"}};
+	struct store_rule pause = {
+	    .control = {.kind = CONTROL_PAUSE,
+		.side = CONTROL_TARGET,
+		.scope = {.stream_id = stream_id(3), .min_priority = INT32_MIN, .max_priority = INT32_MAX},
+		.exception = true,
+		.created_unix_ms = 5}};
+	struct user *u = user_ready();
+
+	(void)state;
+	assert_true(store_put_rule(u->store, &pause) > 0);
+	assert_true(store_put_rule(u->store, &r) > 0);
+	r.control.messages_per_s = 5;
+	done(u, store_put_rule(u->store, &r));
+	user_free(u);
+	u = user_ready();
+	assert_int_equal(u->rule_count, 2);
+	assert_int_equal(u->rules[0].kind, CONTROL_PAUSE);
+	assert_true(u->rules[0].exception);
+	assert_memory_equal(&u->rules[0].scope, &pause.control.scope, sizeof(pause.control.scope));
+	assert_int_equal(u->rules[1].side, CONTROL_SOURCE);
+	assert_memory_equal(&u->rules[1].scope, &r.control.scope, sizeof(r.control.scope));
+	assert_int_equal(u->rules[1].messages_per_s, 5);
+	assert_int_equal(u->rules[1].bytes_per_s, THROTTLE_RATE_MAX);
+	assert_int_equal(u->rules[1].created_unix_ms, 7);
+	assert_string_equal(u->rules[1].reason, "slow ? line");
+	/* One goes, and comes back within a flush. */
+	r.drop = pause.drop = true;
+	assert_true(store_put_rule(u->store, &r) > 0);
+	assert_true(store_put_rule(u->store, &pause) > 0);
+	r.drop = false;
+	done(u, store_put_rule(u->store, &r));
+	assert_int_equal(ask(u, "SELECT count(*) FROM mesh.stream_controls"), 1);
+	r.drop = true;
+	done(u, store_put_rule(u->store, &r));
+	assert_int_equal(ask(u, "SELECT count(*) FROM mesh.stream_controls"), 0);
+	assert_int_equal(store_lag_ms(u->store), 0);
+	assert_true(store_put_rule(u->store, &r) > 0);
+	usleep(30000);
+	assert_true(store_lag_ms(u->store) >= 30);
+	done(u, store_put_rule(u->store, &r));
+	assert_int_equal(store_lag_ms(u->store), 0);
+	user_free(u);
+}
+
 int
 main(void)
 {
@@ -345,6 +401,7 @@ main(void)
 	    cmocka_unit_test(test_history_is_bounded),
 	    cmocka_unit_test(test_updates_of_nodes),
 	    cmocka_unit_test(test_positions),
+	    cmocka_unit_test(test_rules),
 	    cmocka_unit_test(test_failing_allocations),
 	};
 

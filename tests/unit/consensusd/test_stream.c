@@ -233,6 +233,162 @@ test_commit(void **state)
 	assert_int_equal(stream->tail.count, 0);
 }
 
+/* Each level has a mark of its own; what may leave the outbox is another matter. */
+static void
+test_answered(void **state)
+{
+	const struct flow_ack some = {.stored = 8, .processed = 6, .window_bytes = 1};
+	const struct flow_ack few = {.stored = 8, .processed = 2, .window_bytes = 1};
+
+	(void)state;
+	publish_batches(2);
+	open_flow(0);
+	open_flow(1);
+	assert_int_equal(flow_acked(&stream->flows[0], &some, 8, now), 0);
+	assert_false(stream_commit(stream));
+	assert_int_equal(stream_answered(stream), 0);
+	stream->policy = (struct policy){.ack = POLICY_ACK_QUORUM, .quorum = 1};
+	assert_int_equal(stream_answered(stream), 6);
+	stream->policy.quorum = 2;
+	assert_int_equal(stream_answered(stream), 0);
+	assert_int_equal(flow_acked(&stream->flows[1], &few, 8, now), 0);
+	assert_int_equal(stream_answered(stream), 2);
+	stream->policy = (struct policy){.ack = POLICY_ACK_ACCEPTED};
+	assert_int_equal(stream_answered(stream), 8);
+	stream->policy.ack = POLICY_ACK_COMMITTED;
+	assert_int_equal(stream_answered(stream), 0);
+	stream_fixed(stream, 7);
+	assert_int_equal(stream_answered(stream), 7);
+	stream_fixed(stream, 3);
+	assert_int_equal(stream_answered(stream), 7);
+	stream_fixed(stream, 100);
+	assert_int_equal(stream_answered(stream), 8);
+	assert_true(stream_commit(stream));
+	assert_int_equal(stream->committed_seq, 2);
+	stream->fixed_seq = 0;
+	assert_int_equal(stream_answered(stream), 2);
+}
+
+static void
+test_hopeless(void **state)
+{
+	(void)state;
+	flow_refused(&stream->flows[0], now, &rng);
+	assert_true(stream_hopeless(stream));
+	stream->policy = (struct policy){.ack = POLICY_ACK_QUORUM, .quorum = 1};
+	assert_false(stream_hopeless(stream));
+	stream->policy.quorum = 2;
+	assert_true(stream_hopeless(stream));
+	flow_refused(&stream->flows[1], now, &rng);
+	stream->policy.quorum = 1;
+	assert_true(stream_hopeless(stream));
+	stream->policy.ack = POLICY_ACK_COMMITTED;
+	assert_false(stream_hopeless(stream));
+	stream->policy.ack = POLICY_ACK_ACCEPTED;
+	assert_false(stream_hopeless(stream));
+}
+
+static void
+test_first_of(void **state)
+{
+	struct waiter w = {.seq = 4, .call = 7};
+
+	(void)state;
+	assert_int_equal(waiters_first_of(&stream->waiters, 7), 0);
+	assert_int_equal(waiters_add(&stream->waiters, &w), 0);
+	w = (struct waiter){.seq = 5, .call = 8};
+	assert_int_equal(waiters_add(&stream->waiters, &w), 0);
+	w = (struct waiter){.seq = 2, .call = 8};
+	assert_int_equal(waiters_add(&stream->waiters, &w), 0);
+	assert_int_equal(waiters_first_of(&stream->waiters, 7), 4);
+	assert_int_equal(waiters_first_of(&stream->waiters, 8), 2);
+	assert_int_equal(waiters_first_of(&stream->waiters, 9), 0);
+}
+
+static void
+retain(uint64_t bytes, uint64_t ms, enum policy_overflow overflow)
+{
+	const struct policy p = {.retention_bytes = bytes, .retention_ms = ms, .overflow = overflow};
+
+	stream_set_policy(stream, &p);
+}
+
+/* Batches of 480 bytes are kept up to a size, and up to an age. */
+static void
+test_overflow(void **state)
+{
+	struct stream_order order;
+	struct flow *f = &stream->flows[0];
+	const struct flow_ack some = {.stored = 8, .processed = 4, .window_bytes = 100000};
+	const struct flow_ack all = {.stored = 400, .processed = 4, .window_bytes = 100000};
+
+	(void)state;
+	retain(20000, 0, POLICY_HOLD);
+	stream->now_ms = 1000;
+	publish_batches(100);
+	assert_int_equal(stream_overflow(stream), 0);
+	assert_true(stream_held(stream, false) && stream_overfull(stream));
+	retain(20000, 0, POLICY_DROP);
+	assert_false(stream_held(stream, false));
+	/* So many that what is left fits, in whole batches. */
+	assert_true(stream_overflow(stream) >= 200 && stream_overflow(stream) < 400);
+	assert_int_equal(stream_overflow(stream) % 4, 0);
+	open_flow(0);
+	open_flow(1);
+	assert_int_equal(stream_poll(stream, f, now, &rng, &order), STREAM_SEND);
+	assert_int_equal(flow_acked(f, &some, 400, now), 0);
+	stream_skip(stream, 300, now);
+	assert_int_equal(stream->skipped_seq, 300);
+	assert_true(stream_is_lost(stream, 1) && stream_is_lost(stream, 300) && !stream_is_lost(stream, 301));
+	assert_true(stream_commit(stream));
+	assert_int_equal(stream->committed_seq, 300);
+	assert_true(stream->ledger.total_bytes <= 100 * 480);
+	/* The target is told, and gets what is behind. */
+	assert_int_equal(stream_poll(stream, f, now, &rng, &order), STREAM_SKIP);
+	assert_int_equal(stream_poll(stream, f, now, &rng, &order), STREAM_SEND);
+	assert_int_equal(order.batch->first_seq, 301);
+	assert_true(stream_deadline(stream, f).us <= now.us + 2000000);
+	assert_int_equal(stream_poll(stream, f, mono_add_ms(now, 5000), &rng, &order), STREAM_SKIP);
+	assert_int_equal(flow_acked(f, &all, 400, now), 0);
+	assert_int_equal(stream_poll(stream, f, mono_add_ms(now, 9000), &rng, &order), STREAM_ASK);
+	/* One that says where it is when it was away is told, too. */
+	flow_reopen(&stream->flows[1], now);
+	open_flow(1);
+	assert_int_equal(stream_poll(stream, &stream->flows[1], now, &rng, &order), STREAM_SKIP);
+	assert_int_equal(stream->flows[1].next_seq, 301);
+}
+
+static void
+test_overflow_by_age(void **state)
+{
+	(void)state;
+	retain(0, 10000, POLICY_HOLD);
+	stream->now_ms = 1000;
+	publish_batches(1);
+	stream->now_ms = 5000;
+	publish_batches(1);
+	stream->now_ms = 11000;
+	assert_false(stream_aged(stream));
+	stream->now_ms = 11001;
+	assert_true(stream_aged(stream));
+	retain(0, 10000, POLICY_DROP);
+	assert_false(stream_aged(stream));
+	assert_int_equal(stream_overflow(stream), 4);
+	stream->now_ms = 15001;
+	assert_int_equal(stream_overflow(stream), 8);
+	stream->durable_seq = 7;
+	assert_int_equal(stream_overflow(stream), 4);
+	stream->durable_seq = 8;
+	/* What was answered is not lost; ranges that are many become fewer. */
+	stream->policy.ack = POLICY_ACK_ACCEPTED;
+	stream_skip(stream, 4, now);
+	assert_false(stream_is_lost(stream, 3));
+	stream->policy.ack = POLICY_ACK_ALL;
+	stream_load_skipped(stream, 8);
+	assert_true(stream_is_lost(stream, 1) && stream_is_lost(stream, 8) && !stream_is_lost(stream, 9));
+	assert_int_equal(stream->committed_seq, 8);
+}
+
 static void
 test_marks(void **state)
 {
@@ -387,6 +543,11 @@ main(void)
 	    TEST(test_drop_pending),
 	    TEST(test_sending),
 	    TEST(test_commit),
+	    TEST(test_answered),
+	    TEST(test_hopeless),
+	    TEST(test_first_of),
+	    TEST(test_overflow),
+	    TEST(test_overflow_by_age),
 	    TEST(test_marks),
 	    TEST(test_pace),
 	    TEST(test_closing),

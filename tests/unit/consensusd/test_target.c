@@ -126,6 +126,68 @@ test_order(void **state)
 	assert_int_equal(a.range_count, 0);
 }
 
+/* Epochs only grow along the stream, whatever order batches come in. */
+static void
+test_epochs(void **state)
+{
+	struct batch *b = make_batch(5, 2, 10);
+
+	(void)state;
+	b->epoch = 2;
+	assert_int_equal(target_complete(target, b, at_us(0)), 0);
+	/* An earlier one may be older, and what waits far behind may be, too, for now. */
+	assert_int_equal(target_complete(target, make_batch(3, 2, 10), at_us(0)), 0);
+	assert_int_equal(target_complete(target, make_batch(7, 2, 10), at_us(0)), 0);
+	assert_int_equal(target_complete(target, make_batch(1, 2, 10), at_us(0)), 0);
+	store_all();
+	assert_int_equal(target->epoch, 2);
+	assert_int_equal(target->expected_seq, 7);
+	assert_int_equal(target->reorder_count, 0);
+	assert_int_equal(target_complete(target, make_batch(7, 2, 10), at_us(0)), ERR_STATE);
+	b = make_batch(7, 2, 10);
+	b->epoch = 3;
+	assert_int_equal(target_complete(target, b, at_us(0)), 0);
+	store_all();
+	assert_int_equal(target->epoch, 3);
+	assert_int_equal(target->expected_seq, 9);
+}
+
+/* What the source gave up is passed over, behind what is here. */
+static void
+test_skip(void **state)
+{
+	struct batch_record rec;
+	uint64_t first, last;
+
+	(void)state;
+	assert_int_equal(receive(1, 4, 10), 0);
+	assert_int_equal(receive(9, 4, 10), 0);
+	assert_int_equal(receive(21, 4, 10), 0);
+	store_all();
+	assert_false(target_skip(target, 4));
+	assert_true(target_skip(target, 12));
+	assert_int_equal(target->expected_seq, 13);
+	assert_int_equal(target->reorder_count, 1);
+	assert_int_equal(target->stored_seq, 4);
+	assert_true(target_skip(target, 20));
+	/* Not before the store has it, nor before what is here is done. */
+	assert_false(target_pass_gap(target));
+	store_all();
+	assert_int_equal(target->stored_seq, 24);
+	assert_false(target_pass_gap(target));
+	cursor_seek(&target->cursor, 5);
+	target->delivered_seq = 4;
+	assert_int_equal(target_ack(target, 4), 0);
+	assert_true(target_pass_gap(target));
+	assert_int_equal(target->passed_count, 16);
+	assert_true(target_put_processed(target, UINT64_MAX, &first, &last));
+	assert_int_equal(last, 20);
+	assert_int_equal(target_deliver(target, &rec), CURSOR_RECORD);
+	assert_int_equal(rec.seq, 21);
+	assert_false(target_pass_over(target, 20));
+	assert_false(target_pass_over(target, 25));
+}
+
 static void
 test_overlap(void **state)
 {
@@ -270,13 +332,13 @@ test_delivery(void **state)
 	deliver(1, 10);
 	assert_int_equal(target_deliver(target, &rec), CURSOR_IDLE);
 	assert_int_equal(target_ack(target, 11), ERR_RANGE);
-	assert_false(target_put_processed(target, &first, &last));
+	assert_false(target_put_processed(target, UINT64_MAX, &first, &last));
 	assert_int_equal(target_ack(target, 6), 0);
 	assert_int_equal(target_ack(target, 3), 0);
-	assert_true(target_put_processed(target, &first, &last));
+	assert_true(target_put_processed(target, UINT64_MAX, &first, &last));
 	assert_int_equal(first, 1);
 	assert_int_equal(last, 6);
-	assert_false(target_put_processed(target, &first, &last));
+	assert_false(target_put_processed(target, UINT64_MAX, &first, &last));
 	/* Another subscriber: what was not acknowledged again; not in memory any more: read. */
 	target_resume(target, 0);
 	assert_int_equal(target_deliver(target, &rec), CURSOR_READ);
@@ -405,6 +467,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    TEST(test_order),
+	    TEST(test_epochs),
+	    TEST(test_skip),
 	    TEST(test_overlap),
 	    TEST(test_bad_fragments),
 	    TEST(test_bounds),

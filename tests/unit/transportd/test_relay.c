@@ -155,6 +155,71 @@ a_frame_crosses_a_relay(void **state)
 	line_down(&l);
 }
 
+/* The end-to-end header names a tenant of four letters. */
+static void
+send_of_tenant(struct rig_node *from, uint64_t dst, uint8_t type, const char *tenant)
+{
+	const struct frame f = {
+	    .type = type,
+	    .class = type == FRAME_DATA ? FRAME_CLASS_CLIENT : FRAME_CLASS_CONTROL,
+	    .ttl = FRAME_TTL_DEFAULT,
+	    .src = from->id,
+	    .visit_count = 1,
+	    .visit = {dst},
+	    .e2e = (const uint8_t *)tenant,
+	    .e2e_len = (uint16_t)strlen(tenant),
+	    .payload = (const uint8_t *)tenant,
+	    .payload_len = (uint32_t)strlen(tenant),
+	};
+	struct buf out;
+
+	buf_init(&out, FRAME_MAX_BYTES);
+	assert_int_equal(frame_encode(&f, &out), 0);
+	assert_int_equal(channel_send(from->consensus, CT_FRAMES_OUT, 0, buf_head(&out), buf_left(&out)), 0);
+	buf_fini(&out);
+}
+
+/* The relay has taken it in when what it was told to send after it has arrived. */
+static void
+bar(struct line *l, const char *body, size_t len)
+{
+	unsigned before = got.count;
+
+	assert_int_equal(channel_send(l->b->consensus, CT_ACL, 0, body, len), 0);
+	send_of_tenant(l->b, l->c->id, FRAME_DATA, "\x1a\4acme");
+	wait_frames(&l->r, before + 1);
+}
+
+static void
+a_tenant_is_not_relayed(void **state)
+{
+	struct line l;
+
+	(void)state;
+	memset(&got, 0, sizeof(got));
+	line_up(&l);
+	l.c->on_frame = keep_frame;
+	bar(&l, "\0\4acme", 6);
+	/* Its own data goes out, and control passes; the other's data is behind what is dropped. */
+	send_of_tenant(l.a, l.c->id, FRAME_DATA, "\x1a\4acme");
+	send_of_tenant(l.a, l.c->id, FRAME_DATA, "\x1a\4beta");
+	wait_frames(&l.r, 2);
+	assert_memory_equal(got.payload, "\x1a\4beta", 6);
+	send_of_tenant(l.a, l.c->id, FRAME_DATA_ACK, "\x1a\4acme");
+	wait_frames(&l.r, 3);
+	assert_int_equal(got.last.type, FRAME_DATA_ACK);
+	bar(&l, "\1\4acme", 6);
+	send_of_tenant(l.a, l.c->id, FRAME_DATA, "\x1a\4beta");
+	send_of_tenant(l.a, l.c->id, FRAME_DATA, "\x1a\4acme");
+	wait_frames(&l.r, 5);
+	assert_memory_equal(got.payload, "\x1a\4acme", 6);
+	bar(&l, "", 0);
+	send_of_tenant(l.a, l.c->id, FRAME_DATA, "\x1a\4beta");
+	wait_frames(&l.r, 7);
+	assert_memory_equal(got.payload, "\x1a\4beta", 6);
+	line_down(&l);
+}
+
 static void
 no_route_is_told(void **state)
 {
@@ -537,6 +602,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_frame_crosses_a_relay),
+	    cmocka_unit_test(a_tenant_is_not_relayed),
 	    cmocka_unit_test(no_route_is_told),
 	    cmocka_unit_test(a_relay_repairs_the_path),
 	    cmocka_unit_test(a_full_link_holds_its_source),

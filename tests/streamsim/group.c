@@ -1,0 +1,359 @@
+/* group: a node's replica of the stream's group, with what it says about the stream. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "common/base/mem.h"
+#include "consensusd/core/raft_entry.h"
+#include "consensusd/core/raft_msg.h"
+#include "tests/streamsim/world.h"
+
+enum { MESSAGE_MAX_BYTES = 1 << 20, SNAPSHOT_MAX_BYTES = 16 << 20, TRANSFER_MS = 150 };
+
+/* The replica of node n has this id. */
+static uint64_t
+id_of(unsigned n)
+{
+	return 100 + n;
+}
+
+uint8_t *
+group_first_config(const struct world *w, size_t *len)
+{
+	struct raft_member m[ENDS_MAX];
+	struct raft_config *c;
+	struct buf b;
+	uint8_t *out;
+
+	for (unsigned n = 0; n <= w->targets; n++)
+		m[n] = (struct raft_member){id_of(n), n + 1, RAFT_VOTER};
+	MUST(raft_config_new(m, w->targets + 1, &c) == 0);
+	buf_init(&b, RAFT_CONFIG_MAX_BYTES);
+	MUST(raft_config_encode(c, &b) == 0);
+	*len = buf_left(&b);
+	out = sim_dup(buf_head(&b), *len);
+	buf_fini(&b);
+	raft_config_free(c);
+	return out;
+}
+
+static void
+restore(struct world *w, unsigned n)
+{
+	struct node *o = &w->node[n];
+
+	if (dsg_restore(o->dsg, o->disk.snapshot.data, o->disk.snapshot.len) != 0)
+		world_fail(w, "node %u: a snapshot that can't be restored", n);
+	o->applied = o->disk.snapshot.index;
+	o->applied_term = o->disk.snapshot.term;
+}
+
+void
+group_start(struct world *w, unsigned n)
+{
+	struct node *o = &w->node[n];
+	struct raft_config *base = NULL;
+	struct raft_conf conf = {.set = w->settings, .id = id_of(n), .node = n + 1, .seed = rng_u64(&w->rng)};
+	struct raft_state state = {
+	    .term = o->disk.term,
+	    .vote = o->disk.vote,
+	    .commit = o->disk.commit,
+	    .snap_index = o->disk.base,
+	    .snap_term = o->disk.base_term,
+	    .entries = o->disk.entries,
+	    .entry_count = o->disk.count,
+	    .applied = o->disk.snapshot.index,
+	};
+
+	MUST((o->dsg = dsg_new(NULL)) != NULL);
+	o->applied = o->applied_term = 0;
+	if (o->disk.snapshot.index != 0)
+		restore(w, n);
+	MUST(raft_config_decode(o->disk.base_config, o->disk.base_config_len, &base) == 0);
+	state.snap_config = base;
+	disk_snapshot_free(&o->incoming);
+	if (raft_new(&conf, &state, world_clock(w), &o->raft) != 0)
+		world_fail(w, "node %u: a replica that does not start", n);
+	raft_config_free(base);
+	o->transfer_at = 0;
+}
+
+void
+group_stop(struct world *w, unsigned n)
+{
+	struct node *o = &w->node[n];
+
+	raft_free(o->raft);
+	dsg_free(o->dsg);
+	o->raft = NULL;
+	o->dsg = NULL;
+	disk_crash(&o->disk, world_below(w, (unsigned)o->disk.write_count + 1));
+}
+
+void
+group_message(struct world *w, unsigned n, const struct frame *f)
+{
+	struct raft_msg m;
+
+	if (raft_msg_decode(f->bytes, f->len, &m) == 0)
+		raft_step(w->node[n].raft, &m, world_clock(w));
+}
+
+bool
+group_leads(const struct world *w, unsigned n, uint64_t *term)
+{
+	struct raft_status st;
+
+	raft_show(w->node[n].raft, &st);
+	*term = st.term;
+	return st.role == RAFT_LEADER;
+}
+
+bool
+group_ready(const struct world *w, unsigned n, uint64_t *term)
+{
+	return group_leads(w, n, term) && w->node[n].applied_term == *term;
+}
+
+bool
+group_propose(struct world *w, unsigned n, const struct buf *entry)
+{
+	struct raft_entry *e = raft_entry_new(RAFT_DATA, 0, 0, buf_head(entry), buf_left(entry));
+	uint64_t index;
+
+	if (e == NULL || raft_propose(w->node[n].raft, e, world_clock(w), &index) != 0)
+		return false;
+	w->sums.entries++;
+	return true;
+}
+
+/* --- snapshots --- */
+
+static uint8_t *
+config_at(struct world *w, unsigned n, uint64_t index, size_t *len)
+{
+	struct raft_config *c;
+	struct buf b;
+	uint8_t *out;
+
+	MUST(raft_config_at(w->node[n].raft, index, &c) == 0);
+	buf_init(&b, RAFT_CONFIG_MAX_BYTES);
+	MUST(raft_config_encode(c, &b) == 0);
+	*len = buf_left(&b);
+	out = sim_dup(buf_head(&b), *len);
+	buf_fini(&b);
+	raft_config_free(c);
+	return out;
+}
+
+static void
+write_started(struct world *w, unsigned n)
+{
+	int64_t us = w->node[n].slow_us != 0 ? w->node[n].slow_us : w->faults.commit_us;
+
+	world_push(w, w->now + 100 + world_below(w, (unsigned)us), WORLD_SYNCED, n, 0, NULL);
+}
+
+static void
+maybe_snapshot(struct world *w, unsigned n)
+{
+	struct node *o = &w->node[n];
+	struct disk_snapshot s = {.index = o->applied};
+	struct raft_status st;
+	uint64_t keep;
+	uint8_t *config;
+	struct buf b;
+	size_t len;
+
+	raft_show(o->raft, &st);
+	if (o->applied < st.first + w->snapshot_every || o->disk.write_count >= DISK_WRITES_MAX / 2 ||
+	    raft_entry_at(o->raft, o->applied) == NULL || !world_chance(w, 100))
+		return;
+	s.term = raft_entry_at(o->raft, o->applied)->term;
+	s.config = config_at(w, n, s.index, &s.config_len);
+	buf_init(&b, SNAPSHOT_MAX_BYTES);
+	MUST(dsg_snapshot(o->dsg, &b) == 0);
+	s.len = buf_left(&b);
+	s.data = sim_dup(buf_head(&b), s.len);
+	buf_fini(&b);
+	keep = o->applied - world_below(w, w->snapshot_every / 2);
+	config = config_at(w, n, keep, &len);
+	disk_snapshot(&o->disk, &s, keep, raft_entry_at(o->raft, keep)->term, config, len);
+	w->sums.snapshots++;
+	write_started(w, n);
+}
+
+static void
+give_chunks(struct world *w, unsigned n)
+{
+	struct node *o = &w->node[n];
+	const struct disk_snapshot *s = &o->disk.snapshot;
+	struct raft_chunk_wanted want;
+
+	while (raft_chunk_next(o->raft, &want)) {
+		struct raft_piece p = {
+		    .index = s->index,
+		    .term = s->term,
+		    .config = s->config,
+		    .config_len = s->config_len,
+		    .size = s->len,
+		};
+		bool have =
+		    s->index != 0 && (want.index == 0 || want.index == s->index) && want.offset <= s->len;
+
+		if (have) {
+			p.data = s->data + want.offset;
+			p.len = s->len - want.offset < want.max ? s->len - want.offset : want.max;
+		}
+		raft_chunk_give(o->raft, &want, have ? &p : NULL, world_clock(w));
+	}
+}
+
+static bool
+keep_chunk(struct disk_snapshot *in, const struct raft_chunk *c)
+{
+	if (c->offset == 0)
+		disk_snapshot_free(in);
+	if (c->offset != in->len)
+		return false;
+	in->index = c->index;
+	in->term = c->term;
+	if (c->offset == 0) {
+		in->config = sim_dup(c->config, c->config_len);
+		in->config_len = c->config_len;
+	}
+	in->data = sim_realloc(in->data, c->offset + c->len + 1, 1);
+	memcpy(in->data + c->offset, c->data, c->len);
+	in->len += c->len;
+	return true;
+}
+
+static void
+keep_chunks(struct world *w, unsigned n)
+{
+	struct node *o = &w->node[n];
+	struct raft_chunk c;
+
+	while (raft_chunk_came(o->raft, &c))
+		raft_chunk_kept(o->raft, c.id, keep_chunk(&o->incoming, &c), world_clock(w));
+}
+
+/* --- what follows from an event --- */
+
+static void
+persist(struct world *w, unsigned n)
+{
+	struct node *o = &w->node[n];
+	struct raft_persist p;
+
+	while (o->disk.write_count < DISK_WRITES_MAX - 2 && raft_persist(o->raft, &p)) {
+		disk_persist(&o->disk, o->raft, &p, &o->incoming);
+		write_started(w, n);
+	}
+}
+
+/* What there is no memory for the first time is applied the second time. */
+static void
+apply_one(struct world *w, unsigned n, const struct raft_entry *e)
+{
+	struct node *o = &w->node[n];
+
+	if (world_chance(w, w->faults.memory)) {
+		mem_fail_at(1 + world_below(w, 3));
+		w->sums.short_memory++;
+	}
+	if (e->type == RAFT_DATA && dsg_apply(o->dsg, e->data, e->len) != 0) {
+		mem_fail_at(0);
+		MUST(dsg_apply(o->dsg, e->data, e->len) == 0);
+	}
+	mem_fail_at(0);
+	o->applied = e->index;
+	o->applied_term = e->term;
+	check_applied(w, n, e->data, e->type == RAFT_DATA ? e->len : 0, e->index);
+}
+
+static void
+apply(struct world *w, unsigned n)
+{
+	struct node *o = &w->node[n];
+	uint64_t first, last;
+
+	while (raft_apply(o->raft, &first, &last)) {
+		if (first != o->applied + 1)
+			world_fail(w, "node %u applies %llu after %llu", n, (unsigned long long)first,
+			    (unsigned long long)o->applied);
+		for (uint64_t i = first; i <= last; i++)
+			apply_one(w, n, raft_entry_at(o->raft, i));
+		raft_applied(o->raft, last);
+	}
+}
+
+static void
+send_all(struct world *w, unsigned n)
+{
+	struct raft_msg m;
+	struct buf b;
+
+	while (raft_send(w->node[n].raft, &m)) {
+		buf_init(&b, MESSAGE_MAX_BYTES);
+		MUST(raft_msg_encode(&m, &b) == 0);
+		net_send_raft(w, n, (unsigned)(m.to - id_of(0)), &b);
+		buf_fini(&b);
+		raft_msg_fini(&m);
+	}
+}
+
+/* The source is to lead: it alone proposes. */
+static void
+hand_over(struct world *w, unsigned n)
+{
+	struct node *o = &w->node[n];
+	uint64_t term;
+
+	if (n == 0 || w->now < o->transfer_at || !group_leads(w, n, &term))
+		return;
+	o->transfer_at = w->now + TRANSFER_MS * WORLD_MS;
+	if (raft_transfer(o->raft, id_of(0), world_clock(w)) == 0)
+		w->sums.transfers++;
+}
+
+void
+group_pump(struct world *w, unsigned n)
+{
+	struct node *o = &w->node[n];
+	uint64_t ctx, index;
+
+	if (!mono_before(world_clock(w), raft_next(o->raft)))
+		raft_tick(o->raft, world_clock(w));
+	hand_over(w, n);
+	give_chunks(w, n);
+	keep_chunks(w, n);
+	apply(w, n);
+	while (raft_read_next(o->raft, &ctx, &index))
+		world_fail(w, "a read that nobody asked for");
+	if (n == 0)
+		source_describe(w);
+	maybe_snapshot(w, n);
+	persist(w, n);
+	send_all(w, n);
+	node_arm(w, n, raft_next(o->raft));
+}
+
+void
+group_synced(struct world *w, unsigned n)
+{
+	struct node *o = &w->node[n];
+	uint64_t keep, mark;
+	bool restored;
+
+	mark = disk_sync(&o->disk, &keep, &restored);
+	if (restored) {
+		restore(w, n);
+		w->sums.restores++;
+	}
+	if (mark != 0)
+		raft_durable(o->raft, mark, world_clock(w));
+	else if (keep <= o->applied && raft_compact(o->raft, keep) != 0)
+		world_fail(w, "node %u can't compact to %llu", n, (unsigned long long)keep);
+}

@@ -1,0 +1,120 @@
+/* publisher: clients at the source that try each message until they are told that all targets have it. */
+#include <string.h>
+
+#include "common/base/be.h"
+#include "common/base/err.h"
+#include "tests/streamsim/world.h"
+
+enum { TURN_US = 60 * WORLD_MS, RETRY_US = 400 * WORLD_MS, PAYLOAD_MAX = 20000 };
+
+static size_t
+size_of(uint32_t p, uint32_t number)
+{
+	return number % 53 == 7 ? PAYLOAD_MAX : (number * 2654435761u + p) % 400;
+}
+
+static void
+publish(struct world *w, unsigned p, uint32_t number)
+{
+	static uint8_t payload[PAYLOAD_MAX];
+	struct node *o = &w->node[0];
+	struct publish one = {.named = true, .payload = payload, .payload_len = size_of(p, number)};
+	uint64_t seq;
+	int r;
+
+	be_store64(one.message_id.b, p + 1);
+	be_store64(one.message_id.b + 8, number);
+	memset(payload, (int)(number & 0xff), one.payload_len);
+	r = stream_publish(o->stream, &o->pool, &o->ids, &one, &seq);
+	if (r < 0)
+		return; /* it is tried again */
+	w->sums.repeated += r == PUBLISH_KNOWN;
+	if (seq <= o->stream->committed_seq) {
+		publisher_answer(w, p, number, seq);
+		return;
+	}
+	/* The call may end without an answer: then, too, it is tried again. */
+	(void)!waiters_add(
+	    &o->stream->waiters, &(struct waiter){.seq = seq, .call = number, .message_id = one.message_id});
+}
+
+static bool
+may_publish(struct world *w)
+{
+	struct node *o = &w->node[0];
+
+	return o->up && o->stream != NULL && o->stream->state == STREAM_OPEN &&
+	       !stream_held(o->stream, false) && !budget_over(&o->budget);
+}
+
+static void
+retry(struct world *w, unsigned p)
+{
+	struct publisher *one = &w->publisher[p];
+
+	for (unsigned i = 0; i < OUTSTANDING_MAX; i++) {
+		if (one->outstanding[i].number == 0 || w->now < one->outstanding[i].tried + RETRY_US)
+			continue;
+		one->outstanding[i].tried = w->now + world_below(w, RETRY_US);
+		publish(w, p, one->outstanding[i].number);
+	}
+}
+
+static void
+begin(struct world *w, unsigned p)
+{
+	struct publisher *one = &w->publisher[p];
+
+	for (unsigned i = 0; i < OUTSTANDING_MAX && w->published < w->goal; i++) {
+		uint32_t number = one->next;
+
+		if (one->outstanding[i].number != 0)
+			continue;
+		w->published++;
+		w->sums.messages++;
+		one->next++;
+		one->outstanding[i].number = number;
+		one->outstanding[i].tried = w->now;
+		publish(w, p, number);
+		if (world_chance(w, 300))
+			break;
+	}
+}
+
+void
+publisher_turn(struct world *w, unsigned p)
+{
+	if (may_publish(w)) {
+		retry(w, p);
+		begin(w, p);
+		node_pump(w, 0);
+	}
+	world_push(w, w->now + 100 + world_below(w, TURN_US), WORLD_PUBLISH, p, 0, NULL);
+}
+
+void
+publisher_answer(struct world *w, unsigned p, uint32_t number, uint64_t seq)
+{
+	struct publisher *one = &w->publisher[p];
+
+	check_answer(w, seq);
+	if (w->truth[seq].publisher != p || w->truth[seq].number != number)
+		world_fail(
+		    w, "publisher %u is told of another's message at %llu", p, (unsigned long long)seq);
+	for (unsigned i = 0; i < OUTSTANDING_MAX; i++)
+		if (one->outstanding[i].number == number)
+			one->outstanding[i].number = 0;
+	if (!one->messages[number].answered)
+		w->sums.answered++;
+	one->messages[number].answered = true;
+}
+
+bool
+publisher_done(const struct world *w)
+{
+	for (unsigned p = 0; p < PUBLISHERS; p++)
+		for (uint32_t i = 1; i < w->publisher[p].next; i++)
+			if (!w->publisher[p].messages[i].answered)
+				return false;
+	return true;
+}

@@ -1,0 +1,143 @@
+#include "tests/streamsim/rows.h"
+
+#include <string.h>
+
+#include "common/base/err.h"
+#include "common/base/must.h"
+
+enum { BYTES_MAX = 256 * 1024 };
+
+void
+rows_init(struct rows *r)
+{
+	*r = (struct rows){.forming = 1};
+}
+
+int64_t
+rows_put(struct rows *r, const struct rows_put *p)
+{
+	if (r->put_count == ROWS_PUTS_MAX || (p->batch != NULL && r->put_bytes > BYTES_MAX))
+		return ERR_FULL;
+	r->puts[r->put_count] = *p;
+	r->puts[r->put_count].ticket = r->forming;
+	if (p->batch != NULL) {
+		batch_ref(p->batch);
+		r->put_bytes += p->batch->body_len;
+	}
+	r->put_count++;
+	return (int64_t)r->forming;
+}
+
+static void
+forget(struct rows *r, uint64_t upto)
+{
+	while (r->count > 0 && batch_last_seq(r->batches[r->first]) <= upto) {
+		batch_unref(r->batches[r->first]);
+		r->first++;
+		r->count--;
+	}
+}
+
+static void
+apply(struct rows *r, const struct rows_put *p)
+{
+	if (p->clear) {
+		forget(r, p->seq);
+		return;
+	}
+	switch (p->kind) {
+	case ORDER_STREAM_ROW:
+	case ORDER_TARGET_ROW:
+		r->row = true;
+		r->row_state = p->seq;
+		r->epoch = p->epoch;
+		r->close_seq = p->close_seq;
+		break;
+	case ORDER_OUTBOX:
+	case ORDER_INBOX:
+		MUST(r->first + r->count < ROWS_BATCHES_MAX);
+		r->batches[r->first + r->count++] = batch_ref(p->batch);
+		r->last_seq = batch_last_seq(p->batch);
+		break;
+	case ORDER_PROCESSED:
+	case ORDER_RECORDED:
+		MUST(p->seq > r->marks[p->target]);
+		r->marks[p->target] = p->seq;
+		break;
+	case ORDER_NOTE:
+	case ORDER_CONTROL:
+	case ORDER_LETTER:
+		MUST(false);
+	}
+}
+
+static void
+drop(struct rows *r, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (r->puts[i].batch != NULL)
+			r->put_bytes -= r->puts[i].batch->body_len;
+		batch_unref(r->puts[i].batch);
+	}
+	r->put_count -= n;
+	memmove(r->puts, r->puts + n, r->put_count * sizeof(r->puts[0]));
+}
+
+bool
+rows_start(struct rows *r)
+{
+	if (r->in_flight != 0 || r->put_count == 0)
+		return false;
+	r->in_flight = r->forming++;
+	return true;
+}
+
+uint64_t
+rows_commit(struct rows *r, rows_done *done, void *arg)
+{
+	uint64_t ticket = r->in_flight;
+	size_t n = 0;
+
+	while (n < r->put_count && r->puts[n].ticket <= ticket) {
+		/* Looked at before: what is wrong is said, not stored. */
+		done(arg, &r->puts[n]);
+		apply(r, &r->puts[n++]);
+	}
+	drop(r, n);
+	r->in_flight = 0;
+	r->durable = ticket;
+	return ticket;
+}
+
+void
+rows_crash(struct rows *r, bool committed, rows_done *done, void *arg)
+{
+	if (r->in_flight != 0 && committed)
+		(void)rows_commit(r, done, arg);
+	drop(r, r->put_count);
+	r->in_flight = 0;
+	r->forming++;
+}
+
+void
+rows_fini(struct rows *r)
+{
+	drop(r, r->put_count);
+	forget(r, UINT64_MAX);
+}
+
+struct batch *
+rows_find(const struct rows *r, uint64_t seq)
+{
+	size_t low = r->first, high = r->first + r->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (batch_last_seq(r->batches[middle]) < seq)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < r->first + r->count && r->batches[low]->first_seq <= seq ? r->batches[low] : NULL;
+}

@@ -1,0 +1,57 @@
+/*
+ * rows: the tables of a node: what is put is durable when its transaction commits, in order; a crash loses
+ * the transaction that forms, and tosses a coin about the one on its way.
+ */
+#ifndef TESTS_STREAMSIM_ROWS_H
+#define TESTS_STREAMSIM_ROWS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "consensusd/core/batch.h"
+#include "consensusd/core/order.h"
+
+enum { ROWS_TARGETS_MAX = 3, ROWS_BATCHES_MAX = 1 << 13, ROWS_PUTS_MAX = 1 << 12 };
+
+/* What a put changes. */
+struct rows_put {
+	uint64_t ticket;
+	enum order_kind kind;
+	struct batch *batch; /* outbox, inbox */
+	uint64_t seq;        /* of a row its state; else the last seq */
+	uint64_t epoch;      /* of a stream's row */
+	uint64_t close_seq;  /* of a row that ends a stream */
+	size_t target;       /* recorded: whose */
+	bool clear;          /* forget batches up to seq */
+};
+
+struct rows {
+	/* durable */
+	struct batch *batches[ROWS_BATCHES_MAX];
+	size_t first, count; /* of batches */
+	uint64_t last_seq;
+	uint64_t marks[ROWS_TARGETS_MAX]; /* processed; at the source for each target */
+	bool row;
+	uint64_t row_state, epoch, close_seq;
+	/* not durable */
+	struct rows_put puts[ROWS_PUTS_MAX];
+	size_t put_count, put_bytes;
+	uint64_t forming, in_flight, durable; /* tickets; in_flight 0: none */
+};
+
+typedef void rows_done(void *arg, const struct rows_put *p);
+
+void rows_init(struct rows *r);
+void rows_fini(struct rows *r);
+/* Its ticket, or ERR_FULL. */
+int64_t rows_put(struct rows *r, const struct rows_put *p);
+/* True if a transaction leaves now. */
+bool rows_start(struct rows *r);
+/* The one on its way is committed: its ticket. */
+uint64_t rows_commit(struct rows *r, rows_done *done, void *arg);
+void rows_crash(struct rows *r, bool committed, rows_done *done, void *arg);
+/* The batch that holds seq, NULL: it is not there. */
+struct batch *rows_find(const struct rows *r, uint64_t seq);
+
+#endif

@@ -1,0 +1,473 @@
+/* source: node 0: what source.c and what describes batches to the group do. */
+#include <string.h>
+
+#include "common/base/be.h"
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "tests/streamsim/world.h"
+
+enum {
+	ENTRY_BATCHES_MAX = 16,
+	ENTRY_MAX_BYTES = 1 << 16,
+	IDS_MAX = 1 << 14,
+	READ_US = 3000,
+	PROGRESS_US = 200 * WORLD_MS,
+};
+
+static struct node *
+source(struct world *w)
+{
+	return &w->node[0];
+}
+
+/* --- starting and stopping --- */
+
+static void
+load_ids(struct world *w)
+{
+	struct node *o = source(w);
+
+	for (unsigned p = 0; p < PUBLISHERS; p++) {
+		for (uint32_t i = 1; i < w->publisher[p].next; i++) {
+			struct ulid id = {{0}};
+
+			be_store64(id.b, p + 1);
+			be_store64(id.b + 8, i);
+			if (w->publisher[p].messages[i].seq != 0)
+				MUST(idcache_add(&o->ids, &w->id, &id, w->publisher[p].messages[i].seq) == 0);
+		}
+	}
+}
+
+void
+source_start(struct world *w)
+{
+	struct node *o = source(w);
+	uint64_t targets[ROWS_TARGETS_MAX];
+
+	for (unsigned i = 0; i < w->targets; i++)
+		targets[i] = i + 2;
+	o->term = 0;
+	o->close_put = o->closed_put = false;
+	if (o->rows.row && o->rows.row_state == STREAM_CLOSED)
+		return;
+	o->stream = stream_new(&w->id, "t", targets, w->targets, &w->stream_conf, &o->budget);
+	MUST(o->stream != NULL);
+	o->stream->epoch = 1;
+	idcache_init(&o->ids, IDS_MAX, w->seed);
+	if (!o->rows.row) {
+		MUST(node_put(o,
+		    &(struct rows_put){.kind = ORDER_STREAM_ROW, .seq = STREAM_OPENING, .epoch = 1},
+		    o->stream));
+		return;
+	}
+	load_ids(w);
+	stream_load(o->stream, o->rows.last_seq);
+	o->stream->state = STREAM_OPEN;
+	o->stream->epoch = o->rows.epoch;
+	for (unsigned i = 0; i < w->targets; i++) {
+		stream_load_processed(o->stream, i + 2, o->rows.marks[i]);
+		o->recorded_put[i] = o->rows.marks[i];
+	}
+	if (o->rows.row_state == STREAM_CLOSING) {
+		o->stream->state = STREAM_CLOSING;
+		o->stream->close_seq = o->rows.close_seq;
+		o->close_put = true;
+	}
+}
+
+void
+source_stop(struct world *w)
+{
+	struct node *o = source(w);
+
+	if (o->stream == NULL)
+		return;
+	for (unsigned i = 0; i < w->targets; i++)
+		w->sums.resent += o->stream->flows[i].retransmits;
+	stream_free(o->stream, &o->pool);
+	o->stream = NULL;
+	pending_pool_fini(&o->pool);
+	idcache_fini(&o->ids);
+	memset(o->recorded_put, 0, sizeof(o->recorded_put));
+}
+
+void
+source_new_epoch(struct world *w)
+{
+	struct node *o = source(w);
+
+	/* What is on its way into the outbox has the old one. */
+	if (o->stream == NULL || o->stream->state != STREAM_OPEN || o->stream->pending != NULL ||
+	    order_busy(&o->order) || o->rows.put_count != 0)
+		return;
+	o->stream->epoch++;
+	MUST(node_put(o,
+	    &(struct rows_put){.kind = ORDER_STREAM_ROW, .seq = STREAM_OPEN, .epoch = o->stream->epoch},
+	    o->stream));
+	w->sums.epochs++;
+}
+
+/* --- the outbox --- */
+
+static struct batch *
+seal(const struct stream *st)
+{
+	const struct pending *p = st->pending;
+	struct batch *b = batch_new(pending_bytes(p) + p->count * BATCH_RECORD_HDR_BYTES);
+	size_t at = 0;
+
+	if (b == NULL)
+		return NULL;
+	b->stream_id = st->id;
+	b->first_seq = st->next_seq - p->count;
+	b->count = p->count;
+	b->epoch = st->epoch;
+	for (uint32_t i = 0; i < p->count; i++) {
+		uint32_t len = p->messages[i].payload_len;
+
+		memcpy(b->body + at, p->messages[i].message_id.b, ULID_BYTES);
+		be_store32(b->body + at + ULID_BYTES, len);
+		memcpy(b->body + at + BATCH_RECORD_HDR_BYTES, pending_payload(p, i), len);
+		at += BATCH_RECORD_HDR_BYTES + len;
+	}
+	check_digest(b, b->signature); /* a signature that anybody can make */
+	return b;
+}
+
+static void
+give(struct node *o)
+{
+	struct stream *st = o->stream;
+	struct batch *b;
+
+	if (order_busy(&o->order) && !o->flushed)
+		return;
+	o->flushed = false;
+	if (stream_sealable(st)) {
+		if ((b = seal(st)) == NULL)
+			return;
+		stream_sealed(st, &o->pool, b);
+	}
+	if ((b = st->sealed) != NULL &&
+	    node_put(o, &(struct rows_put){.kind = ORDER_OUTBOX, .batch = b, .seq = batch_last_seq(b)}, st))
+		stream_given(st);
+}
+
+/* --- sending --- */
+
+static void
+send_batch(struct world *w, size_t flow, struct batch *b)
+{
+	net_send_batch(w, (unsigned)flow + 1, b);
+	world_note(w, b->first_seq * 8 + flow);
+}
+
+static void
+pump(struct world *w, unsigned i)
+{
+	struct node *o = source(w);
+	struct flow *f = &o->stream->flows[i];
+	struct stream_order out;
+
+	for (;;) {
+		switch (stream_poll(o->stream, f, world_clock(w), &w->rng, &out)) {
+		case STREAM_IDLE:
+			return;
+		case STREAM_SEND:
+			send_batch(w, i, out.batch);
+			break;
+		case STREAM_READ:
+			world_push(w, w->now + 100 + world_below(w, READ_US), WORLD_READ, 0, i, NULL);
+			return;
+		case STREAM_ASK:
+			net_send(w, 0, i + 1, &(struct frame){.kind = FRAME_OPEN});
+			break;
+		case STREAM_END:
+			net_send(
+			    w, 0, i + 1, &(struct frame){.kind = FRAME_CLOSE, .seq = o->stream->close_seq});
+			break;
+		case STREAM_SKIP: /* these streams give nothing up */
+			world_fail(w, "the source gives something up");
+			return;
+		case STREAM_BROKEN:
+			world_fail(w, "target %u has half a batch", i + 1);
+		}
+	}
+}
+
+void
+source_read(struct world *w, unsigned i)
+{
+	struct node *o = source(w);
+	struct flow *f;
+	size_t bytes = 0;
+	struct batch *b = NULL;
+
+	if (o->stream == NULL)
+		return;
+	f = &o->stream->flows[i];
+	w->sums.reads++;
+	for (uint64_t seq = f->next_seq; bytes < w->stream_conf.batch_bytes * 4;
+	     seq = batch_last_seq(b) + 1) {
+		if ((b = rows_find(&o->rows, seq)) == NULL)
+			break;
+		bytes += b->body_len;
+		if (stream_read(o->stream, f, b, world_clock(w)))
+			send_batch(w, i, b);
+	}
+	(void)stream_read(o->stream, f, NULL, world_clock(w));
+}
+
+/* --- what targets have processed --- */
+
+static void
+record(struct world *w)
+{
+	struct node *o = source(w);
+
+	for (unsigned i = 0; i < w->targets; i++) {
+		struct flow *f = &o->stream->flows[i];
+
+		if (f->processed > o->recorded_put[i] &&
+		    node_put(
+			o, &(struct rows_put){.kind = ORDER_RECORDED, .seq = f->processed, .target = i}, f))
+			o->recorded_put[i] = f->processed;
+	}
+	(void)node_put(o, &(struct rows_put){.clear = true, .seq = o->stream->committed_seq}, NULL);
+}
+
+static void
+commit(struct world *w)
+{
+	struct node *o = source(w);
+	struct waiter one;
+
+	if (!stream_commit(o->stream))
+		return;
+	while (waiters_pop(&o->stream->waiters, o->stream->committed_seq, &one))
+		publisher_answer(w, (unsigned)(be_load64(one.message_id.b) - 1),
+		    (uint32_t)be_load64(one.message_id.b + 8), one.seq);
+	if (world_chance(w, 200) || o->stream->committed_seq == o->stream->durable_seq)
+		record(w);
+}
+
+void
+source_frame(struct world *w, const struct frame *f)
+{
+	struct stream *st = source(w)->stream;
+	struct flow *flow = st != NULL ? &st->flows[f->from - 1] : NULL;
+	const struct flow_ack a = {
+	    .stored = f->ack.stored,
+	    .processed = f->ack.processed,
+	    .window_bytes = f->ack.window_bytes,
+	    .ranges = f->ack.ranges,
+	    .range_count = f->ack.range_count,
+	};
+
+	if (flow == NULL)
+		return; /* a late one */
+	if (f->kind == FRAME_UNKNOWN) {
+		if (flow->state == FLOW_OPEN)
+			flow_reopen(flow, world_clock(w));
+		return;
+	}
+	if (f->kind == FRAME_CLOSED) {
+		if (st->state == STREAM_CLOSING && flow->recorded_seq >= st->close_seq)
+			flow->state = FLOW_CLOSED;
+		return;
+	}
+	if (f->kind == FRAME_OPENED && flow->state != FLOW_OPEN) {
+		/* An old answer may contradict what is known since. */
+		if (flow_opened(flow, &a, st->durable_seq, world_clock(w)) != 0)
+			return;
+	} else if (flow_acked(flow, &a, st->durable_seq, world_clock(w)) != 0) {
+		world_fail(w, "target %u acknowledges what does not exist", f->from);
+	}
+	commit(w);
+}
+
+void
+source_rerouted(struct world *w)
+{
+	struct stream *st = source(w)->stream;
+
+	for (size_t i = 0; st != NULL && i < st->flow_count; i++)
+		flow_rerouted(&st->flows[i], world_clock(w));
+}
+
+static bool
+put_row(struct node *o, enum stream_state state)
+{
+	return node_put(o,
+	    &(struct rows_put){.kind = ORDER_STREAM_ROW,
+		.seq = state,
+		.epoch = o->stream->epoch,
+		.close_seq = o->stream->close_seq},
+	    o->stream);
+}
+
+/* When there is nothing more to be published, the stream is closed. */
+static void
+finish(struct world *w)
+{
+	struct node *o = source(w);
+	struct stream *st = o->stream;
+
+	if (st->state == STREAM_OPEN && w->published >= w->goal && publisher_done(w))
+		MUST(stream_close(st) == 0);
+	if (st->state != STREAM_CLOSING || o->closed_put)
+		return;
+	if (!o->close_put)
+		o->close_put = put_row(o, STREAM_CLOSING);
+	record(w);
+	if (stream_finished(st) && o->close_put)
+		o->closed_put = put_row(o, STREAM_CLOSED);
+}
+
+void
+source_durable(struct world *w)
+{
+	struct node *o = source(w);
+
+	if (o->stream == NULL || o->rows.row_state != STREAM_CLOSED)
+		return;
+	source_stop(w);
+	w->sums.closed++;
+}
+
+void
+source_step(struct world *w)
+{
+	struct node *o = source(w);
+
+	if (o->stream == NULL)
+		return;
+	give(o);
+	finish(w);
+	for (unsigned i = 0; i < w->targets; i++)
+		pump(w, i);
+	for (unsigned i = 0; i < w->targets; i++)
+		node_arm(w, 0, stream_deadline(o->stream, &o->stream->flows[i]));
+}
+
+/* --- what the group is told: by the source, while it leads --- */
+
+static void
+propose_open(struct world *w)
+{
+	struct node *o = source(w);
+	struct dsg_open open = {.stream = w->id, .epoch = o->rows.epoch, .target_count = w->targets};
+	struct buf b;
+
+	if (o->open_put || !o->rows.row || o->rows.row_state == STREAM_CLOSED)
+		return;
+	for (unsigned i = 0; i < w->targets; i++)
+		open.targets[i] = i + 2;
+	buf_init(&b, ENTRY_MAX_BYTES);
+	MUST(dsg_put_open(&b, &open) == 0);
+	o->open_put = group_propose(w, 0, &b);
+	buf_fini(&b);
+}
+
+/* Batches that are durable; false: there are none to be proposed now. */
+static bool
+propose_batches(struct world *w)
+{
+	struct node *o = source(w);
+	uint64_t next = o->describe_next;
+	struct buf entry;
+	bool done;
+
+	if (next > o->rows.last_seq)
+		return false;
+	buf_init(&entry, ENTRY_MAX_BYTES);
+	for (unsigned i = 0; i < ENTRY_BATCHES_MAX && next <= o->rows.last_seq; i++) {
+		const struct batch *b = rows_find(&o->rows, next);
+		struct dsg_batch one;
+
+		if (b == NULL || b->first_seq != next)
+			world_fail(
+			    w, "no batch begins at %llu, which is not described", (unsigned long long)next);
+		one = check_descriptor(b);
+		MUST(dsg_put_batch(&entry, &one) == 0);
+		next = batch_last_seq(b) + 1;
+		w->sums.batches++;
+	}
+	done = group_propose(w, 0, &entry);
+	buf_fini(&entry);
+	if (done)
+		o->describe_next = next;
+	return done;
+}
+
+static void
+propose_epoch(struct world *w, const struct dsg_stream *s)
+{
+	struct node *o = source(w);
+	struct buf b;
+
+	if (o->rows.epoch <= s->epoch || o->rows.epoch <= o->epoch_put ||
+	    o->describe_next <= o->rows.last_seq)
+		return;
+	buf_init(&b, ENTRY_MAX_BYTES);
+	MUST(dsg_put_epoch(&b, &w->id, o->rows.epoch) == 0);
+	if (group_propose(w, 0, &b))
+		o->epoch_put = o->rows.epoch;
+	buf_fini(&b);
+}
+
+static void
+propose_progress(struct world *w, const struct dsg_stream *s)
+{
+	struct node *o = source(w);
+	struct buf b;
+
+	node_arm(w, 0, (struct mono){o->progress_at > w->now ? o->progress_at : w->now + PROGRESS_US});
+	if (w->now < o->progress_at || o->forget_put)
+		return;
+	o->progress_at = w->now + PROGRESS_US;
+	buf_init(&b, ENTRY_MAX_BYTES);
+	if (o->stream == NULL && s->committed == o->rows.last_seq)
+		MUST(dsg_put_close(&b, &w->id) == 0);
+	for (unsigned i = 0; i < w->targets; i++) {
+		uint64_t seq = o->stream != NULL ? o->stream->flows[i].processed : o->rows.marks[i];
+
+		if (seq > s->processed[i] && seq <= s->described)
+			MUST(dsg_put_processed(&b, &w->id, i + 2, seq) == 0);
+	}
+	if (buf_left(&b) != 0)
+		o->forget_put =
+		    group_propose(w, 0, &b) && o->stream == NULL && s->committed == o->rows.last_seq;
+	buf_fini(&b);
+}
+
+void
+source_describe(struct world *w)
+{
+	struct node *o = source(w);
+	const struct dsg_stream *s;
+	uint64_t term;
+
+	/* Before that, what seems not to be described may be, and be gone from the outbox. */
+	if (!group_ready(w, 0, &term))
+		return;
+	if (o->term != term) {
+		/* What was proposed before may be lost. */
+		o->term = term;
+		o->describe_next = 0;
+		o->open_put = o->forget_put = false;
+		o->epoch_put = 0;
+		w->sums.terms++;
+	}
+	if ((s = dsg_find(o->dsg, &w->id)) == NULL) {
+		propose_open(w);
+		return;
+	}
+	if (o->describe_next <= s->described)
+		o->describe_next = s->described + 1;
+	while (propose_batches(w))
+		;
+	propose_epoch(w, s);
+	propose_progress(w, s);
+}

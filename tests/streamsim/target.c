@@ -1,0 +1,246 @@
+/* target: what sink.c does at the other nodes. */
+#include <string.h>
+
+#include "common/base/err.h"
+#include "tests/streamsim/world.h"
+
+enum { READ_US = 3000, READ_BATCHES = 4 };
+
+static const uint8_t key[32];
+
+void
+target_start(struct world *w, unsigned n)
+{
+	struct node *o = &w->node[n];
+
+	if (!o->rows.row || o->rows.row_state == TARGET_CLOSING)
+		return;
+	MUST((o->target = target_new(&w->id, "t", 1, key, &w->target_conf, &o->budget)) != NULL);
+	o->target->state = TARGET_OPEN;
+	target_load(o->target, o->rows.last_seq, o->rows.marks[0]);
+	target_ack_soon(o->target, world_clock(w), true);
+	app_start(w, n);
+}
+
+void
+target_stop(struct world *w, unsigned n)
+{
+	struct node *o = &w->node[n];
+
+	if (o->target == NULL)
+		return;
+	app_crash(w, n);
+	target_free(o->target);
+	o->target = NULL;
+}
+
+/* --- frames --- */
+
+static void
+on_batch(struct world *w, struct node *o, const struct frame *in)
+{
+	size_t offset = (size_t)in->index * FRAGMENT_BYTES, left = in->batch->body_len - offset;
+	const struct fragment f = {
+	    .first_seq = in->batch->first_seq,
+	    .epoch = in->batch->epoch,
+	    .count = in->batch->count,
+	    .batch_bytes = (uint32_t)in->batch->body_len,
+	    .index = in->index,
+	    .total = (uint32_t)((in->batch->body_len + FRAGMENT_BYTES - 1) / FRAGMENT_BYTES),
+	    .key_id = in->batch->key_id,
+	    .nonce = in->batch->nonce,
+	    .signature = in->index == 0 ? in->batch->signature : NULL,
+	    .payload = in->batch->body + offset,
+	    .payload_len = left < FRAGMENT_BYTES ? left : FRAGMENT_BYTES,
+	    .offset = offset,
+	};
+	uint8_t good[DSG_DIGEST_BYTES];
+	struct batch *b;
+	int err = target_fragment(o->target, &f, world_clock(w), &b);
+
+	if (err != 0 && err != ERR_NOMEM)
+		world_fail(w, "a fragment that fits is refused: %s", err_text(err));
+	if (b == NULL)
+		return;
+	/* A batch whose fragments are of two batches is not the source's. */
+	check_digest(b, good);
+	if (batch_check(b) != 0 || memcmp(good, b->signature, sizeof(good)) != 0) {
+		batch_unref(b);
+		return;
+	}
+	err = target_complete(o->target, b, world_clock(w));
+	if (err != 0 && err != ERR_EXISTS && err != ERR_FULL && err != ERR_NOMEM)
+		world_fail(w, "a whole batch is refused: %s", err_text(err));
+}
+
+static void
+on_open(struct world *w, unsigned n)
+{
+	struct node *o = &w->node[n];
+	struct frame f = {.kind = FRAME_OPENED};
+
+	if (o->target != NULL && o->target->state == TARGET_OPENING)
+		return;
+	if (o->rows.row_state == TARGET_CLOSING)
+		return; /* the shell remembers what was closed */
+	if (o->target != NULL) {
+		target_ack_fill(o->target, &f.ack);
+		net_send(w, n, 0, &f);
+		return;
+	}
+	o->target = target_new(&w->id, "t", 1, key, &w->target_conf, &o->budget);
+	if (o->target == NULL)
+		return;
+	if (!node_put(o, &(struct rows_put){.kind = ORDER_TARGET_ROW, .seq = TARGET_OPENING}, o->target)) {
+		target_free(o->target);
+		o->target = NULL;
+		return;
+	}
+	app_start(w, n);
+}
+
+static void
+on_close(struct world *w, unsigned n, uint64_t seq)
+{
+	struct node *o = &w->node[n];
+
+	if (o->target == NULL && o->rows.row_state == TARGET_CLOSING)
+		net_send(w, n, 0, &(struct frame){.kind = FRAME_CLOSED});
+	if (o->target == NULL || o->target->state != TARGET_OPEN)
+		return;
+	if (target_close(o->target, seq) != 0)
+		target_ack_soon(o->target, world_clock(w), true);
+	else if (!node_put(o, &(struct rows_put){.kind = ORDER_TARGET_ROW, .seq = TARGET_CLOSING}, o->target))
+		o->target->state = TARGET_OPEN; /* the source asks again */
+}
+
+void
+target_row(struct world *w, unsigned n, uint64_t state)
+{
+	struct frame f = {.kind = state == TARGET_CLOSING ? FRAME_CLOSED : FRAME_OPENED};
+
+	target_ack_fill(w->node[n].target, &f.ack);
+	net_send(w, n, 0, &f);
+}
+
+void
+target_durable(struct world *w, unsigned n)
+{
+	if (w->node[n].target != NULL && w->node[n].target->state == TARGET_CLOSED)
+		target_stop(w, n);
+}
+
+void
+target_frame(struct world *w, unsigned n, const struct frame *f)
+{
+	struct node *o = &w->node[n];
+
+	if (f->kind == FRAME_OPEN)
+		on_open(w, n);
+	else if (f->kind == FRAME_CLOSE)
+		on_close(w, n, f->seq);
+	else if (o->target == NULL)
+		net_send(w, n, 0, &(struct frame){.kind = FRAME_UNKNOWN});
+	else if (o->target->state == TARGET_OPEN)
+		on_batch(w, o, f);
+}
+
+/* --- the turn --- */
+
+/* Its place has to be fixed by the group, as this node knows it. */
+static bool
+may_store(struct world *w, unsigned n, const struct batch *b)
+{
+	struct dsg_batch one = check_descriptor(b);
+	enum dsg_check c = dsg_check(w->node[n].dsg, &one);
+
+	if (c == DSG_CHECK_OTHER)
+		world_fail(w, "node %u has another batch at %llu than was described", n,
+		    (unsigned long long)b->first_seq);
+	w->sums.waits += c == DSG_CHECK_NOT_YET;
+	return c == DSG_CHECK_SAME || c == DSG_CHECK_OLD;
+}
+
+static void
+store_batches(struct world *w, unsigned n)
+{
+	struct node *o = &w->node[n];
+	struct batch *b;
+
+	while (o->target->state == TARGET_OPEN && (b = target_next(o->target)) != NULL &&
+	       may_store(w, n, b) &&
+	       node_put(o, &(struct rows_put){.kind = ORDER_INBOX, .batch = b, .seq = batch_last_seq(b)},
+		   o->target))
+		target_given(o->target);
+}
+
+static void
+store_processed(struct world *w, unsigned n)
+{
+	struct node *o = &w->node[n];
+	uint64_t first, last;
+
+	if (order_reserve(&o->order) != 0 || o->rows.put_count >= ROWS_PUTS_MAX - 1 ||
+	    !target_put_processed(o->target, UINT64_MAX, &first, &last))
+		return;
+	MUST(node_put(o, &(struct rows_put){.kind = ORDER_PROCESSED, .seq = last}, o->target));
+	if (world_chance(w, 100))
+		(void)node_put(o, &(struct rows_put){.clear = true, .seq = o->target->processed_seq}, NULL);
+}
+
+static void
+deliver(struct world *w, unsigned n)
+{
+	struct node *o = &w->node[n];
+	struct batch_record rec;
+	enum cursor_want want;
+
+	while (o->app.up && o->app.pending < OUTSTANDING_MAX * 4) {
+		want = target_deliver(o->target, &rec);
+		if (want == CURSOR_READ)
+			world_push(w, w->now + 100 + world_below(w, READ_US), WORLD_READ, n, 0, NULL);
+		if (want != CURSOR_RECORD)
+			return;
+		if (rec.seq > o->rows.last_seq)
+			world_fail(
+			    w, "node %u delivers %llu, which is not durable", n, (unsigned long long)rec.seq);
+		app_got(w, n, &rec);
+	}
+}
+
+void
+target_read(struct world *w, unsigned n)
+{
+	struct node *o = &w->node[n];
+	struct batch *b = NULL;
+	uint64_t seq;
+
+	if (o->target == NULL)
+		return;
+	seq = o->target->cursor.next_seq;
+	w->sums.reads++;
+	for (unsigned i = 0; i < READ_BATCHES && (b = rows_find(&o->rows, seq)) != NULL; i++) {
+		cursor_read(&o->target->cursor, b);
+		seq = batch_last_seq(b) + 1;
+	}
+	cursor_read(&o->target->cursor, NULL);
+}
+
+void
+target_step(struct world *w, unsigned n)
+{
+	struct node *o = &w->node[n];
+	struct frame f = {.kind = FRAME_ACK};
+
+	if (o->target == NULL || o->target->state == TARGET_OPENING)
+		return;
+	store_batches(w, n);
+	store_processed(w, n);
+	deliver(w, n);
+	if (target_ack_due(o->target, world_clock(w), &f.ack)) {
+		if (f.ack.processed > o->rows.marks[0] || f.ack.stored > o->rows.last_seq)
+			world_fail(w, "node %u acknowledges what is not durable", n);
+		net_send(w, n, 0, &f);
+	}
+	node_arm(w, n, o->target->ack_at);
+}

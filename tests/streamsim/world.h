@@ -1,0 +1,288 @@
+/*
+ * world: one stream with its group, from the shipped cores, in virtual time.
+ *
+ * A node is a machine: its tables forget what was not committed when it crashes, it has a replica of the
+ * stream's group, and it is the stream's source (node 0) or one of its targets, where an application writes
+ * what it gets into a journal of its own.  Nodes reach each other directly or by relays, which keep nothing.
+ * What is here in place of the daemon's shell does what that does, in the same order.  Everything that
+ * happens is an event of one queue, and all chance comes from one seed: a run can be repeated.
+ */
+#ifndef TESTS_STREAMSIM_WORLD_H
+#define TESTS_STREAMSIM_WORLD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/mono.h"
+#include "common/base/rng.h"
+#include "consensusd/core/batch.h"
+#include "consensusd/core/budget.h"
+#include "consensusd/core/dsg.h"
+#include "consensusd/core/idcache.h"
+#include "consensusd/core/pending.h"
+#include "consensusd/core/raft.h"
+#include "consensusd/core/stream.h"
+#include "consensusd/core/target.h"
+#include "tests/raftsim/disk.h"
+#include "tests/sim/queue.h"
+#include "tests/streamsim/rows.h"
+
+enum {
+	ENDS_MAX = 1 + ROWS_TARGETS_MAX,
+	RELAYS_MAX = 2,
+	HOSTS_MAX = ENDS_MAX + RELAYS_MAX, /* relays come after the nodes */
+	PUBLISHERS = 3,
+	OUTSTANDING_MAX = 8, /* of a publisher: messages without an answer */
+	SEQ_MAX = 1 << 13,   /* messages that one run may see */
+	INDEX_MAX = 1 << 15, /* entries of the group's log, likewise */
+	FRAGMENT_BYTES = 1500,
+	WORLD_MS = 1000, /* us */
+	WORLD_SECOND = 1000 * WORLD_MS,
+};
+
+enum world_what {
+	WORLD_FRAME,   /* reaches host node; data: struct frame */
+	WORLD_FLUSHED, /* the tables of node have committed what was under way */
+	WORLD_SYNCED,  /* the group's log at node has done its first write */
+	WORLD_TICK,    /* node's timer: of its replica, its flows, its acks */
+	WORLD_READ,    /* tables give batches; link: flow, at the source */
+	WORLD_APP,     /* the application's transaction has committed */
+	WORLD_APP_START,
+	WORLD_PUBLISH,  /* publisher `node` has a turn */
+	WORLD_START,    /* host node starts again */
+	WORLD_REROUTED, /* the source hears that a path is gone */
+	WORLD_FAULT,
+};
+
+enum frame_kind {
+	FRAME_BATCH,
+	FRAME_ACK,
+	FRAME_OPEN,
+	FRAME_OPENED,
+	FRAME_UNKNOWN,
+	FRAME_CLOSE,
+	FRAME_CLOSED,
+	FRAME_RAFT
+};
+
+struct frame {
+	enum frame_kind kind;
+	unsigned from, to;   /* nodes */
+	struct batch *batch; /* owned */
+	uint32_t index;      /* of the fragment */
+	struct target_ack ack;
+	uint64_t seq; /* of the end */
+	size_t len;   /* of a message of the group */
+	uint8_t bytes[];
+};
+
+struct app {
+	uint64_t journal; /* it has written all up to here; durable, with the messages */
+	uint64_t pending; /* it got so many more */
+	uint32_t life;
+	bool up, committing;
+	int64_t slow_us; /* a transaction takes up to so long */
+};
+
+struct node {
+	bool up;
+	uint32_t life; /* counts starts: events of an earlier one are void */
+	struct rows rows;
+	struct budget budget;
+	struct order order;
+	int64_t tick_at; /* INT64_MAX: none */
+	int64_t slow_us; /* of a commit, at most; 0: as the others */
+	bool flushed;
+	/* group */
+	struct raft *raft;
+	struct dsg *dsg;
+	struct disk disk;
+	struct disk_snapshot incoming;
+	uint64_t applied, applied_term; /* of the log */
+	int64_t transfer_at;
+	/* the source; NULL: the stream is closed */
+	struct stream *stream;
+	struct pending_pool pool;
+	struct idcache ids;
+	uint64_t recorded_put[ROWS_TARGETS_MAX];
+	uint64_t term;          /* in which what follows was proposed */
+	uint64_t describe_next; /* seq of the next batch to be proposed */
+	bool open_put, forget_put;
+	uint64_t epoch_put;
+	bool close_put, closed_put; /* rows that end it */
+	int64_t progress_at;
+	/* a target; NULL: the stream is not open yet, or closed */
+	struct target *target;
+	struct app app;
+};
+
+/* A message that was published at least once. */
+struct message {
+	uint64_t seq; /* 0: not known to be durable */
+	bool answered;
+};
+
+struct publisher {
+	uint32_t next;
+	struct {
+		uint32_t number; /* 0: free */
+		int64_t tried;
+	} outstanding[OUTSTANDING_MAX];
+	struct message messages[SEQ_MAX]; /* by number, from 1 on */
+};
+
+/* What is known of a seq by everybody. */
+struct truth {
+	uint32_t publisher, number; /* durable at the source; number 0: not yet */
+	/* of the batch that begins there; count 0: it is not described */
+	uint32_t count;
+	uint64_t epoch;
+	uint8_t digest[DSG_DIGEST_BYTES];
+};
+
+struct faults {
+	unsigned loss, doubled, memory; /* of 1000 */
+	int64_t delay_us, commit_us;    /* up to */
+	int64_t pace_us;                /* between faults, up to */
+	bool cut[HOSTS_MAX][HOSTS_MAX]; /* from, to */
+	bool relay_down[RELAYS_MAX];
+	/* A crash at the worst time: before or after the n-th event of a kind at a node; 0: none. */
+	enum world_what doom;
+	unsigned doom_node, doom_in;
+	bool doom_after;
+};
+
+/* To be printed: numbers alone. */
+struct sums {
+	uint64_t events, frames, lost, messages, answered, repeated, crashes, app_crashes, relay_crashes,
+	    entries, batches, terms, transfers, snapshots, restores, reads, resent, epochs, waits,
+	    short_memory, closed;
+};
+
+struct world {
+	uint64_t seed;
+	struct rng rng;
+	int64_t now;
+	struct queue queue;
+	unsigned targets, relays;
+	bool direct; /* nodes reach each other without a relay, too */
+	struct node node[ENDS_MAX];
+	struct publisher publisher[PUBLISHERS];
+	uint64_t goal;      /* messages that are to be published */
+	uint64_t published; /* messages, not tries */
+	bool calm;
+	struct faults faults;
+	struct stream_conf stream_conf;
+	struct target_conf target_conf;
+	struct raft_settings settings;
+	unsigned snapshot_every;
+	struct ulid id;
+	/* Invariants. */
+	struct truth truth[SEQ_MAX];
+	uint64_t states[INDEX_MAX]; /* hash of the group's state after an entry; 0: not applied yet */
+	uint64_t hash;              /* of all that happened */
+	uint64_t described_any;     /* the highest that any replica has */
+	bool verbose;
+	struct sums sums;
+};
+
+struct buf;
+
+struct world *world_new(uint64_t seed, unsigned targets, bool verbose);
+/* Adds what happened to sum. */
+void world_free(struct world *w, struct sums *sum);
+/* Until then, or until everything is done if that is asked for. */
+void world_run(struct world *w, int64_t until, bool done);
+/* The invariant does not hold: says so and ends the program with 1. */
+void world_fail(const struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3), noreturn));
+void world_push(struct world *w, int64_t at, enum world_what what, unsigned node, unsigned link, void *data);
+bool world_chance(struct world *w, unsigned of_1000);
+unsigned world_below(struct world *w, unsigned n);
+void world_note(struct world *w, uint64_t what); /* into the hash */
+void world_tell(const struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+struct mono world_clock(const struct world *w);
+
+/* --- node.c --- */
+void node_start(struct world *w, unsigned n);
+void node_crash(struct world *w, unsigned n);
+/* After an event: lets everything happen that follows. */
+void node_pump(struct world *w, unsigned n);
+void node_frame(struct world *w, unsigned n, struct frame *f);
+void node_flushed(struct world *w, unsigned n);
+void node_arm(struct world *w, unsigned n, struct mono when);
+/* Gives something to the tables, and notes what follows from it.  False: not now. */
+bool node_put(struct node *o, const struct rows_put *p, void *noun);
+
+/* --- group.c: its replica --- */
+void group_start(struct world *w, unsigned n);
+void group_stop(struct world *w, unsigned n);
+void group_message(struct world *w, unsigned n, const struct frame *f);
+void group_synced(struct world *w, unsigned n);
+void group_pump(struct world *w, unsigned n);
+
+bool group_leads(const struct world *w, unsigned n, uint64_t *term);
+/* And its state has all that was committed in earlier terms. */
+bool group_ready(const struct world *w, unsigned n, uint64_t *term);
+bool group_propose(struct world *w, unsigned n, const struct buf *entry);
+uint8_t *group_first_config(const struct world *w, size_t *len);
+
+/* --- source.c --- */
+void source_start(struct world *w);
+void source_stop(struct world *w);
+void source_frame(struct world *w, const struct frame *f);
+void source_step(struct world *w);
+void source_read(struct world *w, unsigned flow);
+void source_rerouted(struct world *w);
+void source_new_epoch(struct world *w);
+void source_describe(struct world *w);
+/* After what became durable: the stream may have ended. */
+void source_durable(struct world *w);
+
+/* --- publisher.c --- */
+void publisher_turn(struct world *w, unsigned p);
+void publisher_answer(struct world *w, unsigned p, uint32_t number, uint64_t seq);
+bool publisher_done(const struct world *w);
+
+/* --- target.c --- */
+void target_start(struct world *w, unsigned n);
+void target_stop(struct world *w, unsigned n);
+void target_frame(struct world *w, unsigned n, const struct frame *f);
+void target_step(struct world *w, unsigned n);
+void target_read(struct world *w, unsigned n);
+/* A row became durable, and what follows when it ends the stream. */
+void target_row(struct world *w, unsigned n, uint64_t state);
+void target_durable(struct world *w, unsigned n);
+
+/* --- app.c --- */
+void app_got(struct world *w, unsigned n, const struct batch_record *rec);
+void app_committed(struct world *w, unsigned n);
+void app_crash(struct world *w, unsigned n);
+void app_start(struct world *w, unsigned n);
+
+/* --- net.c --- */
+void net_send(struct world *w, unsigned from, unsigned to, const struct frame *f);
+void net_send_batch(struct world *w, unsigned to, struct batch *b);
+void net_send_raft(struct world *w, unsigned from, unsigned to, const struct buf *bytes);
+/* A frame reaches a host: true if that is where it was to go. */
+bool net_arrived(struct world *w, unsigned host, struct frame *f);
+void frame_free(struct frame *f);
+
+/* --- fault.c --- */
+void fault_turn(struct world *w);
+void fault_end(struct world *w); /* all is well from now on */
+void fault_relay_back(struct world *w, unsigned host);
+/* Something that goes wrong at the worst time. */
+bool fault_strikes(struct world *w, const struct sim_event *ev, bool after);
+
+/* --- check.c --- */
+void check_digest(const struct batch *b, uint8_t digest[DSG_DIGEST_BYTES]);
+struct dsg_batch check_descriptor(const struct batch *b);
+void check_rows(struct world *w, unsigned n, const struct rows_put *p); /* became durable */
+void check_applied(struct world *w, unsigned n, const uint8_t *data, size_t len, uint64_t index);
+void check_answer(struct world *w, uint64_t seq);
+void check_after(struct world *w, unsigned n);
+bool check_done(const struct world *w);
+void check_end(struct world *w);
+
+#endif

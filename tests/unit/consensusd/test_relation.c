@@ -1,0 +1,356 @@
+/* Groups of streams: who is in them, who leads, what a crash and a lost log do. */
+#include "tests/unit/consensusd/env.h"
+
+#include "consensusd/relation_impl.h"
+
+#define S1 "01ARZ3NDEKTSV4RRFFQ69G5001"
+#define S2 "01ARZ3NDEKTSV4RRFFQ69G5002"
+#define S3 "01ARZ3NDEKTSV4RRFFQ69G5003"
+
+static struct env_node *const a = &env.nodes[0], *const b = &env.nodes[1], *const c = &env.nodes[2];
+
+static struct relation *
+relation_of(const char *stream)
+{
+	struct ulid id;
+	struct source *s;
+
+	assert_int_equal(ulid_parse(stream, &id), 0);
+	s = source_find(&a->engine, &id);
+	assert_non_null(s);
+	return s->relation.relation;
+}
+
+static unsigned wanted;
+static const char *watched;
+
+static void
+until(bool (*what)(struct env *e), unsigned count)
+{
+	wanted = count;
+	env_run(&env, what);
+}
+
+/* Voters as the leader has them, none of them joining or leaving. */
+static bool
+has_voters(struct env *e)
+{
+	const struct relation *r = relation_of(watched);
+	struct raft_member_status s;
+	struct raft_status st;
+	unsigned voters = 0;
+
+	(void)e;
+	if (r->group == NULL)
+		return false;
+	group_show(r->group, &st);
+	for (size_t i = 0; group_member_at(r->group, i, &s); i++)
+		voters += s.member.role == RAFT_VOTER;
+	return r->ready && !st.joint && voters == wanted && st.commit == st.last;
+}
+
+static bool
+confirmed(struct env *e)
+{
+	return e->nodes[0].calls[2].items >= wanted;
+}
+
+static void
+publish(const char *stream, int count)
+{
+	mesh_v1_Chunk chunk = env_chunk(stream, 0);
+
+	if (a->calls[2].items == 0)
+		env_forget(a, 2);
+	for (int i = 0; i < count; i++)
+		env_publish_send(a, GC_PUBLISH_ITEM, 2, &chunk, "payload", 7);
+}
+
+static void
+subscribe(struct env_node *n)
+{
+	mesh_v1_StreamSelector sel = env_selector("one", "");
+
+	n->auto_ack = true;
+	env_subscribe(n, 9, &sel);
+}
+
+/* Streams S1 and S2 to both others, with subscribers, once the group is as it should be. */
+static void
+begin(const char *targets, unsigned voters)
+{
+	assert_int_equal(env_open(a, "one", S1, targets)->replies, 1);
+	watched = S1;
+	until(has_voters, voters);
+	for (; *targets != '\0'; targets++)
+		subscribe(&env.nodes[*targets - 'a']);
+}
+
+static void
+restart(struct env_node *n)
+{
+	env_stop(n);
+	n->identities = n->health = 0;
+	env_start(n);
+	env_run(&env, env_ready);
+}
+
+static void
+test_shared(void **state)
+{
+	(void)state;
+	begin("bc", 3);
+	env_open(a, "one", S2, "cb");
+	assert_ptr_equal(relation_of(S1), relation_of(S2));
+	env_open(a, "one", S3, "b");
+	assert_ptr_not_equal(relation_of(S1), relation_of(S3));
+	watched = S3;
+	until(has_voters, 2);
+	assert_int_equal(relations_count(a->engine.relations), 2);
+	assert_int_equal(relations_count(c->engine.relations), 1);
+	publish(S1, 100);
+	until(confirmed, 100);
+	/* Its place was fixed before it was processed. */
+	assert_int_equal(dsg_at(relation_of(S1)->state, 0)->described, 100);
+}
+
+/* The source and one target forget nothing when they restart, and the source leads. */
+static void
+test_restarts(void **state)
+{
+	uint8_t id[STORE_GROUP_BYTES];
+
+	(void)state;
+	begin("bc", 3);
+	memcpy(id, relation_of(S1)->id, sizeof(id));
+	publish(S1, 50);
+	until(confirmed, 50);
+	restart(a);
+	until(has_voters, 3);
+	assert_memory_equal(relation_of(S1)->id, id, sizeof(id));
+	publish(S1, 50);
+	until(confirmed, 50);
+	restart(b);
+	subscribe(b);
+	publish(S1, 50);
+	until(confirmed, 100);
+	until(has_voters, 3);
+}
+
+static bool
+b_leads(struct env *e)
+{
+	struct relation *r, *next;
+	struct raft_status st;
+
+	HASH_ITER (hh, e->nodes[1].engine.relations->all, r, next) {
+		group_show(r->group, &st);
+		if (st.role == RAFT_LEADER)
+			return true;
+	}
+	return false;
+}
+
+static bool
+others_lead(struct env *e)
+{
+	struct relation *r = e->nodes[2].engine.relations->all;
+	struct raft_status st;
+
+	group_show(r->group, &st);
+	return b_leads(e) || st.role == RAFT_LEADER;
+}
+
+/* While the source is away another one leads, and hands over when it is back. */
+static void
+test_source_leads_again(void **state)
+{
+	(void)state;
+	begin("bc", 3);
+	publish(S1, 10);
+	until(confirmed, 10);
+	env_stop(a);
+	a->identities = a->health = 0;
+	env_run(&env, others_lead);
+	env_start(a);
+	env_run(&env, env_ready);
+	until(has_voters, 3);
+	publish(S1, 10);
+	until(confirmed, 10);
+}
+
+static bool
+fixed(struct env *e)
+{
+	return dsg_at(e->nodes[1].engine.relations->all->state, 0)->described >= wanted;
+}
+
+/* The group has a batch that was not in the outbox when the source crashed: it is made again, described
+ * again, and processed once. */
+static void
+test_log_ahead_of_outbox(void **state)
+{
+	struct ulid id;
+
+	(void)state;
+	begin("bc", 3);
+	publish(S1, 10);
+	until(confirmed, 10);
+	fake_dbs[0].hold = true;
+	publish(S1, 3);
+	until(fixed, 11);
+	env_stop(a);
+	fake_dbs[0].hold = false;
+	a->identities = a->health = 0;
+	env_start(a);
+	env_run(&env, env_ready);
+	assert_int_equal(ulid_parse(S1, &id), 0);
+	assert_int_equal(source_find(&a->engine, &id)->stream->durable_seq, 10);
+	env_forget(a, 2);
+	publish(S1, 5);
+	until(confirmed, 5);
+	assert_int_equal(a->calls[2].last_seq, 15);
+	assert_int_equal(b->calls[9].items, 15);
+	assert_int_equal(c->calls[9].items, 15);
+	assert_false(b->calls[9].out_of_order);
+	assert_int_equal(stats.rejected.value, 0);
+}
+
+/* One of three loses its log: it is replaced. */
+static void
+test_lost_of_three(void **state)
+{
+	uint8_t id[STORE_GROUP_BYTES];
+
+	(void)state;
+	begin("bc", 3);
+	publish(S1, 10);
+	until(confirmed, 10);
+	memcpy(id, relation_of(S1)->id, sizeof(id));
+	fake_dbs[1].rolled_back = true;
+	restart(b);
+	fake_dbs[1].rolled_back = false;
+	subscribe(b);
+	publish(S1, 10);
+	until(confirmed, 20);
+	until(has_voters, 3);
+	assert_memory_equal(relation_of(S1)->id, id, sizeof(id));
+}
+
+/* One of two does, or the source: there is no majority that could go on, so there is another group. */
+static void
+test_lost_of_two(void **state)
+{
+	uint8_t id[STORE_GROUP_BYTES];
+
+	(void)state;
+	begin("b", 2);
+	publish(S1, 10);
+	until(confirmed, 10);
+	memcpy(id, relation_of(S1)->id, sizeof(id));
+	fake_dbs[1].rolled_back = true;
+	restart(b);
+	fake_dbs[1].rolled_back = false;
+	subscribe(b);
+	publish(S1, 10);
+	until(confirmed, 20);
+	until(has_voters, 2);
+	assert_memory_not_equal(relation_of(S1)->id, id, sizeof(id));
+	memcpy(id, relation_of(S1)->id, sizeof(id));
+	fake_dbs[0].rolled_back = true;
+	restart(a);
+	fake_dbs[0].rolled_back = false;
+	until(has_voters, 2);
+	assert_memory_not_equal(relation_of(S1)->id, id, sizeof(id));
+	env_forget(a, 2);
+	publish(S1, 10);
+	until(confirmed, 10);
+	/* Both have the new group, and after a restart too. */
+	restart(b);
+	subscribe(b);
+	publish(S1, 10);
+	until(confirmed, 20);
+	assert_memory_equal(b->engine.sinks->row.group_id, relation_of(S1)->id, sizeof(id));
+}
+
+static bool
+has_streams(struct env *e)
+{
+	(void)e;
+	return dsg_count(relation_of(S2)->state) == wanted;
+}
+
+static bool
+b_has(struct env *e)
+{
+	return e->nodes[1].calls[9].items >= wanted;
+}
+
+static bool
+stored(struct env *e)
+{
+	return e->nodes[0].engine.sources->stream->durable_seq >= wanted;
+}
+
+/* Nothing can be decided while one of two is away, and the source restarts meanwhile: then it goes on. */
+static void
+test_both_restart(void **state)
+{
+	(void)state;
+	begin("b", 2);
+	publish(S1, 10);
+	until(confirmed, 10);
+	env_stop(b);
+	publish(S1, 10);
+	until(stored, 20);
+	env_stop(a);
+	a->identities = a->health = b->identities = b->health = 0;
+	env_start(a);
+	env_start(b);
+	env_run(&env, env_ready);
+	env_forget(b, 9);
+	subscribe(b);
+	until(b_has, 10);
+	until(has_voters, 2);
+}
+
+/* A stream that is closed is forgotten by its group. */
+static void
+test_closed(void **state)
+{
+	mesh_v1_StreamHandle h = mesh_v1_StreamHandle_init_zero;
+
+	(void)state;
+	begin("b", 2);
+	env_open(a, "one", S2, "b");
+	publish(S1, 10);
+	until(confirmed, 10);
+	assert_int_equal(dsg_count(relation_of(S2)->state), 1);
+	snprintf(h.stream_id, sizeof(h.stream_id), "%s", S1);
+	env_forget(a, 3);
+	env_send_pb(a->gateway, GC_CLOSE_STREAM, 3, mesh_v1_StreamHandle_fields, &h);
+	assert_int_equal(env_wait(a, 3)->replies, 1);
+	env_forget(a, 2);
+	publish(S2, 1);
+	until(confirmed, 1);
+	until(has_streams, 1);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, env_setup, env_teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    TEST(test_shared),
+	    TEST(test_restarts),
+	    TEST(test_source_leads_again),
+	    TEST(test_log_ahead_of_outbox),
+	    TEST(test_lost_of_three),
+	    TEST(test_lost_of_two),
+	    TEST(test_both_restart),
+	    TEST(test_closed),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
