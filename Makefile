@@ -4,6 +4,7 @@
 # make unit       unit tests                   make bench       benchmarks (BENCH=NAME one)
 # make sim        simulated networks           make install     DESTDIR= PREFIX=/usr
 # make raftsim    simulated Raft groups        make tidy        clang-tidy
+# make streamsim  simulated streams
 #
 # Each of them works as the first command on a bare Debian 12: it installs the packages it needs (as
 # root; otherwise it names them and stops).  DEPS=no leaves the packages to you.  CC=clang and
@@ -114,6 +115,13 @@ $(ENDS_BIN): $(BUILD)/transportd/main.o $(BUILD)/tests/bench/ends/ends.o $(BUILD
 	@$(CC) $(LDFLAGS_ALL) $(ENDS_WRAP) -o $@ $^ $(LIB_os_a) $(LIBS_transportd)
 $(BUILD)/tests/bench/bench_relay: | $(ENDS_BIN)
 
+# consensusd that dies where a test says: tests/crash/crash.c, which names the functions that it stands before.
+CRASH_BIN = $(BUILD)/tests/crash/consensusd
+CRASH_WRAP = $(shell sed -n 's/^WRAP[A-Z_]*.\([a-z_0-9]*\),.*/-Wl,--wrap=\1/p; \
+    s/^__wrap_\([a-z_0-9]*\).*/-Wl,--wrap=\1/p' tests/crash/crash.c)
+$(CRASH_BIN): $(BUILD)/consensusd/main.o $(BUILD)/tests/crash/crash.o $(BUILD)/libconsensusd.a $(LIBS_a)
+	@$(CC) $(LDFLAGS_ALL) $(CRASH_WRAP) -o $@ $^ $(LIB_os_a) $(LIBS_consensusd)
+
 # --- the simulator: the cores of routerd as they are in the daemon, but see tests/sim/reach.c ---
 SIM_BIN = $(BUILD)/tests/sim/sim
 SIM_WRAP = -Wl,--wrap=routes_rebuild,--wrap=routes_update
@@ -126,6 +134,12 @@ RAFT_CORE = $(wildcard consensusd/core/raft*.c) consensusd/core/codec.c
 RAFTSIM_BIN = $(BUILD)/tests/raftsim/raftsim
 $(RAFTSIM_BIN): $(call obj,$(RAFT_SIMULATOR) $(RAFT_CORE)) $(LIB_base_a)
 	@echo "  LINK   raftsim"
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^
+
+STREAM_CORE = $(wildcard consensusd/core/*.c)
+STREAMSIM_BIN = $(BUILD)/tests/streamsim/streamsim
+$(STREAMSIM_BIN): $(call obj,$(STREAM_SIMULATOR) $(STREAM_CORE)) $(LIB_base_a)
+	@echo "  LINK   streamsim"
 	@$(CC) $(LDFLAGS_ALL) -o $@ $^
 
 RAFTSCENE_BIN = $(BUILD)/tests/raftscene/raftscene

@@ -15,13 +15,13 @@ LIB_TLS     = -lssl -lcrypto
 LIB_PG      = -lpq
 #   <postgresql/libpq-fe.h> in consensusd/store_pg*.c consensusd/store_pg*.h consensusd/applier_pg.c: PostgreSQL
 LIB_REDIS   = -lhiredis
-#   <hiredis/*> in consensusd/cache_redis.c: Redis
+#   <hiredis/*> in consensusd/cache_redis*.c: Redis
 LIB_H2      = -lnghttp2
 #   <nghttp2/*> in gatewayd/h2*.c gatewayd/h2*.h: HTTP/2
 LIB_ZIP     = -lz
 #   <zlib.h> in gatewayd/gunzip.c: compressed gRPC messages
 LIB_JSON    = -ljansson
-#   <jansson.h> in meshctl/* transportd/token.c consensusd/json_text.c: JSON output, tokens of links, JSON from API clients
+#   <jansson.h> in meshctl/* transportd/token.c consensusd/json_text.c consensusd/acl_json.c: JSON output, tokens of links, JSON from API clients
 LIB_TEST    = -lcmocka
 #   <cmocka.h> in tests/*: unit tests
 

@@ -16,4 +16,5 @@ TOOLS        = $(wildcard tools/*.c)
 BENCHES      = $(wildcard tests/bench/*.c)
 SIMULATOR    = $(wildcard tests/sim/*.c)
 RAFT_SIMULATOR = $(wildcard tests/raftsim/*.c) tests/sim/queue.c
+STREAM_SIMULATOR = $(wildcard tests/streamsim/*.c) tests/raftsim/disk.c tests/sim/queue.c
 RAFT_SCENES  = $(wildcard tests/raftscene/*.c) tests/raftsim/disk.c tests/sim/queue.c

@@ -1,6 +1,6 @@
 # What people and CI type.  Each goal first sees to the packages, then runs the rest in a make of its
 # own, which lists the files and reads the dependencies when everything is there.
-GOALS = all check check-long unit lint tidy fuzz bench sim raftsim demo install
+GOALS = all check check-long unit lint tidy fuzz bench sim raftsim streamsim demo install
 .PHONY: $(GOALS) clean programs unit-bins fuzz-bins bench-bins sim-bin objects
 
 # Goals given together run one after the other: they share a build directory.
@@ -58,6 +58,11 @@ raftsim:
 	$(SUBMAKE) sim-bin
 	@$(RAFTSIM_BIN) $(SIM)
 
+streamsim:
+	$(call needs,build)
+	$(SUBMAKE) sim-bin
+	@$(STREAMSIM_BIN) $(SIM)
+
 demo:
 	$(call needs,build run)
 	$(SUBMAKE) programs
@@ -79,7 +84,7 @@ programs: $(PROGRAM_BINS) $(TOOL_BINS)
 unit-bins: $(UNIT_BINS)
 fuzz-bins: $(FUZZ_BINS)
 bench-bins: $(BENCH_BINS)
-sim-bin: $(SIM_BIN) $(RAFTSIM_BIN) $(RAFTSCENE_BIN)
+sim-bin: $(SIM_BIN) $(RAFTSIM_BIN) $(STREAMSIM_BIN) $(RAFTSCENE_BIN)
 objects: $(PROGRAM_BINS) $(TOOL_BINS) $(call obj,$(SRC_all))
 
 # --- install: programs, manuals, and what etc/ has for the system ---

@@ -15,6 +15,7 @@
 #include "consensusd/keyring.h"
 #include "consensusd/seal.h"
 #include "consensusd/store.h"
+#include "tests/bench/cpu.h"
 #include "tests/pg_server.h"
 #include "tests/unit/consensusd/keyring_dir.h"
 
@@ -370,47 +371,6 @@ run_fini(struct run *r)
 	mem_free(r->latency_us);
 }
 
-/* CPU seconds of a process, and of its children that are gone. */
-static double
-cpu_of(pid_t pid)
-{
-	char path[64], text[1024] = "", *p;
-	unsigned long user = 0, system = 0;
-	long gone_user = 0, gone_system = 0;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	f = fopen(path, "r");
-	if (f == NULL)
-		return 0;
-	text[fread(text, 1, sizeof(text) - 1, f)] = '\0';
-	fclose(f);
-	p = strrchr(text, ')');
-	if (p != NULL)
-		(void)!sscanf(p + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %ld %ld", &user,
-		    &system, &gone_user, &gone_system);
-	return ((double)(user + system) + (double)(gone_user + gone_system)) / (double)sysconf(_SC_CLK_TCK);
-}
-
-/* Of the server and all that it has started. */
-static double
-cpu_of_server(void)
-{
-	char path[64], children[4096] = "";
-	double sum = cpu_of(server.pid);
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", server.pid, server.pid);
-	f = fopen(path, "r");
-	if (f == NULL)
-		return sum;
-	children[fread(children, 1, sizeof(children) - 1, f)] = '\0';
-	fclose(f);
-	for (char *p = children, *end; (errno = 0, strtol(p, &end, 10)) > 0; p = end)
-		sum += cpu_of((pid_t)strtol(p, NULL, 10));
-	return sum;
-}
-
 /* Runs; messages durable per second. */
 static double
 run(struct run *r)
@@ -448,10 +408,10 @@ store_rate(const char *name, enum store_box box, uint32_t batch_messages, size_t
 	run_init(&r, box, batch_messages, payload, window);
 	r.with_progress = true;
 	ours = cpu_of(getpid());
-	theirs = cpu_of_server();
+	theirs = cpu_of_tree(server.pid);
 	rate = run(&r);
 	ours = cpu_of(getpid()) - ours;
-	theirs = cpu_of_server() - theirs;
+	theirs = cpu_of_tree(server.pid) - theirs;
 	if (payload >= 65536)
 		print(name, rate * (double)payload / 1e6, "MB/s");
 	else
@@ -577,14 +537,14 @@ raft_rate(const char *name, unsigned groups, unsigned entries)
 	for (unsigned i = 0; i < entries; i++)
 		MUST((r.e[i] = raft_entry_new(RAFT_DATA, 1, 1, payload, PAYLOAD)) != NULL);
 	run_open(&r.run, &cb, &r);
-	theirs = cpu_of_server();
+	theirs = cpu_of_tree(server.pid);
 	start = pg_seconds();
 	loop_timer_arm_ms(r.run.timer, (int64_t)(seconds_each * 1000));
 	raft_put_all(&r);
 	loop_run(r.run.loop);
 	print(name, (double)r.durable / (pg_seconds() - start), "rows/s");
 	snprintf(cpu_name, sizeof(cpu_name), "%s_cpu_server", name);
-	print(cpu_name, (cpu_of_server() - theirs) * 1e6 / (double)r.durable, "us/row");
+	print(cpu_name, (cpu_of_tree(server.pid) - theirs) * 1e6 / (double)r.durable, "us/row");
 	for (unsigned g = 0; g < groups; g++) {
 		uint8_t id[STORE_GROUP_BYTES] = {0};
 

@@ -2,13 +2,14 @@
  * load: publishes at one node and subscribes at others, as fast as they go or at a given rate, and tells
  * what it measured.  Cheap enough (below 2 us a message) that the nodes are what is measured.
  *
- * usage: load -t TENANT -n COUNT -s BYTES [-w WINDOW] [-r RATE] [-q QUIET_COUNT] SOURCE.sock TARGET=SOCKET...
+ * usage: load -t TENANT -n COUNT -s BYTES [-w WINDOW] [-r RATE] [-q QUIET_COUNT] [-S STREAMS] SOURCE.sock
+ *             TARGET=SOCKET...
  *
  * SOURCE.sock and SOCKET are control sockets of nodes, TARGET the name of the node behind it.  Prints
  * lines "name value": messages, seconds, rate, megabytes_per_second, p50_us, p99_us, max_us.  Latency is
  * from handing a message to the node until its confirmation that all targets have processed it; the
- * first QUIET_COUNT messages warm up and are not counted.  Exits with 1 if anything is lost, repeated or
- * out of order.
+ * first QUIET_COUNT messages warm up and are not counted.  With several streams they take turns, and each has
+ * its share of the window.  Exits with 1 if anything is lost, repeated or out of order.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -38,9 +39,12 @@
 
 enum {
 	TARGETS_MAX = 16,
-	OPEN_CALL = 1,
-	DATA_CALL = 2,
-	HEAD_MAX = 128,
+	DATA_CALL = 1,
+	OPEN_CALL = 2,  /* and those after it: one for each stream */
+	OPENS_MAX = 16, /* at once: a control connection has so many calls, and some */
+	STREAMS_MAX = 10000,
+	ACKS_MAX = 64, /* of one StreamSelector */
+	HEAD_MAX = 32,
 	SINK_WINDOW_MESSAGES = 1 << 20,
 	SINK_WINDOW_BYTES = 1 << 28,
 	TICK_MS = 1,
@@ -48,6 +52,20 @@ enum {
 };
 
 struct load;
+
+struct stream {
+	char id[ULID_TEXT_SIZE];
+	uint8_t head[HEAD_MAX]; /* of a Chunk: its stream id */
+	size_t head_len;
+	uint64_t sent, confirmed;
+	struct mono *sent_at; /* ring of the stream's window */
+};
+
+/* Where a target is in a stream. */
+struct arrival {
+	uint64_t seq;
+	bool unacked;
+};
 
 /* A connection to a node; index -1: the source. */
 struct peer {
@@ -57,8 +75,11 @@ struct peer {
 	char name[64];
 	bool up;
 	/* targets */
-	uint64_t seq, acked, credit_messages, credit_bytes;
+	struct arrival *arrivals; /* by stream */
+	uint32_t *unacked, unacked_count;
+	uint64_t credit_messages, credit_bytes;
 	struct loop_defer ack;
+	uint32_t last; /* the stream that it spoke of */
 };
 
 struct load {
@@ -68,14 +89,14 @@ struct load {
 	const char *tenant;
 	uint64_t count, quiet, window, rate;
 	size_t size;
-	char stream_id[ULID_TEXT_SIZE];
-	uint8_t head[HEAD_MAX]; /* of a Chunk: its stream id */
-	size_t head_len;
+	struct stream *streams;
+	uint32_t stream_count, opening, opened, turn; /* turn: of the stream that sends next */
+	uint32_t *places, place_mask;                 /* hash of the streams: index + 1 */
+	uint64_t stream_window;
 	uint8_t *payload;
 	uint64_t sent, confirmed, seen;
-	bool opened, called, held, subscribed;
+	bool called, held, subscribed;
 	struct mono began, first, last; /* of sending; of the first and last confirmation that count */
-	struct mono *sent_at;           /* ring of window */
 	uint32_t *latency_us;
 	size_t latency_count;
 	struct loop_timer *tick, *stall;
@@ -123,17 +144,19 @@ varint_get(const uint8_t **p, const uint8_t *end, uint64_t *out)
 	return false;
 }
 
-/* The value of the varint field number, which must come before any field that is no varint or bytes. */
+/* The value of the varint field number, or the length of the bytes, which *at then is; it must come before
+ * any field that is neither. */
 static bool
-field_get(const uint8_t *p, size_t len, unsigned number, uint64_t *out)
+field_find(const uint8_t *p, size_t len, unsigned number, uint64_t *out, const uint8_t **at)
 {
 	const uint8_t *end = p + len;
 	uint64_t tag, v;
 
 	while (p < end && varint_get(&p, end, &tag) && varint_get(&p, end, &v)) {
-		if (tag == (uint64_t)number << 3) {
+		if (tag >> 3 == number) {
 			*out = v;
-			return true;
+			*at = p;
+			return (tag & 7) == 0 || v <= (uint64_t)(end - p);
 		}
 		if ((tag & 7) == 2) {
 			if (v > (uint64_t)(end - p))
@@ -146,6 +169,51 @@ field_get(const uint8_t *p, size_t len, unsigned number, uint64_t *out)
 	return false;
 }
 
+static bool
+field_get(const uint8_t *p, size_t len, unsigned number, uint64_t *out)
+{
+	const uint8_t *at;
+
+	return field_find(p, len, number, out, &at);
+}
+
+/* --- streams by their ids --- */
+
+/* The end of a ULID is random. */
+static uint32_t *
+place_of(struct load *l, const char *id)
+{
+	uint64_t h;
+
+	memcpy(&h, id + ULID_TEXT_SIZE - 1 - sizeof(h), sizeof(h));
+	for (uint32_t i = (uint32_t)(h * UINT64_C(0x9e3779b97f4a7c15) >> 32);; i++) {
+		uint32_t *place = &l->places[i & l->place_mask];
+
+		if (*place == 0 || memcmp(l->streams[*place - 1].id, id, ULID_TEXT_SIZE - 1) == 0)
+			return place;
+	}
+}
+
+/* The stream whose id is in the field number of a message; NULL: none of ours. */
+static struct stream *
+stream_of(struct peer *p, const struct imsg *m, unsigned number)
+{
+	struct load *l = p->load;
+	const uint8_t *at;
+	uint64_t len;
+	uint32_t place;
+
+	if (!field_find(m->body, m->len, number, &len, &at) || len != ULID_TEXT_SIZE - 1)
+		return NULL;
+	if (memcmp(l->streams[p->last].id, at, ULID_TEXT_SIZE - 1) == 0)
+		return &l->streams[p->last];
+	place = *place_of(l, (const char *)at);
+	if (place == 0)
+		return NULL;
+	p->last = place - 1;
+	return &l->streams[p->last];
+}
+
 /* --- the source --- */
 
 static void
@@ -155,22 +223,42 @@ finish(struct load *l)
 }
 
 static void
-confirm(struct load *l, uint64_t seq)
+confirm(struct load *l, struct stream *s, uint64_t seq)
 {
 	struct mono now = clock_mono();
 
-	if (seq != l->confirmed + 1) {
+	if (s == NULL || seq != s->confirmed + 1) {
 		fail(l, "confirmations", "out of order");
 		return;
 	}
-	l->confirmed = seq;
-	if (seq == l->quiet || (l->quiet == 0 && seq == 1))
+	s->confirmed = seq;
+	l->confirmed++;
+	if (l->confirmed == l->quiet || (l->quiet == 0 && l->confirmed == 1))
 		l->first = l->quiet == 0 ? l->began : now;
-	if (seq > l->quiet)
-		l->latency_us[l->latency_count++] = (uint32_t)mono_diff_us(now, l->sent_at[seq % l->window]);
+	if (l->confirmed > l->quiet)
+		l->latency_us[l->latency_count++] =
+		    (uint32_t)mono_diff_us(now, s->sent_at[seq % l->stream_window]);
 	l->last = now;
-	if (seq == l->count)
+	if (l->confirmed == l->count)
 		finish(l);
+}
+
+static int
+on_opened(struct load *l, uint32_t index, struct imsg *m)
+{
+	mesh_v1_StreamHandle h = mesh_v1_StreamHandle_init_zero;
+	struct stream *s = &l->streams[index];
+
+	if (index >= l->stream_count || pb_unpack(m->body, m->len, mesh_v1_StreamHandle_fields, &h) != 0 ||
+	    strlen(h.stream_id) != ULID_TEXT_SIZE - 1)
+		return ERR_FORMAT;
+	memcpy(s->id, h.stream_id, sizeof(s->id));
+	s->head[0] = 1 << 3 | 2; /* stream_id */
+	s->head[1] = ULID_TEXT_SIZE - 1;
+	memcpy(s->head + 2, s->id, ULID_TEXT_SIZE - 1);
+	s->head_len = 2 + ULID_TEXT_SIZE - 1;
+	*place_of(l, s->id) = index + 1;
+	return 0;
 }
 
 static int
@@ -178,26 +266,19 @@ on_source_message(struct load *l, struct imsg *m)
 {
 	uint64_t ok, seq;
 
-	if (m->peerid == OPEN_CALL) {
-		mesh_v1_StreamHandle h = mesh_v1_StreamHandle_init_zero;
-
-		if (pb_unpack(m->body, m->len, mesh_v1_StreamHandle_fields, &h) != 0)
-			return ERR_FORMAT;
-		memcpy(l->stream_id, h.stream_id, sizeof(l->stream_id));
-		l->opened = true;
-		return 0;
-	}
+	if (m->peerid >= OPEN_CALL)
+		return on_opened(l, m->peerid - OPEN_CALL, m);
 	if (!field_get(m->body, m->len, 1, &ok) || ok != 1 || !field_get(m->body, m->len, 6, &seq)) {
 		fail(l, "publish", "a message was not processed");
 		return 0;
 	}
-	confirm(l, seq);
+	confirm(l, stream_of(&l->source, m, 5), seq);
 	pump(l);
 	return 0;
 }
 
 static int
-chunk_send(struct load *l)
+chunk_send(struct load *l, struct stream *s)
 {
 	uint8_t mid[32], *p = mid;
 	static const char method[] = "/mesh.v1.MeshService/PublishClientDataStream";
@@ -206,14 +287,14 @@ chunk_send(struct load *l)
 	int n = 0, r;
 
 	*p++ = 2 << 3; /* seq */
-	p += varint_put(p, l->sent + 1);
+	p += varint_put(p, s->sent + 1);
 	*p++ = 6 << 3 | 2; /* payload */
 	p += varint_put(p, l->size);
 	name[0] = sizeof(method) - 1;
 	memcpy(name + 1, method, sizeof(method) - 1);
 	if (!l->called)
 		iov[n++] = (struct iovec){name, sizeof(method)};
-	iov[n++] = (struct iovec){l->head, l->head_len};
+	iov[n++] = (struct iovec){s->head, s->head_len};
 	iov[n++] = (struct iovec){mid, (size_t)(p - mid)};
 	iov[n++] = (struct iovec){l->payload, l->size};
 	r = channel_sendv(l->source.ch, l->called ? CG_MESSAGE_OUT : CG_CALL, DATA_CALL, -1, iov, n);
@@ -221,7 +302,8 @@ chunk_send(struct load *l)
 		return r;
 	l->called = true;
 	l->sent++;
-	l->sent_at[l->sent % l->window] = clock_mono();
+	s->sent++;
+	s->sent_at[s->sent % l->stream_window] = clock_mono();
 	return 0;
 }
 
@@ -239,13 +321,29 @@ may_send(struct load *l)
 	return false;
 }
 
+/* The next in turn whose window is not full, NULL: there is none. */
+static struct stream *
+next_stream(struct load *l)
+{
+	for (uint32_t i = 0; i < l->stream_count; i++) {
+		struct stream *s = &l->streams[l->turn];
+
+		l->turn = l->turn + 1 < l->stream_count ? l->turn + 1 : 0;
+		if (s->sent - s->confirmed < l->stream_window)
+			return s;
+	}
+	return NULL;
+}
+
 static void
 pump(struct load *l)
 {
-	while (l->status == 0 && may_send(l)) {
+	struct stream *s;
+
+	while (l->status == 0 && may_send(l) && (s = next_stream(l)) != NULL) {
 		/* A word of its own in each payload: nothing on the way can take two for one. */
 		memcpy(l->payload, &l->sent, l->size < sizeof(l->sent) ? l->size : sizeof(l->sent));
-		if (chunk_send(l) != 0) {
+		if (chunk_send(l, s) != 0) {
 			fail(l, "publish", "the connection is gone");
 			return;
 		}
@@ -259,12 +357,17 @@ on_ack(void *arg)
 {
 	struct peer *p = arg;
 	mesh_v1_StreamSelector sel = mesh_v1_StreamSelector_init_zero;
-	uint8_t mem[256];
+	uint8_t mem[ACKS_MAX * 64];
 	struct buf b;
 
-	sel.acks_count = 1;
-	memcpy(sel.acks[0].stream_id, p->load->stream_id, ULID_TEXT_SIZE);
-	sel.acks[0].seq = (int64_t)p->seq;
+	while (sel.acks_count < ACKS_MAX && p->unacked_count > 0) {
+		uint32_t i = p->unacked[--p->unacked_count];
+		mesh_v1_StreamAck *ack = &sel.acks[sel.acks_count++];
+
+		p->arrivals[i].unacked = false;
+		memcpy(ack->stream_id, p->load->streams[i].id, ULID_TEXT_SIZE);
+		ack->seq = (int64_t)p->arrivals[i].seq;
+	}
 	sel.has_window = true;
 	sel.window.messages = (int64_t)p->credit_messages;
 	sel.window.bytes = (int64_t)p->credit_bytes;
@@ -273,18 +376,26 @@ on_ack(void *arg)
 	if (pb_pack(&b, mesh_v1_StreamSelector_fields, &sel) != 0 ||
 	    channel_send(p->ch, CG_MESSAGE_OUT, DATA_CALL, buf_head(&b), buf_left(&b)) != 0)
 		fail(p->load, p->name, "the acknowledgement can't be sent");
+	else if (p->unacked_count > 0)
+		on_ack(p);
 }
 
 static void
 on_target_message(struct peer *p, struct imsg *m)
 {
+	struct stream *s = stream_of(p, m, 1);
+	struct arrival *a;
 	uint64_t seq;
 
-	if (!field_get(m->body, m->len, 2, &seq) || seq != p->seq + 1) {
+	if (s == NULL || !field_get(m->body, m->len, 2, &seq) || seq != p->arrivals[p->last].seq + 1) {
 		fail(p->load, p->name, "a message was lost, repeated or reordered");
 		return;
 	}
-	p->seq = seq;
+	a = &p->arrivals[p->last];
+	a->seq = seq;
+	if (!a->unacked)
+		p->unacked[p->unacked_count++] = p->last;
+	a->unacked = true;
 	p->credit_messages++;
 	p->credit_bytes += p->load->size;
 	loop_defer_add(p->load->loop, &p->ack);
@@ -299,8 +410,11 @@ subscribe(struct peer *p)
 	struct buf b;
 
 	snprintf(sel.tenant_id, sizeof(sel.tenant_id), "%s", l->tenant);
-	sel.stream_ids_count = 1;
-	memcpy(sel.stream_ids[0], l->stream_id, ULID_TEXT_SIZE);
+	/* More than one selector has room for: all streams of the tenant. */
+	if (l->stream_count == 1) {
+		sel.stream_ids_count = 1;
+		memcpy(sel.stream_ids[0], l->streams[0].id, ULID_TEXT_SIZE);
+	}
 	sel.has_window = true;
 	sel.window.messages = SINK_WINDOW_MESSAGES;
 	sel.window.bytes = SINK_WINDOW_BYTES;
@@ -331,13 +445,37 @@ start_publishing(struct load *l)
 {
 	for (int i = 0; i < l->target_count; i++)
 		subscribe(&l->targets[i]);
-	l->head[0] = 1 << 3 | 2; /* stream_id */
-	l->head[1] = (uint8_t)strlen(l->stream_id);
-	memcpy(l->head + 2, l->stream_id, strlen(l->stream_id));
-	l->head_len = 2 + strlen(l->stream_id);
 	l->subscribed = true;
 	l->began = clock_mono();
 	pump(l);
+}
+
+static void
+open_stream(struct load *l)
+{
+	static const char method[] = "/mesh.v1.MeshService/OpenClientDataStream";
+	mesh_v1_OpenClientDataStreamReq req = mesh_v1_OpenClientDataStreamReq_init_zero;
+	struct buf b;
+
+	snprintf(req.tenant_id, sizeof(req.tenant_id), "%s", l->tenant);
+	req.target_nodes_count = (pb_size_t)l->target_count;
+	for (int i = 0; i < l->target_count; i++)
+		snprintf(req.target_nodes[i], sizeof(req.target_nodes[i]), "%.63s", l->targets[i].name);
+	buf_init(&b, 4096);
+	if (buf_put_str8(&b, method) != 0 || pb_pack(&b, mesh_v1_OpenClientDataStreamReq_fields, &req) != 0 ||
+	    channel_send(l->source.ch, CG_CALL, OPEN_CALL + l->opening, buf_head(&b), buf_left(&b)) != 0)
+		fail(l, "source", "open failed");
+	buf_fini(&b);
+	l->opening++;
+}
+
+static void
+open_more(struct load *l)
+{
+	while (l->opening < l->stream_count && l->opening - l->opened < OPENS_MAX && l->status == 0)
+		open_stream(l);
+	if (l->opened == l->stream_count)
+		start_publishing(l);
 }
 
 static int
@@ -349,10 +487,12 @@ on_status(void *ctx, struct channel *ch, struct imsg *m)
 	(void)ch;
 	if (pb_unpack(m->body, m->len, mesh_ipc_CallStatus_fields, &s) != 0)
 		return ERR_FORMAT;
-	if (m->peerid == OPEN_CALL && s.code == 0 && p->load->opened)
-		start_publishing(p->load);
-	else
+	if (m->peerid < OPEN_CALL || s.code != 0) {
 		fail(p->load, p->name, s.message);
+		return 0;
+	}
+	p->load->opened++;
+	open_more(p->load);
 	return 0;
 }
 
@@ -370,24 +510,6 @@ on_hold(void *ctx, struct channel *ch, struct imsg *m)
 	return 0;
 }
 
-static void
-open_stream(struct load *l)
-{
-	static const char method[] = "/mesh.v1.MeshService/OpenClientDataStream";
-	mesh_v1_OpenClientDataStreamReq req = mesh_v1_OpenClientDataStreamReq_init_zero;
-	struct buf b;
-
-	snprintf(req.tenant_id, sizeof(req.tenant_id), "%s", l->tenant);
-	req.target_nodes_count = (pb_size_t)l->target_count;
-	for (int i = 0; i < l->target_count; i++)
-		snprintf(req.target_nodes[i], sizeof(req.target_nodes[i]), "%.63s", l->targets[i].name);
-	buf_init(&b, 4096);
-	if (buf_put_str8(&b, method) != 0 || pb_pack(&b, mesh_v1_OpenClientDataStreamReq_fields, &req) != 0 ||
-	    channel_send(l->source.ch, CG_CALL, OPEN_CALL, buf_head(&b), buf_left(&b)) != 0)
-		fail(l, "source", "open failed");
-	buf_fini(&b);
-}
-
 static int
 on_up(void *ctx, struct channel *ch)
 {
@@ -400,7 +522,7 @@ on_up(void *ctx, struct channel *ch)
 		if (!l->targets[i].up)
 			return 0;
 	if (l->source.up)
-		open_stream(l);
+		open_more(l);
 	return 0;
 }
 
@@ -500,8 +622,8 @@ options(struct load *l, int argc, char **argv)
 {
 	int c;
 
-	*l = (struct load){.tenant = "bench", .count = 10000, .size = 256, .window = 8192};
-	while ((c = getopt(argc, argv, "t:n:s:w:r:q:")) != -1) {
+	*l = (struct load){.tenant = "bench", .count = 10000, .size = 256, .window = 8192, .stream_count = 1};
+	while ((c = getopt(argc, argv, "t:n:s:w:r:q:S:")) != -1) {
 		if (c == 't')
 			l->tenant = optarg;
 		else if (c == 'n')
@@ -514,13 +636,42 @@ options(struct load *l, int argc, char **argv)
 			l->rate = strtoull(optarg, NULL, 10);
 		else if (c == 'q')
 			l->quiet = strtoull(optarg, NULL, 10);
+		else if (c == 'S')
+			l->stream_count = (uint32_t)strtoul(optarg, NULL, 10);
 		else
 			return -1;
 	}
 	return argc - optind >= 2 && argc - optind - 1 <= TARGETS_MAX && l->count > l->quiet && l->size > 0 &&
-		       l->window > 0
+		       l->stream_count > 0 && l->stream_count <= STREAMS_MAX && l->window >= l->stream_count
 		   ? 0
 		   : -1;
+}
+
+static int
+streams_init(struct load *l)
+{
+	uint32_t cap = 2;
+
+	while (cap < 2 * l->stream_count)
+		cap *= 2;
+	l->stream_window = l->window / l->stream_count;
+	l->streams = mem_calloc(l->stream_count, sizeof(*l->streams));
+	l->places = mem_calloc(cap, sizeof(*l->places));
+	l->place_mask = cap - 1;
+	if (l->streams == NULL || l->places == NULL)
+		return ERR_NOMEM;
+	for (uint32_t i = 0; i < l->stream_count; i++) {
+		l->streams[i].sent_at = mem_calloc(l->stream_window, sizeof(struct mono));
+		if (l->streams[i].sent_at == NULL)
+			return ERR_NOMEM;
+	}
+	for (int i = 0; i < TARGETS_MAX; i++) {
+		l->targets[i].arrivals = mem_calloc(l->stream_count, sizeof(struct arrival));
+		l->targets[i].unacked = mem_calloc(l->stream_count, sizeof(uint32_t));
+		if (l->targets[i].arrivals == NULL || l->targets[i].unacked == NULL)
+			return ERR_NOMEM;
+	}
+	return 0;
 }
 
 static void
@@ -548,18 +699,17 @@ main(int argc, char **argv)
 	if (options(&l, argc, argv) != 0) {
 		fprintf(stderr,
 		    "usage: load [-t tenant] [-n count] [-s bytes] [-w window] [-r rate] [-q quiet] "
-		    "source.sock target=socket ...\n");
+		    "[-S streams] source.sock target=socket ...\n");
 		return 2;
 	}
 	log_init("load", NULL);
 	log_set_level(LOG_ERROR);
 	l.loop = loop_event_new();
 	l.payload = mem_calloc(1, l.size);
-	l.sent_at = mem_calloc(l.window, sizeof(*l.sent_at));
 	l.latency_us = mem_calloc(l.count, sizeof(*l.latency_us));
 	l.tick = l.loop != NULL ? loop_timer_new(l.loop, on_tick, &l) : NULL;
 	l.stall = l.loop != NULL ? loop_timer_new(l.loop, on_stall, &l) : NULL;
-	if (l.payload == NULL || l.sent_at == NULL || l.latency_us == NULL || l.tick == NULL ||
+	if (l.payload == NULL || streams_init(&l) != 0 || l.latency_us == NULL || l.tick == NULL ||
 	    l.stall == NULL) {
 		fprintf(stderr, "load: no memory\n");
 		return 1;

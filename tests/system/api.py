@@ -7,6 +7,7 @@ SERVICES = {
     "/mesh.v1.MeshService/": {
         "OpenClientDataStream": ("unary_unary", pb.OpenClientDataStreamReq, pb.StreamHandle),
         "CloseClientDataStream": ("unary_unary", pb.StreamHandle, pb.Empty),
+        "GetMessageStatus": ("unary_unary", pb.MessageStatusReq, pb.MessageStatus),
         "PublishClientData": ("unary_unary", pb.Chunk, pb.PublishResult),
         "PublishClientDataStream": ("stream_stream", pb.Chunk, pb.PublishResult),
         "AddLink": ("unary_unary", pb.AddLinkReq, pb.TopologyStatus),
@@ -19,11 +20,15 @@ SERVICES = {
         "SendNodeUpdate": ("unary_unary", pb.NodeUpdate, pb.BroadcastResult),
         "SendMeshUpdate": ("unary_unary", pb.MeshUpdate, pb.BroadcastResult),
         "SendInternalDBUpdate": ("unary_unary", pb.DBUpdate, pb.BroadcastResult),
+        "ListStreamDeadLetters": ("unary_unary", pb.StreamDeadLetterReq, pb.StreamDeadLetterList),
+        "ResolveStreamDeadLetter": ("unary_unary", pb.ResolveStreamDeadLetterReq, pb.StreamDeadLetter),
         "SetConfig": ("unary_unary", pb.ConfigEntry, pb.ConfigEntry),
+        "ControlStreams": ("unary_unary", pb.StreamControlReq, pb.StreamControlList),
     },
     "/mesh.v1.MeshDataService/": {
         "SubscribeClientData": ("stream_stream", pb.StreamSelector, pb.ClientData),
         "Ack": ("unary_unary", pb.StreamAck, pb.AckResult),
+        "Nack": ("unary_unary", pb.StreamNack, pb.AckResult),
         "SubscribeNodeUpdates": ("stream_stream", pb.SubscribeReq, pb.NodeUpdate),
         "SubscribeMeshUpdates": ("stream_stream", pb.SubscribeReq, pb.MeshUpdate),
         "SubscribeInternalDBUpdates": ("stream_stream", pb.SubscribeReq, pb.DBUpdate),
@@ -44,10 +49,15 @@ OPTIONS = [("grpc.initial_reconnect_backoff_ms", 50), ("grpc.min_reconnect_backo
 
 
 class Api:
-    """One connection to a node: TLS with the node's client certificate, or its Unix socket."""
+    """One connection to a node: TLS with the node's client certificate, or with a token; or its Unix socket."""
 
-    def __init__(self, node, local=False):
-        if local:
+    def __init__(self, node, local=False, token=None):
+        if token:
+            with open(node["ca"], "rb") as f:
+                creds = grpc.composite_channel_credentials(
+                    grpc.ssl_channel_credentials(f.read()), grpc.access_token_call_credentials(token))
+            self.channel = grpc.secure_channel(node["grpc_address"], creds, options=OPTIONS)
+        elif local:
             self.channel = grpc.insecure_channel(f"unix:{node['grpc_socket']}", options=OPTIONS)
         else:
             ca, cert, key = (open(node[k], "rb").read() for k in ("ca", "client_cert", "client_key"))

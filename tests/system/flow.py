@@ -15,6 +15,7 @@ from api import Api
 RETRIED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNKNOWN,
            grpc.StatusCode.INTERNAL, grpc.StatusCode.ABORTED)
 PAUSE_S = 0.05
+RESUME_MAX = 64  # positions of one StreamSelector; of a closed stream none is needed
 
 
 def payload(stream_id, seq, size=200):
@@ -46,23 +47,28 @@ class Publisher(threading.Thread):
         self.error = None
         self.reconnects = 0
         self.stopping = threading.Event()
+        self.credit = None  # of the session there is
 
     def chunk(self, seq):
         return pb.Chunk(stream_id=self.stream_id, seq=seq, payload=payload(self.stream_id, seq, self.size),
                         message_id=message_id(seq), headers=self.headers)
 
+    def over(self, credit):
+        """Whether the session that has this credit is to send no more: its call may have ended long ago."""
+        return self.stopping.is_set() or self.credit is not credit
+
     def requests(self, credit):
         for seq in range(self.confirmed + 1, self.last + 1):
             while not credit.acquire(timeout=0.5):
-                if self.stopping.is_set():
+                if self.over(credit):
                     return
-            if self.stopping.is_set():
+            if self.over(credit):
                 return
             self.offered = max(self.offered, seq)
             yield self.chunk(seq)
 
     def session(self):
-        credit = threading.Semaphore(self.window)
+        self.credit = credit = threading.Semaphore(self.window)
         with Api(self.node, self.local) as api:
             for r in api.PublishClientDataStream(self.requests(credit)):
                 if not r.success:
@@ -91,11 +97,13 @@ class Sink(threading.Thread):
     """Subscribes at a node and keeps what it gets.  Its position survives its connections, as that of an
     application with a database of its own: it resumes there."""
 
-    def __init__(self, node, tenant, streams=(), size=200, check=True, batch=64, local=False):
+    def __init__(self, node, tenant, streams=(), size=200, check=True, batch=64, local=False, take_over=False):
         super().__init__(daemon=True)
+        self.take_over = take_over
         self.node, self.tenant, self.streams = node, tenant, list(streams)
         self.size, self.check, self.batch, self.local = size, check, batch, local
         self.position = {}  # stream -> seq of the last message
+        self.recent = {}  # the streams, in the order of what came last
         self.sources, self.headers, self.message_ids = {}, {}, {}
         self.error = None
         self.sessions = 0
@@ -109,15 +117,21 @@ class Sink(threading.Thread):
         if self.check and m.payload != payload(m.stream_id, m.seq, self.size):
             raise AssertionError(f"stream {m.stream_id}: message {m.seq} was changed: {m.payload[:80]!r}")
         self.position[m.stream_id] = m.seq
+        self.recent.pop(m.stream_id, None)
+        self.recent[m.stream_id] = True
         self.sources[m.stream_id] = m.source_node
         self.headers[m.stream_id] = dict(m.headers)
         self.message_ids.setdefault(m.stream_id, []).append(m.message_id)
 
+    def resumed(self):
+        """Streams whose positions the node is told: those that something came of last."""
+        return [*(s for s in self.position if s not in self.recent), *self.recent][-RESUME_MAX:]
+
     def requests(self, outgoing):
         yield pb.StreamSelector(
             tenant_id=self.tenant, stream_ids=self.streams,
-            window=pb.WindowUpdate(messages=4 * self.batch, bytes=64 << 20),
-            resume=[pb.StreamAck(stream_id=s, seq=n) for s, n in self.position.items()])
+            take_over=self.take_over, window=pb.WindowUpdate(messages=4 * self.batch, bytes=64 << 20),
+            resume=[pb.StreamAck(stream_id=s, seq=self.position[s]) for s in self.resumed()])
         while (request := outgoing.get()) is not None:
             yield request
 
@@ -147,7 +161,9 @@ class Sink(threading.Thread):
             except grpc.RpcError as e:
                 if self.stopping.is_set():
                     return
-                if e.code() not in RETRIED:
+                # The node may not have noticed yet that our connection before this one is dead.
+                own = e.code() == grpc.StatusCode.ALREADY_EXISTS and self.sessions > 1
+                if e.code() not in RETRIED and not own:
                     self.error = AssertionError(f"subscribe: {e.code()}: {e.details()}")
                     return
                 time.sleep(PAUSE_S)

@@ -1,7 +1,8 @@
-"""Everything breaks at random, from one seed: daemons, databases and nodes die, hang and come back, links
-vanish, crawl and are reset, applications start anew.  Then it stops, and all has to be there: each target
-has 1 to n once each, nothing was confirmed before it was processed durably, nothing is left behind, and
-nothing died of itself.
+"""Everything breaks at random, from one seed: daemons, databases, Redis servers and nodes die, hang and come back,
+links vanish, crawl and are reset, applications start anew.  Then it stops, and all has to be there: each target has 1
+to n once each, nothing was confirmed before it was processed durably, nothing is left behind, and nothing died of
+itself.  The applications are programs with python3-grpcio and with @grpc/grpc-js, and the journals that they keep of
+their own are what is compared in the end.
 
 CHAOS_SEED=N repeats a schedule (the machine's timing stays its own), CHAOS_SECONDS=N says how long it breaks.
 """
@@ -9,121 +10,39 @@ import contextlib
 import glob
 import heapq
 import itertools
-import json
 import os
 import random
 import signal
 import sys
-import threading
 import time
 
-import grpc
 import psycopg2
 
-import mesh_pb2 as pb
-from api import Api, open_stream
+import jsflow
+from api import open_stream
 from devmeshlib import nodes, procs
-from flow import RETRIED, Publisher, Sink
-from harness import check_rows, mesh, query, wait_until
+from flow import Sink
+from harness import check_rows, query, shaped, wait_until
+from streamload import (BRIEF, SETTLE_S, BriefStreams, EndlessPublisher, MixedSink, check_brief, check_drained,
+                        check_logs, retried)
 
-SECONDS = float(os.environ.get("CHAOS_SECONDS", "30"))
+SECONDS = float(os.environ.get("CHAOS_SECONDS", "180"))
 SEED = int(os.environ.get("CHAOS_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
-SETTLE_S = 180
-PARTS = (*nodes.DAEMONS, "postgres")
+PARTS = (*nodes.DAEMONS, "postgres", "redis")
+# Links differ in delay and rate, and nodes in how many they have: all pairs have two ways, which are not alike.
+SHAPE = """a -> b delay=2
+b -> c
+a -> d delay=15
+c -> d rate=50
+e -> c delay=5
+d -> e
+"""
 MIB = 1 << 20
 # source, targets, tenant, bytes of a message, messages a second, unconfirmed at once
-STREAMS = (("a", "c", "acme", 200, 400, 256), ("a", "bd", "other", 200, 300, 128),
-           ("c", "a", "acme", MIB, 3, 4), ("d", "ac", "other", MIB, 2, 3),
+STREAMS = (("a", "c", "acme", 200, 400, 256), ("a", "bce", "other", 200, 200, 128),
+           ("c", "a", "acme", MIB, 3, 4), ("d", "ae", "other", MIB, 2, 3),
            ("b", "d", "acme", 20_000, 40, 32), ("c", "cb", "other", 100, 200, 64))
-BRIEF = "brief"  # the tenant of streams that are opened and closed meanwhile
-BRIEF_COUNT = 40
-# What may be said at level error although nothing is wrong: none of what is done here is a reason for it.
-EXPLAINED = ()
-
-
-class EndlessPublisher(Publisher):
-    """Publishes at a rate until finish(): that settles how many messages there are."""
-
-    def __init__(self, node, stream_id, size, rate, window):
-        super().__init__(node, stream_id, 1 << 62, size=size, window=window)
-        self.rate, self.lock, self.handed, self.call = rate, threading.Lock(), 0, None
-
-    def requests(self, credit):
-        for seq in itertools.count(self.confirmed + 1):
-            while not credit.acquire(timeout=0.5):
-                if self.stopping.is_set():
-                    return
-            with self.lock:
-                if seq > self.last or self.stopping.is_set():
-                    return
-                fresh = seq > self.handed
-                self.handed = max(self.handed, seq)
-            yield self.chunk(seq)
-            if fresh:
-                self.stopping.wait(1 / self.rate)
-
-    def finish(self):
-        with self.lock:
-            self.last = max(self.handed, 1)
-
-
-class MixedSink(Sink):
-    """A sink of streams with messages of different sizes."""
-
-    def __init__(self, node, tenant, sizes, batch):
-        super().__init__(node, tenant, list(sizes), batch=batch)
-        self.sizes = sizes
-
-    def accept(self, m):
-        self.size = self.sizes.get(m.stream_id, 200)
-        super().accept(m)
-
-
-def retried(call, also=(), seconds=SETTLE_S):
-    """The call's result, when its node is there to give one."""
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            return call()
-        except grpc.RpcError as e:
-            if e.code() not in (*RETRIED, grpc.StatusCode.DEADLINE_EXCEEDED, *also) or time.monotonic() > end:
-                raise
-            time.sleep(0.1)
-
-
-class BriefStreams(threading.Thread):
-    """Opens a stream, publishes a little, closes it, and again."""
-
-    def __init__(self, m, seed):
-        super().__init__(daemon=True)
-        self.m, self.rng, self.stopping, self.error = m, random.Random(seed), threading.Event(), None
-        self.done = []  # (source, targets, stream)
-
-    def one(self):
-        names = "abcd"
-        source = self.m.node(self.rng.choice(names))
-        targets = self.rng.sample(names, self.rng.choice((1, 2)))
-        # A node that started anew while it was cut off has not heard of the others.
-        stream = retried(lambda: open_stream(source, BRIEF, targets, timeout=5),
-                         [grpc.StatusCode.NOT_FOUND]).stream_id
-        pub = Publisher(source, stream, BRIEF_COUNT, window=BRIEF_COUNT)
-        pub.run()
-        if pub.error is not None:
-            raise pub.error
-
-        def close():
-            with Api(source) as api:
-                api.CloseClientDataStream(pb.StreamHandle(stream_id=stream), timeout=5)
-
-        retried(close)
-        self.done.append((source, [self.m.node(t) for t in targets], stream))
-
-    def run(self):
-        try:
-            while not self.stopping.is_set():
-                self.one()
-        except Exception as e:  # shown by whoever waits for us
-            self.error = e
+JS = (("e", "ac", 100), ("b", "dea", 50))  # source, targets, messages a second
 
 
 class Load:
@@ -142,12 +61,21 @@ class Load:
         self.brief_sinks = {n["name"]: Sink(n, BRIEF) for n in m.nodes}
         self.brief = BriefStreams(m, seed)
         self.publishers = [s[0] for s in self.streams]
+        self.js, self.js_counts = [], []
+        if jsflow.available():
+            os.mkdir(f"{m.dir}/journals")
+            self.js = [jsflow.JsFlow(m, source, targets, "js", f"{m.dir}/journals", rate=rate)
+                       for source, targets, rate in JS]
+        else:
+            print("  chaos: without grpc-js, there is no npm", flush=True)
 
     def start(self):
-        for part in (*self.sinks, *self.brief_sinks.values(), *self.publishers, self.brief):
+        for part in (*self.sinks, *self.brief_sinks.values(), *self.publishers, self.brief, *self.js):
             part.start()
 
     def stop(self):
+        for flow in self.js:
+            flow.stop()
         for part in (self.brief, *self.publishers, *self.sinks, *self.brief_sinks.values()):
             part.stopping.set()
         for part in (*self.sinks, *self.brief_sinks.values()):
@@ -160,6 +88,8 @@ class Load:
         for part in (*self.sinks, *self.brief_sinks.values(), *self.publishers, self.brief):
             if part.error is not None:
                 raise part.error
+        for flow in self.js:
+            flow.check()
 
     def check_confirmed(self, away=()):
         """What is confirmed is processed, durably, at each target; and that is not more than its sink has
@@ -200,6 +130,7 @@ class Load:
             state = [(p.stream_id, f"{p.confirmed}/{p.last}", [self.sink(t, p.stream_id).got(p.stream_id) for t in ts])
                      for p, _, ts in self.streams]
             raise AssertionError(f"{e}: {state}, brief streams {'running' if self.brief.is_alive() else 'done'}") from e
+        self.js_counts = [flow.finish(SETTLE_S) for flow in self.js]
 
 
 class Chaos:
@@ -271,9 +202,16 @@ class Chaos:
         self.say(f"{verb} {' '.join(ends)}" + (f" {value}" if value is not None else ""))
         self.m.shape_link(verb, *ends, value)
         if undo:
-            self.later(longest, f"{undo} {' '.join(ends)}", self.m.shape_link, undo, *ends, None if value is None else 0)
+            was = None if value is None else lk["delay_ms"] if verb == "delay" else lk["rate_mbit"] or 0
+            self.later(longest, f"{undo} {' '.join(ends)}", self.m.shape_link, undo, *ends, was)
 
     def application(self):
+        programs = [p for flow in self.load.js for p in flow.programs]
+        if programs and self.rng.random() < 0.5:
+            program = self.rng.choice(programs)
+            self.say(f"kill {os.path.basename(program.journal)}")
+            program.kill()
+            return
         part = self.rng.choice([*self.load.sinks, *self.load.brief_sinks.values()])
         call = part.call
         if call is not None:
@@ -282,10 +220,11 @@ class Chaos:
 
     def fault(self):
         rng = self.rng
-        node, daemon = rng.choice("abcd"), rng.choice(nodes.DAEMONS)
+        node, daemon = rng.choice([n["name"] for n in self.m.nodes]), rng.choice(nodes.DAEMONS)
         faults = (
             (6, lambda: self.kill(node, daemon)), (3, lambda: self.kill(node, "consensusd")),
             (4, lambda: self.kill(node, "postgres")), (2, lambda: self.kill(node, "all")),
+            (2, lambda: self.kill(node, "redis")), (1, lambda: self.pause(node, "redis")),
             (2, lambda: self.backend(node)), (2, lambda: self.restart(node, daemon)),
             (3, lambda: self.pause(node, daemon)), (2, lambda: self.pause(node, "postgres")),
             (4, lambda: self.link("cut", "heal", 4)), (4, lambda: self.link("reset", None, 0)),
@@ -330,42 +269,6 @@ def title(proc):
         return b""
 
 
-def check_logs(m):
-    """No daemon has said anything at level error, or anything that is not a line of its log."""
-    for path in (log for n in m.nodes for part, log in n["logs"].items() if part in nodes.DAEMONS):
-        with open(path, encoding="utf-8", errors="replace") as f:
-            for line in f:
-                with contextlib.suppress(ValueError, TypeError, KeyError):
-                    entry = json.loads(line)
-                    if entry["level"] != "error" or any(text in entry["msg"] for text in EXPLAINED):
-                        continue
-                # The last line of a daemon that was killed may be cut off.
-                assert line.startswith("{") and '"level":"error"' not in line, \
-                    f"{'/'.join(path.split('/')[-3:])}: {line}"
-
-
-def check_drained(m):
-    def left():
-        return [(n["name"], box, rows) for n in m.nodes for box in ("outbox", "inbox")
-                if (rows := query(n, f"SELECT ulid_text(stream_id), first_seq, last_seq FROM {box} LIMIT 5"))]
-
-    try:
-        wait_until("outboxes and inboxes to be empty", lambda: not left(), 30)
-    except AssertionError as e:
-        raise AssertionError(f"{e}: {left()}") from e
-
-
-def check_brief(load):
-    """The streams that came and went are complete, and closed wherever they were."""
-    for source, targets, stream in load.brief.done:
-        for t in targets:
-            wait_until(f"brief stream {stream} at {t['name']}",
-                       lambda t=t: load.brief_sinks[t["name"]].got(stream) == BRIEF_COUNT, 20)
-        for n in (source, *targets):
-            wait_until(f"stream {stream} to be closed at {n['name']}", lambda n=n: query(
-                n, "SELECT count(*) FROM streams WHERE stream_id = ulid_uuid(%s) AND state < 2", stream)[0][0] == 0, 30)
-
-
 def tell(what, chaos):
     print(f"    chaos: {what}, CHAOS_SEED={SEED} CHAOS_SECONDS={SECONDS:g}", file=sys.stderr)
     for line in chaos.story[-60:]:
@@ -377,16 +280,15 @@ def check_all(m, load):
     for pub, source, targets in load.streams:
         check_rows(source, targets, pub.stream_id, pub.last)
     assert load.check_confirmed() == sum(len(ts) for _, _, ts in load.streams)
-    check_brief(load)
+    check_brief(load.brief, load.brief_sinks)
     check_drained(m)
     check_logs(m)
     assert not glob.glob(f"{m.dir}/*/core*"), "a core dump"
 
 
 def test_chaos():
-    shape = ("ring", "line")[SEED % 2]
-    print(f"  chaos: CHAOS_SEED={SEED} CHAOS_SECONDS={SECONDS:g} ({shape})", flush=True)
-    with mesh(4, shape, tenants=["acme", "other", BRIEF], timeout=120) as m:
+    print(f"  chaos: CHAOS_SEED={SEED} CHAOS_SECONDS={SECONDS:g}", flush=True)
+    with shaped(SHAPE, tenants=["acme", "other", "js", BRIEF], redis=True, timeout=120) as m:
         load = Load(m, SEED)
         chaos = Chaos(m, load, SEED)
         load.start()
@@ -402,6 +304,6 @@ def test_chaos():
             raise
         finally:
             load.stop()
-        counts = [f"{p.last}x{p.size}" for p in load.publishers]
+        counts = [f"{p.last}x{p.size}" for p in load.publishers] + [f"{n} of JavaScript" for n in load.js_counts]
         print(f"  chaos: {len(chaos.story)} events; messages {', '.join(counts)}; {len(load.brief.done)} brief "
               f"streams", flush=True)

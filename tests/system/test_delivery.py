@@ -162,7 +162,10 @@ def test_newer_subscriber_takes_over(m):
         with Api(a) as api:
             publish = api.PublishClientData.future(pb.Chunk(stream_id=stream, payload=payload(stream, 1)), timeout=30)
             assert next(old).seq == 1
-            sink = Sink(c, "acme", [stream])
+            with Api(c) as two:
+                again = two.SubscribeClientData(iter([pb.StreamSelector(tenant_id="acme", stream_ids=[stream])]))
+                assert stream in expect(grpc.StatusCode.ALREADY_EXISTS, next, again)
+            sink = Sink(c, "acme", [stream], take_over=True)
             sink.start()
             assert "taken over" in expect(grpc.StatusCode.ABORTED, next, old)
             assert publish.result().success

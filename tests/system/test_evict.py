@@ -1,8 +1,9 @@
 """A node that is evicted is locked out everywhere, at once and for good, until it is readmitted; the key of the mesh
 that it had is replaced, and what it said of itself is forgotten."""
-from groups import (QUICK, Watch, check_updates, ctl, ctl_json, found, leader, mark, members, raft, refused, soon,
+import api
+from groups import (QUICK, Watch, check_updates, ctl, ctl_json, found, leader, mark, members, raft, refused, said, soon,
                     wait_members)
-from harness import query, wait_until
+from harness import Flow, query, wait_until
 
 MESH = {"count": 4, "shape": "full", "settings": QUICK}
 
@@ -109,3 +110,31 @@ def test_updates_of_an_evicted_node(m):
 def rows(m, at):
     """Of which nodes it has a value of this type."""
     return {r[0] for r in query(m.node(at), "SELECT node_text(node_id) FROM mesh.node_updates WHERE type = 'load'")}
+
+
+def test_streams_of_an_evicted_node(m):
+    """A target that is evicted is waited for no more; a stream with no other target ends, and so do the streams that
+    came from it."""
+    begun(m)
+    rest, whole = Flow(m, "a", "cd", 400), api.open_stream(m.node("a"), "acme", ["d"]).stream_id
+    theirs = Flow(m, "d", "a", 20)
+    with theirs:
+        theirs.finish()
+    with rest:
+        rest.wait_share(0.25)
+        ctl(m, "b", "evict", "d")
+        locked_out(m, "d", "abc")
+        # All there are have processed it: those who still belong to it.
+        wait_until("the rest to be confirmed", lambda: rest.publisher.confirmed >= rest.count, 60)
+        assert rest.sinks[0].error is None and rest.publisher.error is None
+    info = {s["stream_id"]: s for s in ctl_json(m, "a", "streams")}
+    assert {t["state"] for t in info[rest.stream]["targets"]} == {"open", "gone"}, info[rest.stream]
+    for stream in (whole, theirs.stream):
+        wait_until("a stream to end", lambda s=stream: s not in {x["stream_id"] for x in ctl_json(m, "a", "streams")}, 30)
+    # So it is after a restart too.
+    m.restart("a", "consensusd", wait=False)
+    again = wait_until("the stream", lambda: said(m, "a", "streams").code == 0 and [
+        x for x in ctl_json(m, "a", "streams") if x["stream_id"] == rest.stream], 60)
+    assert [t["node_id"] for t in again[0]["targets"]] == [m.node("c")["node_id"]], again
+    wait_until("its group without it",
+               lambda: {g["group_type"]: len(g["members"]) for g in ctl_json(m, "a", "raft")}.get("DSG") == 2, 60)

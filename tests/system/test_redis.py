@@ -8,8 +8,9 @@ import grpc
 import api
 import mesh_pb2 as pb
 from api import Api
-from flow import RETRIED, Sink, message_id, payload
-from harness import Flow, check_alive, procs, query, wait_until
+from flow import RETRIED, Publisher, Sink, message_id, payload
+from harness import Flow, check_alive, check_rows, procs, query, wait_all, wait_until
+from lanes import metric
 
 COUNT = 4000
 CLEARED_S = 20
@@ -193,4 +194,177 @@ def test_hung_redis_delays_the_start_little(m):
     m.wait_ready()
 
 
-MESH = {"redis": True}
+def cli(node, *words):
+    """What redis-cli says, line by line."""
+    return procs.run(["redis-cli", "-s", node["redis_socket"], *words]).split("\n")
+
+
+def keys(node, pattern):
+    return [k for k in cli(node, "--scan", "--pattern", pattern) if k]
+
+
+def hash_of(node, key):
+    words = cli(node, "hgetall", key)
+    return dict(zip(words[::2], words[1::2], strict=False))
+
+
+def test_paths_are_remembered(m):
+    """Windows and round trips are written for every target, and a restarted source begins with them; nonsense
+    there is not believed."""
+    a = m.node("a")
+    wait_connected(a)
+    for word in (None, "18446744073709551615", "-1", "nonsense"):
+        if word is not None:
+            for key in keys(a, "credits:*") + keys(a, "path:*"):
+                for field in hash_of(a, key):
+                    cli(a, "hset", key, field, word)
+        m.kill("a", "consensusd")
+        m.start("a", "consensusd")
+        m.wait_ready()
+        wait_connected(a)
+        with Flow(m, "a", ["c"], 200) as f:
+            f.finish()
+        found = wait_until("Redis to have how C is reached", lambda: next(
+            (h for k in keys(a, "path:*") if (h := hash_of(a, k)).get("name") == "c"
+             and 0 < int(h["srtt_us"] if h["srtt_us"].isdigit() else 0) < 60_000_000), None))
+        assert found["alive"] == "1", found
+    wait_until("the topology", lambda: [h for k in keys(a, "path:*") if (h := hash_of(a, k))["name"] == "c"
+                                        and h["hops"] == "2" and int(h["latency_us"]) > 0], 60)
+    key = keys(a, "credits:*")[0]
+    assert 0 < int(hash_of(a, key)["cwnd_bytes"]) <= 1 << 30
+    assert 0 < int(cli(a, "ttl", key)[0]) <= 600
+    m.wait_ready()
+
+
+# --- batches for a target that is away
+
+TAMPER = """local m = redis.call('zrange', KEYS[1], 0, -1, 'withscores')
+for i = 1, #m, 2 do
+    local s = m[i]
+    redis.call('zrem', KEYS[1], s)
+    redis.call('zadd', KEYS[1], m[i + 1], s:sub(1, 300) .. string.char((s:byte(301) + 1) % 256) .. s:sub(302))
+end
+return #m"""
+AWAY_S = 60
+
+
+def queue_of(stream):
+    return f"queue:stream:{stream}"
+
+
+@contextlib.contextmanager
+def away(m, name):
+    """The node is not reachable meanwhile, and A knows it."""
+    m.kill(name, "transportd")
+    m.kill(name, "routerd")
+    wait_until(f"{name} to be away", lambda: query(
+        m.node("a"), "SELECT status FROM nodes WHERE name = %s", name)[0][0] != "alive", AWAY_S)
+    try:
+        yield
+    finally:
+        m.start(name, "transportd")
+        m.start(name, "routerd")
+
+
+def replay(m, act, after=lambda: None):
+    """All is published while C is away, A restarts, and then something happens to its Redis; the end is
+    always the same.  How many batches were read back from Redis."""
+    a = m.node("a")
+    wait_connected(a)
+    stream = api.open_stream(a, "acme", ["c"]).stream_id
+    sink_at_c = Sink(m.node("c"), "acme", [stream], 1000)
+    sink_at_c.start()
+    try:
+        first = Publisher(a, stream, COUNT // 10, size=1000)
+        first.start()
+        wait_all([first], [sink_at_c])
+        rest = Publisher(a, stream, COUNT, first=COUNT // 10 + 1, size=1000, window=COUNT)
+        with away(m, "c"):
+            rest.start()
+            wait_until("batches in Redis", lambda: int(cli(a, "zcard", queue_of(stream))[0]) > 3, AWAY_S)
+            wait_until("all to be durable", lambda: query(
+                a, "SELECT max(last_seq) FROM outbox WHERE stream_id = %s", uuid(stream))[0][0] == COUNT, AWAY_S)
+            m.kill("a", "consensusd")
+            m.start("a", "consensusd")
+            wait_connected(a)
+            act(a, stream)
+        wait_all([rest], [sink_at_c], 120)
+        check_rows(a, [m.node("c")], stream, COUNT)
+    finally:
+        sink_at_c.stop()
+        after()
+    m.wait_ready()
+    wait_connected(a)
+    return metric(m, "a", "mesh_redis_queue_read_batches_total")
+
+
+def test_replay_is_read_from_redis(m):
+    assert replay(m, lambda *_: None) > 0
+    a = m.node("a")
+    wait_until("the queues to be empty", lambda: not keys(a, "queue:stream:*"), 30)
+
+
+def test_replay_with_redis_killed(m):
+    def act(a, stream):
+        m.kill("a", "redis")
+        m.start("a", "redis")
+
+    replay(m, act)
+
+
+def test_replay_with_redis_emptied(m):
+    assert replay(m, lambda a, stream: cli(a, "flushall")) == 0
+
+
+def test_replay_with_redis_hung(m):
+    replay(m, lambda a, stream: m.signal("a", "redis", signal.SIGSTOP),
+           lambda: m.signal("a", "redis", signal.SIGCONT))
+
+
+def test_replay_with_redis_tampered_with(m):
+    def act(a, stream):
+        assert int(cli(a, "eval", TAMPER, "1", queue_of(stream))[0]) > 0
+
+    assert replay(m, act) == 0
+    assert metric(m, "a", "mesh_redis_rejected_total") > 0
+
+
+def test_redis_goes_in_the_middle_of_a_replay(m):
+    """Again and again, while the target takes what it lacks."""
+    a = m.node("a")
+    wait_connected(a)
+    with Flow(m, "a", ["c"], COUNT, window=COUNT, size=1000) as f:
+        f.wait_share(0.1)
+        for again in range(3):
+            with away(m, "c"):
+                pass
+            m.kill("a", "redis" if again != 1 else "consensusd")
+            m.start("a", "redis" if again != 1 else "consensusd")
+        f.finish(120)
+    m.wait_ready()
+    wait_connected(a)
+
+
+def test_what_waits_for_a_node_is_shown(m):
+    a = m.node("a")
+    wait_connected(a)
+    with Api(a) as client:
+        low, high = (client.OpenClientDataStream(pb.OpenClientDataStreamReq(
+            tenant_id="acme", target_nodes=["c"], priority=p), timeout=10).stream_id for p in (1, 7))
+    pubs = [Publisher(a, s, 5) for s in (low, high)]
+    with away(m, "c"):
+        for p in pubs:
+            p.start()
+        found = wait_until("both to be shown", lambda: next(
+            (k for k in keys(a, "queue:egress:*") if {low, high} <= set(cli(a, "zrange", k, "0", "-1"))), None), 60)
+        assert cli(a, "zscore", found, low)[0] == "1" and cli(a, "zscore", found, high)[0] == "7"
+        assert cli(a, "zrevrange", found, "0", "0")[0] == high
+    sinks = [Sink(m.node("c"), "acme", [s]) for s in (low, high)]
+    for s in sinks:
+        s.start()
+    wait_all(pubs, sinks)
+    for s in sinks:
+        s.stop()
+
+
+MESH = {"redis": True, "settings": ["consensusd.redis-queue-max=64MB"]}

@@ -173,11 +173,11 @@ def configure(mesh, node, peers):
 
 
 def start_daemon(mesh, node, daemon):
-    env = {}
+    env = dict(node.get("env", {}))  # of tests: mesh.json is where they write it
     if mesh.get("sanitized"):
         # Leaks are looked for by the unit tests; here the check would need ptrace, which the sandbox forbids.
-        env = {"ASAN_OPTIONS": "detect_leaks=0:abort_on_error=0:disable_coredump=1",
-               "UBSAN_OPTIONS": "print_stacktrace=1"}
+        env |= {"ASAN_OPTIONS": "detect_leaks=0:abort_on_error=0:disable_coredump=1",
+                "UBSAN_OPTIONS": "print_stacktrace=1"}
     inside = daemon == "transportd" and node.get("netns")
     before = ["nsenter", f"--net=/run/netns/{node['netns']}", "--"] if inside else []
     proc = procs.spawn([f"{mesh['bin']}/{daemon}", "-c", node["config"]], node["logs"][daemon],

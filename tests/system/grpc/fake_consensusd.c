@@ -263,6 +263,16 @@ on_ack(void *ctx, struct channel *ch, struct imsg *m)
 	return fake_answer(GC_REPLY, m->peerid, mesh_v1_AckResult_fields, &r);
 }
 
+/* Whoever it is may do everything here. */
+static int
+on_who(void *ctx, struct channel *ch, struct imsg *m)
+{
+	(void)ctx;
+	(void)ch;
+	(void)m;
+	return 0;
+}
+
 static int
 on_cancel(void *ctx, struct channel *ch, struct imsg *m)
 {

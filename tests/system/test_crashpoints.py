@@ -1,0 +1,352 @@
+"""consensusd dies at every point where it has stored, sent or answered something, or is about to; nothing is lost,
+doubled or reordered, and what was confirmed was processed.
+
+Source and target of a stream die at the same time, each at its own points, again and again, while a publisher has
+hundreds of messages in flight and streams come and go, updates are agreed on and told.  After each death the daemon
+is started again, and what was in flight has to arrive before the next one.  A point that is never reached fails the
+test: the points, and who must reach them, are in tests/crash/points.def.
+
+CRASH_SEED=N repeats the passes that are chosen at random, CRASH_POINTS=TEXT takes only points with this in their name;
+with TEST_LONG=1 all points are passed at random times, too.
+"""
+import contextlib
+import itertools
+import os
+import pwd
+import queue
+import random
+import shutil
+import subprocess
+import sys
+import threading
+import time
+
+import grpc
+import psycopg2
+
+import mesh_pb2 as pb
+from api import Api, open_stream
+from crashfile import CrashFile
+from devmeshlib import nodes, procs
+from devmeshlib.mesh import ROOT, Mesh
+from flow import RETRIED, Sink
+from groups import QUICK, Senders, check_updates, found, said
+from harness import Flow, check_alive, check_rows, mesh, query, wait_all, wait_until
+from streamload import BRIEF, BriefStreams, EndlessPublisher, check_brief, check_drained, check_logs
+
+LONG = bool(os.environ.get("TEST_LONG"))
+SEED = int(os.environ.get("CRASH_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
+ONLY = os.environ.get("CRASH_POINTS", "")
+SIDES = {"a": "s", "c": "t"}
+BURST, WINDOW, PAUSE_S = 300, 512, 0.1
+REACH_S, EITHER_S, RECOVER_S, NUDGE_S = 60, 8, 90, 2
+TOPOLOGY_S = 15  # more than a change of the topology waits until it is told
+LATER_MAX = 200  # the latest pass that is waited for
+
+
+def program():
+    """Built by whoever wants it."""
+    build = os.path.relpath(os.environ.get("MESH_BUILD", "build/gcc"), ROOT)
+    cc, _, san = os.path.basename(build).partition("-")
+    path = f"{build}/tests/crash/consensusd"
+    subprocess.run(["make", "-s", "DEPS=no", f"CC={cc}", *([f"SAN={san.replace('-', ',')}"] if san else []), path],
+                   cwd=ROOT, check=True)
+    return f"{ROOT}/{path}"
+
+
+def arm_mesh(m, names):
+    """Gives these nodes the consensusd that can die, and a file each."""
+    shutil.copyfile(program(), f"{m.state['bin']}/consensusd.new")
+    os.chmod(f"{m.state['bin']}/consensusd.new", 0o755)
+    os.replace(f"{m.state['bin']}/consensusd.new", f"{m.state['bin']}/consensusd")
+    user = nodes.mesh_user(m.state) or pwd.getpwuid(os.geteuid())
+    files = {}
+    for n in names:
+        files[n] = CrashFile(f"{m.node(n)['dir']}/crash", user.pw_uid, user.pw_gid)
+        m.node(n)["env"] = {"MESH_CRASH_FILE": files[n].path}
+    m.save()
+    for n in names:
+        m.restart(n, "consensusd", wait=False)
+        wait_until(f"the points of {n}", files[n].begun)
+    m.wait_ready()
+    return files
+
+
+class Bursts(EndlessPublisher):
+    """As many messages as go at once, then a moment of silence, in which what is put off gets done."""
+
+    def requests(self, credit):
+        for request in super().requests(credit):
+            yield request
+            if request.seq % BURST == 0:
+                while self.confirmed < request.seq and not self.over(credit):
+                    time.sleep(0.01)
+                self.stopping.wait(PAUSE_S)
+
+
+class Calls(threading.Thread):
+    """What else applications ask of a node: its configuration and its updates change all the time."""
+
+    def __init__(self, m, node):
+        super().__init__(daemon=True)
+        self.node, self.stopping, self.error = m.node(node), threading.Event(), None
+
+    def run(self):
+        try:
+            with Api(self.node, local=True) as api:
+                for n in itertools.count():
+                    if self.stopping.wait(0.1):
+                        return
+                    self.one(api, n)
+        except Exception as e:  # shown by whoever waits for us
+            self.error = e
+
+    def one(self, api, n):
+        try:
+            api.SetConfig(pb.ConfigEntry(key=f"test.{self.node['name']}", value=str(n)), timeout=10)
+            api.SendNodeUpdate(pb.NodeUpdate(type="news", payload=str(n).encode()), timeout=10)
+        except grpc.RpcError as e:
+            if e.code() not in (*RETRIED, grpc.StatusCode.DEADLINE_EXCEEDED):
+                raise
+
+
+class Follower(threading.Thread):
+    """Follows the updates of the mesh at a node under a name, and acknowledges each: the node keeps where it is."""
+
+    def __init__(self, m, node):
+        super().__init__(daemon=True)
+        self.node, self.stopping, self.error = m.node(node), threading.Event(), None
+
+    def session(self, api):
+        requests = queue.Queue()
+        requests.put(pb.SubscribeReq(subscriber="follower"))
+        call = api.SubscribeMeshUpdates(iter(requests.get, None), timeout=20)
+        try:
+            for u in call:
+                requests.put(pb.SubscribeReq(ack=u.position))
+        finally:
+            requests.put(None)
+            call.cancel()
+
+    def run(self):
+        try:
+            with Api(self.node, local=True) as api:
+                while not self.stopping.wait(0.1):
+                    try:
+                        self.session(api)
+                    except grpc.RpcError as e:
+                        if e.code() not in (*RETRIED, grpc.StatusCode.DEADLINE_EXCEEDED):
+                            raise
+        except Exception as e:  # shown by whoever waits for us
+            self.error = e
+
+
+class Load:
+    """All that goes on while daemons die."""
+
+    def __init__(self, m, seed):
+        self.m, self.source, self.target = m, m.node("a"), m.node("c")
+        self.stream = open_stream(self.source, "acme", ["c"]).stream_id
+        self.publisher = Bursts(self.source, self.stream, 200, 1 << 20, WINDOW)
+        self.sink, self.brief_sink = Sink(self.target, "acme", [self.stream]), Sink(self.target, BRIEF)
+        self.brief = BriefStreams(m, seed, lambda rng: ("a", ["c"]))
+        self.calls = [kind(m, n) for n in SIDES for kind in (Calls, Follower)]
+        self.parts = [self.sink, self.brief_sink, self.publisher, self.brief, *self.calls]
+
+    def start(self):
+        for part in self.parts:
+            part.start()
+
+    def check(self):
+        for part in self.parts:
+            if part.error is not None:
+                raise part.error
+
+    def check_confirmed(self):
+        """Whoever was told that a message is processed was told the truth."""
+        confirmed = self.publisher.confirmed
+        processed = query(self.target, "SELECT coalesce(max(committed_seq), 0) FROM stream_offsets WHERE stream_id = "
+                          "ulid_uuid(%s) AND node_id = node_id(%s)", self.stream, self.target["node_id"])[0][0]
+        assert processed >= confirmed, f"{confirmed} confirmed, {processed} processed"
+
+    def recover(self, after):
+        """Until what was in flight is confirmed, and streams come and go again."""
+        handed, briefs = self.publisher.handed, len(self.brief.done)
+
+        def done():
+            self.check()
+            return self.publisher.confirmed >= handed and len(self.brief.done) > briefs
+
+        try:
+            wait_until(f"recovery from {after}", done, RECOVER_S)
+        except AssertionError as e:
+            raise AssertionError(f"{e}: {self.publisher.confirmed} of {handed} confirmed, the sink has "
+                                 f"{self.sink.got(self.stream)}, {len(self.brief.done) - briefs} brief streams") from None
+        self.check_confirmed()
+
+    def finish(self):
+        for part in (self.brief, *self.calls):
+            part.stopping.set()
+        self.publisher.finish()
+        wait_all([self.publisher], [self.sink], RECOVER_S)
+        wait_until("the last brief stream", lambda: not self.brief.is_alive(), RECOVER_S)
+        self.check()
+
+    def stop(self):
+        for part in self.parts:
+            part.stopping.set()
+        for s in (self.sink, self.brief_sink):
+            s.stop()
+
+
+class Killer(threading.Thread):
+    """Lets one node's daemon die at one point after the other."""
+
+    def __init__(self, m, node, file, load, plan, others):
+        super().__init__(daemon=True)
+        self.m, self.node, self.file, self.load = Mesh.load(m.dir), node, file, load
+        self.plan, self.others, self.story, self.error = plan, others, [], None
+        self.begin, self.deaths = time.monotonic(), 0
+
+    def say(self, text):
+        self.story.append(f"{time.monotonic() - self.begin:7.2f} {self.node} {text}")
+
+    def later(self, name):
+        """The pass at which it dies the second time: within about a second, as it goes now."""
+        before = self.file.passed(name)
+        time.sleep(0.5)
+        return random.Random(f"{SEED} {name}").randrange(2, 3 + min(LATER_MAX, 2 * (self.file.passed(name) - before)))
+
+    def nudge(self, name, count):
+        """What happens seldom is made to happen: nodes and links are told anew, it leads, it starts anew."""
+        if name.startswith(("put_node", "put_topology")):
+            self.say("restart routerd")
+            self.m.restart(self.node, "routerd", wait=False)
+        elif count % 2 == 0:
+            said(self.m, self.node, "--timeout", "2s", "raft", "transfer", self.node)
+        else:
+            self.say("restart")
+            self.m.restart(self.node, "consensusd", wait=False)
+
+    def reach(self, name, either):
+        """Until the daemon has died of it; False: the other one has, which is as good."""
+        end, nudged, count = time.monotonic() + (EITHER_S if either else REACH_S), time.monotonic(), 0
+        while not self.file.died(name):
+            self.load.check()
+            now = time.monotonic()
+            if now > end:
+                self.file.disarm()
+                if either:
+                    return False
+                raise AssertionError(f"{name} is never reached at {self.node}")
+            if now - nudged > (TOPOLOGY_S if "topology" in name else NUDGE_S):
+                self.nudge(name, count)
+                nudged, count = now, count + 1
+            time.sleep(0.005)
+        return True
+
+    def die(self, name, number):
+        either = "e" in self.file.names[name][1]
+        if number == 0:
+            number = self.later(name)
+        self.say(f"{name} {number}")
+        self.file.arm(name, number)
+        if not self.reach(name, either):
+            return
+        self.others.add(name)
+        self.deaths += 1
+        proc = self.m.node(self.node)["procs"]["consensusd"]
+        assert not procs.wait_gone([proc], 20), f"consensusd of {self.node} lives after {name}"
+        self.load.check_confirmed()  # while nobody can make up for it
+        self.m.start(self.node, "consensusd")
+        self.load.recover(f"{name} at {self.node}")
+        self.say("recovered")
+
+    def run(self):
+        try:
+            for name, number in self.plan:
+                self.die(name, number)
+        except Exception as e:  # shown by whoever waits for us
+            self.error = e
+
+
+def plan_of(file, node):
+    """Each point at its first pass; then, in the long run all of them, otherwise those the seed chooses, later."""
+    names = [n for n in file.points(SIDES[node]) + file.points("e") if ONLY in n]
+    later = names if LONG else random.Random(f"{SEED} {node}").sample(names, len(names) // 4)
+    return [(n, 1) for n in names] + [(n, 0) for n in later]
+
+
+def check_all(m, load, senders):
+    check_rows(load.source, [load.target], load.stream, load.publisher.last)
+    load.check_confirmed()
+    check_brief(load.brief, {"c": load.brief_sink})
+    check_drained(m)
+    check_updates(m, senders.finish(), at="b")
+    check_logs(m)
+
+
+def test_points():
+    print(f"  crashpoints: CRASH_SEED={SEED}", flush=True)
+    with mesh(3, tenants=["acme", BRIEF], redis=True, settings=QUICK) as m:
+        found(m)
+        files = arm_mesh(m, SIDES)
+        load, reached = Load(m, SEED), set()
+        killers = [Killer(m, n, files[n], load, plan_of(files[n], n), reached) for n in SIDES]
+        with Senders(m, SIDES, pause=0.1) as senders:
+            load.start()
+            try:
+                load.recover("the start")
+                for k in killers:
+                    k.start()
+                for k in killers:
+                    k.join()
+                    if k.error is not None:
+                        raise k.error
+                unreached = [n for n in files["a"].points("e") if ONLY in n and n not in reached]
+                assert not unreached, f"never reached: {unreached}"
+                m.state.update(Mesh.load(m.dir).state)  # the processes are others now
+                load.finish()
+                m.wait_ready()
+                check_alive(m)
+                check_all(m, load, senders)
+            except BaseException:
+                for line in (line for k in killers for line in k.story[-30:]):
+                    print(f"    {line}", file=sys.stderr)
+                raise
+            finally:
+                load.stop()
+        deaths = sum(k.deaths for k in killers)
+        print(f"  crashpoints: {deaths} deaths, {load.publisher.last} messages, {len(load.brief.done)} brief streams",
+              flush=True)
+
+
+def unmigrated(m, node):
+    """Its consensusd is down, and its database as it was before the first start."""
+    m.kill("a", "consensusd")
+    with contextlib.closing(psycopg2.connect(node["database"])) as db, db.cursor() as cursor:
+        cursor.execute("DROP SCHEMA mesh CASCADE")
+        db.commit()
+    os.unlink(f"{node['dir']}/state/consensusd.witness")
+
+
+def test_migrations():
+    """It dies before and after each migration is sent to the database; the next start goes on from there."""
+    with mesh(1) as m:
+        node = m.node("a")
+        versions = query(node, "SELECT version FROM schema_version ORDER BY version")
+        file = arm_mesh(m, "a")["a"]
+        for number in range(1, len(versions) + 1):
+            for name in ("migrate:before", "migrate:after"):
+                unmigrated(m, node)
+                file.arm(name, number)
+                m.start("a", "consensusd")
+                wait_until(f"{name} {number}", lambda name=name: file.died(name))
+                assert not procs.wait_gone([m.node("a")["procs"]["consensusd"]], 20)
+                m.start("a", "consensusd")
+                m.wait_ready()
+                assert query(node, "SELECT version FROM schema_version ORDER BY version") == versions
+        # It is a database as any other.
+        with Flow(m, "a", ["a"], 300) as f:
+            f.finish()
+        check_logs(m)
