@@ -249,7 +249,8 @@ static void
 seed_group(struct mesh *m)
 {
 	struct mesh_entering *t = &m->entering;
-	const struct raft_member self = {.id = group_draw_replica(), .node = m->engine->self, .role = RAFT_VOTER};
+	const struct raft_member self = {
+	    .id = group_draw_replica(), .node = m->engine->self, .role = RAFT_VOTER};
 	uint8_t both[2 * ULID_BYTES], hash[CRYPTO_HASH_BYTES];
 	struct group *g;
 	int err;
