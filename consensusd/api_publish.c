@@ -453,9 +453,8 @@ api_publish(struct api *a, struct client *c, const struct imsg *m, bool streamin
 	if (!decode(&r, m) || !pack_headers(&r) || !check_payload(&r) || !check_ids(&r) || !find_stream(&r) ||
 	    !check_epoch(&r) || !check_client(&r) || !check_stream(&r))
 		return;
-	if (streaming) {
+	if (streaming)
 		r.call->epoch = r.chunk.producer_epoch;
-	}
 	if (r.chunk.chunk_seq < 0 || r.chunk.total_chunks < 0) {
 		refuse(&r, CODE_INVALID_ARGUMENT, "chunk_seq and total_chunks are not negative");
 		return;

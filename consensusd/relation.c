@@ -73,6 +73,15 @@ relations_unknown(struct relations *rs, const uint8_t *id)
 
 /* --- one --- */
 
+static struct dsg *
+state_new(struct relation *r)
+{
+	const struct dsg_watch watch = {
+	    .described = relation_on_described, .opened = relation_on_opened, .ctx = r};
+
+	return dsg_new(&watch);
+}
+
 int
 relation_new(struct relations *rs, const uint8_t id[STORE_GROUP_BYTES], struct relation **out)
 {
@@ -90,8 +99,7 @@ relation_new(struct relations *rs, const uint8_t id[STORE_GROUP_BYTES], struct r
 	r->duty.arg = r;
 	r->unused_since = clock_mono();
 	r->gone_since = MONO_NEVER;
-	r->state = dsg_new(
-	    &(struct dsg_watch){.described = relation_on_described, .opened = relation_on_opened, .ctx = r});
+	r->state = state_new(r);
 	if (r->state != NULL)
 		HASH_ADD(hh, rs->all, id, STORE_GROUP_BYTES, r);
 	if (r->state == NULL || !HASH_ADDED(r)) {
@@ -146,19 +154,23 @@ relation_begin(struct relation *r, bool first)
 
 /* --- a source's --- */
 
+bool
+relation_has_target(const struct relation *r, uint64_t node)
+{
+	for (size_t i = 0; i < r->target_count; i++)
+		if (r->targets[i] == node)
+			return true;
+	return false;
+}
+
 static bool
 same_targets(const struct relation *r, const struct store_stream *row)
 {
 	if (!r->mine || r->target_count != row->dst_count || strcmp(r->tenant, row->tenant_id) != 0)
 		return false;
-	for (size_t i = 0; i < row->dst_count; i++) {
-		size_t k = 0;
-
-		while (k < r->target_count && r->targets[k] != row->dst_nodes[i])
-			k++;
-		if (k == r->target_count)
+	for (size_t i = 0; i < row->dst_count; i++)
+		if (!relation_has_target(r, row->dst_nodes[i]))
 			return false;
-	}
 	return true;
 }
 
@@ -323,8 +335,7 @@ void
 relation_renew(struct relation *r)
 {
 	struct relations *rs = r->owner;
-	struct dsg *state = dsg_new(
-	    &(struct dsg_watch){.described = relation_on_described, .opened = relation_on_opened, .ctx = r});
+	struct dsg *state = state_new(r);
 	struct source *s;
 
 	if (state == NULL)

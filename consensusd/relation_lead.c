@@ -89,10 +89,7 @@ relations_evicted(struct relations *rs, uint64_t node)
 static bool
 belongs(const struct relation *r, uint64_t node)
 {
-	for (size_t i = 0; i < r->target_count; i++)
-		if (r->targets[i] == node)
-			return true;
-	return node == r->owner->engine->self;
+	return node == r->owner->engine->self || relation_has_target(r, node);
 }
 
 static void

@@ -237,12 +237,24 @@ relation_queue(struct relation *r)
 	engine_wake(r->owner->engine);
 }
 
+/* What the group has, or is to have, of a batch. */
+static struct dsg_batch
+descriptor_of(struct batch *b)
+{
+	struct dsg_batch d = {
+	    .stream = b->stream_id, .epoch = b->epoch, .first_seq = b->first_seq, .count = b->count};
+
+	seal_digest(b);
+	memcpy(d.digest, b->digest, sizeof(d.digest));
+	memcpy(d.signature, b->signature, sizeof(d.signature));
+	return d;
+}
+
 bool
 relation_describe(struct source *s, struct batch *b)
 {
 	struct relation_source *x = &s->relation;
-	struct dsg_batch d = {
-	    .stream = b->stream_id, .epoch = b->epoch, .first_seq = b->first_seq, .count = b->count};
+	struct dsg_batch d;
 
 	if (batch_last_seq(b) <= relation_described(s) ||
 	    (x->relation->ready && x->placed && b->first_seq <= x->proposed_seq))
@@ -256,9 +268,7 @@ relation_describe(struct source *s, struct batch *b)
 	if ((!x->placed || b->first_seq != x->proposed_seq + 1) &&
 	    put_open(s, b->first_seq - 1, b->epoch) != 0)
 		return false;
-	seal_digest(b);
-	memcpy(d.digest, b->digest, sizeof(d.digest));
-	memcpy(d.signature, b->signature, sizeof(d.signature));
+	d = descriptor_of(b);
 	if (dsg_put_batch(&x->relation->proposal, &d) != 0)
 		return false;
 	x->placed = true;
@@ -366,13 +376,9 @@ relations_turn(struct relations *rs)
 enum dsg_check
 relation_check(struct sink *k, struct batch *b)
 {
-	struct dsg_batch d = {
-	    .stream = b->stream_id, .epoch = b->epoch, .first_seq = b->first_seq, .count = b->count};
+	const struct dsg_batch d = descriptor_of(b);
 	enum dsg_check is;
 
-	seal_digest(b);
-	memcpy(d.digest, b->digest, sizeof(d.digest));
-	memcpy(d.signature, b->signature, sizeof(d.signature));
 	is = k->relation.relation != NULL ? dsg_check(k->relation.relation->state, &d) : DSG_CHECK_NOT_YET;
 	if (is == DSG_CHECK_NOT_YET)
 		k->relation.waits = true;
