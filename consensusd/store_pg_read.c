@@ -52,7 +52,7 @@ struct read_request {
 	store_letter_fn *letter_fn;
 	/* Of what the outbox has. */
 	store_backlog_fn *backlog_fn;
-	struct store_backlog backlog[STORE_BACKLOG_ROWS];
+	struct store_backlog *backlog; /* STORE_BACKLOG_ROWS of them, owned */
 	size_t backlog_count;
 	void *arg;
 };
@@ -115,6 +115,15 @@ static void reader_next(struct store_reader *r);
 /* ---- one read ---- */
 
 static void
+request_free(struct read_request *q)
+{
+	if (q == NULL)
+		return;
+	mem_free(q->backlog);
+	mem_free(q);
+}
+
+static void
 read_end(struct store_reader *r, int err)
 {
 	struct read_request *q = r->current;
@@ -132,7 +141,7 @@ read_end(struct store_reader *r, int err)
 		q->backlog_fn(q->arg, q->backlog, q->backlog_count, err);
 	else
 		q->fn(q->arg, NULL, err);
-	mem_free(q);
+	request_free(q);
 }
 
 static int
@@ -471,9 +480,9 @@ store_reader_free(struct store_reader *r)
 	store_conn_free(r->conn);
 	while ((q = STAILQ_FIRST(&r->queue)) != NULL) {
 		STAILQ_REMOVE_HEAD(&r->queue, next);
-		mem_free(q);
+		request_free(q);
 	}
-	mem_free(r->current);
+	request_free(r->current);
 	mem_free(r);
 }
 
@@ -529,9 +538,16 @@ store_reader_add_history(
 int
 store_reader_add_backlog(struct store_reader *r, const struct ulid *stream, store_backlog_fn *fn, void *arg)
 {
-	const struct read_request q = {.kind = READ_BACKLOG, .stream = *stream, .backlog_fn = fn, .arg = arg};
+	const struct read_request q = {.kind = READ_BACKLOG,
+	    .stream = *stream,
+	    .backlog_fn = fn,
+	    .backlog = mem_calloc(STORE_BACKLOG_ROWS, sizeof(*q.backlog)),
+	    .arg = arg};
+	int err = q.backlog != NULL ? request_add(r, &q) : ERR_NOMEM;
 
-	return request_add(r, &q);
+	if (err != 0)
+		mem_free(q.backlog);
+	return err;
 }
 
 int
