@@ -148,7 +148,8 @@ $(RAFTSCENE_BIN): $(call obj,$(RAFT_SCENES) $(RAFT_CORE)) $(LIB_base_a)
 	@$(CC) $(LDFLAGS_ALL) -o $@ $^
 
 # --- stand-ins for daemons that system tests run against: tests/system/grpc/x.c ---
-$(BUILD)/tests/system/grpc/fake_consensusd: $(BUILD)/tests/system/grpc/fake_group.o
+STAND_INS = $(BUILD)/tests/system/grpc/fake_consensusd
+$(STAND_INS): $(addprefix $(BUILD)/tests/system/grpc/,fake_group.o fake_stream.o)
 $(BUILD)/tests/system/%: $(BUILD)/tests/system/%.o $(LIBS_a)
 	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIB_os_a) $(LIBS_common) -lm
 

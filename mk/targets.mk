@@ -85,7 +85,7 @@ unit-bins: $(UNIT_BINS)
 fuzz-bins: $(FUZZ_BINS)
 bench-bins: $(BENCH_BINS)
 sim-bin: $(SIM_BIN) $(RAFTSIM_BIN) $(STREAMSIM_BIN) $(RAFTSCENE_BIN)
-objects: $(PROGRAM_BINS) $(TOOL_BINS) $(call obj,$(SRC_all))
+objects: $(PROGRAM_BINS) $(TOOL_BINS) $(STAND_INS) $(call obj,$(SRC_all))
 
 # --- install: programs, manuals, and what etc/ has for the system ---
 BINDIR = $(PREFIX)/bin

@@ -21,4 +21,7 @@ int fake_group(const struct imsg *m);
 int64_t fake_group_calls(void);
 int64_t fake_group_followed(void);
 
+/* Messages about streams and their messages (fake_stream.c). */
+int fake_stream(const struct imsg *m);
+
 #endif

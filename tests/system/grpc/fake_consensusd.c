@@ -1,12 +1,13 @@
 /*
  * fake_consensusd: what gatewayd needs of a consensusd, without streams, peers or a database; its part of the
- * control group is in fake_group.c.
+ * control group is in fake_group.c, that of what is done to streams and messages in fake_stream.c.
  *
  *	fake_consensusd SOCKET [mute]        mute: questions for the node's status get no answer
  *
  * The tenant of a request chooses what happens:
  *	fail     publish: FAILED_PRECONDITION with a message that needs percent-encoding
  *	silent   publish: no answer ever (deadlines, cancellation)
+ *	late     publish: an answer when the deadline is near, which says how far it is
  *	hold     streaming publish: held after each 10 messages, for 50 ms
  *	stuck    streaming publish: held for ever
  *	crash    publish: the process ends
@@ -44,7 +45,7 @@ static struct {
 	struct loop_timer *timer;
 	struct channel *ch;
 	bool mute;
-	uint32_t held; /* call, 0: none */
+	uint32_t held, late; /* calls, 0: none */
 	int64_t publishes, items, cancels, acks, more, ends, holds;
 	int64_t credit, next, last; /* of the subscription of tenant "credit" */
 	uint8_t answer[ANSWER_BYTES], big[BIG_BYTES];
@@ -108,6 +109,10 @@ publish(uint32_t msg, struct imsg *m)
 		return rc;
 	if (strcmp(c.tenant_id, "silent") == 0)
 		return 0;
+	if (strcmp(c.tenant_id, "late") == 0) {
+		fake.late = m->peerid;
+		return 0;
+	}
 	if (strcmp(c.tenant_id, "crash") == 0)
 		_Exit(3);
 	if (strcmp(c.tenant_id, "fail") == 0)
@@ -263,6 +268,14 @@ on_ack(void *ctx, struct channel *ch, struct imsg *m)
 	return fake_answer(GC_REPLY, m->peerid, mesh_v1_AckResult_fields, &r);
 }
 
+/* Of whose publishes the answer is held back, all but the late one's stay without one. */
+static int
+on_expire(void *ctx, struct channel *ch, struct imsg *m)
+{
+	(void)ctx, (void)ch;
+	return m->peerid == fake.late ? fake_done(m->peerid, 4, "1 of 2 targets have processed it") : 0;
+}
+
 /* Whoever it is may do everything here. */
 static int
 on_who(void *ctx, struct channel *ch, struct imsg *m)
@@ -342,6 +355,20 @@ GROUP(rotate_key)
 GROUP(list_keys)
 GROUP(dead_letters)
 GROUP(resolve)
+
+/* --- streams and messages --- */
+
+#define STREAM(handler)                                                                                      \
+	static int on_##handler(void *ctx, struct channel *ch, struct imsg *m)                               \
+	{                                                                                                    \
+		(void)ctx, (void)ch;                                                                         \
+		return fake_stream(m);                                                                       \
+	}
+STREAM(message)
+STREAM(control_streams)
+STREAM(nack)
+STREAM(stream_letters)
+STREAM(resolve_stream)
 
 /* --- the process --- */
 

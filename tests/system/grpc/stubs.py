@@ -32,6 +32,10 @@ SERVICES = {
         "ListConfigHistory": ("uu", mesh.ConfigReq, mesh.ConfigList),
         "RotateKey": ("uu", mesh.RotateKeyReq, mesh.KeyInfo),
         "ListKeys": ("uu", mesh.Empty, mesh.KeyList),
+        "GetMessageStatus": ("uu", mesh.MessageStatusReq, mesh.MessageStatus),
+        "ControlStreams": ("uu", mesh.StreamControlReq, mesh.StreamControlList),
+        "ListStreamDeadLetters": ("uu", mesh.StreamDeadLetterReq, mesh.StreamDeadLetterList),
+        "ResolveStreamDeadLetter": ("uu", mesh.ResolveStreamDeadLetterReq, mesh.StreamDeadLetter),
         "ListDeadLetters": ("uu", mesh.DeadLetterReq, mesh.DeadLetterList),
         "ResolveDeadLetter": ("uu", mesh.ResolveDeadLetterReq, mesh.DeadLetterList),
         "SendUserEvent": ("uu", mesh.UserEventReq, mesh.Empty),
@@ -43,6 +47,7 @@ SERVICES = {
         "SubscribeMeshUpdates": ("ss", mesh.SubscribeReq, mesh.MeshUpdate),
         "SubscribeInternalDBUpdates": ("ss", mesh.SubscribeReq, mesh.DBUpdate),
         "Ack": ("uu", mesh.StreamAck, mesh.AckResult),
+        "Nack": ("uu", mesh.StreamNack, mesh.AckResult),
     },
     "/mesh.v1.MeshDiscoveryService/": {
         "DiscoverNodes": ("uu", mesh.DiscoverNodesReq, mesh.DiscoverNodesReply),

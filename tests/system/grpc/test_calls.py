@@ -33,6 +33,41 @@ def test_every_unary_method():
             "tenant-1", "tenant-2", "tenant-3"]
 
 
+def test_what_is_done_to_streams_and_messages():
+    """All fields of the questions and answers pass; the errors are consensusd's."""
+    invalid, missing = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND
+    with env.Gateway() as g, local(g) as api:
+        s = api.GetMessageStatus(mesh.MessageStatusReq(stream_id="s", seq=7, message_id="m"), timeout=5)
+        assert (s.stream_id, s.seq, s.message_id, s.state) == ("s", 7, "m", "waiting"), s
+        assert [(t.node_id[-1], t.state, t.updated) for t in s.targets] == [
+            ("2", "processed", 1800000000000), ("3", "waiting", 0)], s
+        rules = api.ControlStreams(mesh.StreamControlReq(action="throttle", stream_ids=["s"], tenant_id="t",
+                                                         min_priority=0, side="source", messages_per_s=9), timeout=5).rules
+        r = rules[0]
+        assert (r.kind, r.stream_id, r.tenant_id, r.side, r.messages_per_s) == ("throttle", "s", "t", "source", 9), r
+        assert r.HasField("min_priority") and not r.HasField("max_priority"), r
+        a = api.Nack(mesh.StreamNack(stream_id="s", seq=4, reason="not now"), timeout=5)
+        assert (a.success, a.error, a.processed_seq) == (True, "not now", 3), a
+        assert not api.Nack(mesh.StreamNack(stream_id="nobody", seq=4), timeout=5).success
+        found = api.ListStreamDeadLetters(mesh.StreamDeadLetterReq(stream_id="s", limit=1, after=1), timeout=5).letters
+        assert [(x.position, x.stream_id, x.seq, x.attempts) for x in found] == [(2, "s", 20, 5)], found
+        assert len(api.ListStreamDeadLetters(mesh.StreamDeadLetterReq(), timeout=5).letters) == 3
+        resolve = mesh.ResolveStreamDeadLetterReq
+        assert api.ResolveStreamDeadLetter(resolve(stream_id="s", seq=20, action="replay"), timeout=5).seq == 20
+        for code, call, request in ((missing, api.GetMessageStatus, mesh.MessageStatusReq(stream_id="nobody")),
+                                    (missing, api.ControlStreams, mesh.StreamControlReq(stream_ids=["nobody"])),
+                                    (missing, api.ResolveStreamDeadLetter, resolve(stream_id="nobody", action="replay")),
+                                    (invalid, api.ResolveStreamDeadLetter, resolve(stream_id="s", action="burn"))):
+            expect(code, call, request, timeout=5)
+
+
+def test_a_late_publish_is_told_how_far_it_is():
+    """Just before its deadline consensusd is asked to end it in its own words."""
+    with env.Gateway() as g, local(g) as api:
+        e = expect(grpc.StatusCode.DEADLINE_EXCEEDED, api.PublishClientData, mesh.Chunk(tenant_id="late"), timeout=2)
+        assert e.details() == "1 of 2 targets have processed it", e.details()
+
+
 def test_status_names_what_is_down():
     with env.Gateway() as g, local(g) as api:
         n = api.GetNodeStatus(mesh.Empty(), timeout=5)
