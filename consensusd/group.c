@@ -272,6 +272,7 @@ group_make(struct groups *gs, const uint8_t id[STORE_GROUP_BYTES], enum store_ra
 	g->timer.arg = g;
 	g->applied = state->applied;
 	g->apply_next = 1; /* nothing */
+	g->write_by = MONO_NEVER;
 	g->routes_stale = true;
 	conf = replica_conf(g);
 	if ((err = raft_new(&conf, state, clock_mono(), &g->raft)) != 0) {
@@ -377,6 +378,14 @@ group_is_alone(const struct group *g)
 	return st.voter && voters == 1;
 }
 
+static bool
+is_single(const struct group *g)
+{
+	struct raft_member_status m;
+
+	return !raft_member_at(g->raft, 1, &m);
+}
+
 static int
 keep_loaded_snapshot(struct group *g, const struct store_raft_state *r)
 {
@@ -417,7 +426,9 @@ groups_load(struct groups *gs, const struct store_raft_state *r)
 	if (err == 0)
 		err = group_make(gs, r->group, r->type, r->replica, &state, &g);
 	if (err == 0) {
-		g->sole_voter = group_is_alone(g);
+		/* Learners have heard what it decided, and would not see that it decides otherwise now.  The
+		 * control group is worth that risk, there is only one; streams just get another group. */
+		g->sole_voter = group_is_alone(g) && (r->type != STORE_RAFT_DSG || is_single(g));
 		if ((err = keep_loaded_snapshot(g, r)) != 0)
 			group_free(g);
 	}
@@ -527,6 +538,8 @@ group_attach(struct group *g, const struct group_ops *ops, void *sm)
 		return err;
 	g->ops = ops;
 	g->sm = sm;
+	if (ops->early)
+		raft_apply_early(g->raft);
 	group_touch(g);
 	return 0;
 }

@@ -42,6 +42,9 @@ struct group_ops {
 	void (*readable)(void *sm, uint64_t ctx);
 	/* A member's replica lost what it had, or this one is not a member any more. */
 	void (*gone)(void *sm);
+	/* See raft_apply_early().  A replica that does not vote may then have its log written a little later.
+	 */
+	bool early;
 };
 
 struct groups *groups_new(struct engine *e, const struct conf *conf) MUST_USE;

@@ -36,6 +36,10 @@ enum {
 	GROUP_UNCOMMITTED_BYTES = 16 * 1024 * 1024,
 	GROUP_APPLY_BYTES = 1024 * 1024,
 	GROUP_CHUNK_BYTES = 64 * 1024,
+	/* A replica that does not vote has its entries written with those of so long, or so many: its node
+	 * has more urgent things to write. */
+	GROUP_WAIT_MS = 10,
+	GROUP_WAIT_COUNT = 16,
 	/* How much longer the log of one member gets than that of another before a snapshot, of 256. */
 	GROUP_STAGGER_MAX = 128,
 	/* A member that was not heard of for so many election timeouts does not answer. */
@@ -91,6 +95,8 @@ struct group {
 	uint64_t applied;         /* by sm */
 	struct raft_status shown; /* that sm was told */
 	struct group_snapshot snapshot, incoming;
+	struct mono write_by;                                    /* entries that may wait until then */
+	bool write_now;                                          /* something waits for them */
 	bool snapshotting;                                       /* one is on its way to the store */
 	bool routes_stale;                                       /* the configuration has changed */
 	struct group_put *put;                                   /* that the store did not take yet */

@@ -152,6 +152,25 @@ put_new(const struct group *g)
 	return p;
 }
 
+/* Entries of a replica that does not vote: nobody counts on them, and several are one write. */
+static bool
+may_wait(struct group *g)
+{
+	struct raft_status st;
+	struct mono now;
+
+	if (g->ops == NULL || !g->ops->early || g->put != NULL || g->write_now ||
+	    !raft_persist_may_wait(g->raft))
+		return false;
+	raft_show(g->raft, &st);
+	if (st.last == st.written || st.last - st.written >= GROUP_WAIT_COUNT)
+		return false;
+	now = clock_mono();
+	if (mono_is_never(g->write_by))
+		g->write_by = mono_add_ms(now, GROUP_WAIT_MS);
+	return mono_before(now, g->write_by);
+}
+
 /* False: it has to be tried again. */
 static bool
 persist(struct group *g)
@@ -159,6 +178,10 @@ persist(struct group *g)
 	struct raft_persist in;
 	bool ok = true;
 
+	if (may_wait(g))
+		return true;
+	g->write_by = MONO_NEVER;
+	g->write_now = false;
 	while (ok) {
 		if (g->put == NULL) {
 			struct group_put *p = put_new(g);
@@ -287,6 +310,7 @@ group_run(struct group *g)
 	again |= !persist(g);
 	group_send_all(g);
 	engine_at(g->owner->engine, &g->timer,
-	    again ? mono_add_ms(clock_mono(), GROUP_RETRY_MS) : grid(raft_next(g->raft)));
+	    again ? mono_add_ms(clock_mono(), GROUP_RETRY_MS)
+		  : mono_min(g->write_by, grid(raft_next(g->raft))));
 	return more;
 }

@@ -246,7 +246,7 @@ is_long(const struct group *g, const struct raft_status *st, size_t entries)
 }
 
 static bool
-is_due(const struct group *g)
+is_due(struct group *g)
 {
 	const struct groups *gs = g->owner;
 	struct raft_status st;
@@ -258,6 +258,10 @@ is_due(const struct group *g)
 		return false;
 	entries = (size_t)(g->applied - st.first + 1);
 	if (!is_long(g, &st, entries))
+		return false;
+	/* A snapshot comes after the entries that are in it. */
+	g->write_now = g->applied > st.written;
+	if (g->write_now)
 		return false;
 	return !somebody_lags(g, &st) || st.bytes >= 2 * gs->compact_bytes ||
 	       entries >= 2 * gs->compact_entries;

@@ -17,7 +17,7 @@
 enum {
 	/* Of one entry: what is more goes into the next one. */
 	RELATION_PROPOSAL_BYTES = 256 * 1024,
-	/* Voters: an odd number of more than two members. */
+	/* The most voters; there is an odd number of them, of two members one. */
 	RELATION_VOTERS = 5,
 	/* How often members and leadership are looked at while something is not as it should be. */
 	RELATION_DUTY_MS = 200,

@@ -154,12 +154,13 @@ may_vote(const struct relation *r, const struct raft_member_status *s)
 	       group_member_answers(r->group, s);
 }
 
-/* Two and three members vote all; of more, an odd number, so that the loss of as many as can be borne. */
+/* An odd number, so that the loss of as many as can be borne.  Of two it is the source alone: a second vote
+ * would only mean that nothing is committed while one of them is away. */
 static size_t
 voters_wanted(size_t members)
 {
-	if (members <= 3)
-		return members;
+	if (members < 3)
+		return 1;
 	return members >= RELATION_VOTERS ? RELATION_VOTERS : 3;
 }
 
@@ -190,6 +191,20 @@ gone_voter(struct relation *r, const struct roster *t)
 	return t->count;
 }
 
+/* There were more members once: one that is not this one has its vote taken. */
+static void
+roster_unvote(const struct relation *r, struct roster *t)
+{
+	size_t i = 0;
+
+	while (i < t->count && (t->member[i].role == RAFT_LEARNER || t->member[i].id == r->now.id))
+		i++;
+	if (i == t->count)
+		return;
+	t->member[i].role = RAFT_LEARNER;
+	t->changed = true;
+}
+
 /* One step towards the voters that there should be. */
 static void
 roster_vote(struct relation *r, struct roster *t)
@@ -201,6 +216,8 @@ roster_vote(struct relation *r, struct roster *t)
 		if (ready == t->count && may_vote(r, &t->now[i]))
 			ready = i;
 	}
+	if (voters > wanted && gone == t->count)
+		roster_unvote(r, t);
 	if (ready == t->count)
 		return;
 	if (voters < wanted || (gone < t->count && t->count > wanted)) {
@@ -242,7 +259,7 @@ see_to_members(struct relation *r)
 		roster_vote(r, &t);
 	if (t.changed)
 		change_to(r, &t);
-	r->settled = !t.changed && t.count >= members_wanted(r) && t.voters >= voters_wanted(t.count);
+	r->settled = !t.changed && t.count >= members_wanted(r) && t.voters == voters_wanted(t.count);
 }
 
 /* So many voters forgot what they had promised that those that are left can't decide anything. */

@@ -110,6 +110,8 @@ const struct group_ops relation_ops = {
     .restore = on_restore,
     .role = on_role,
     .gone = on_gone,
+    /* What a target does with it is right even if its replica has to be told again. */
+    .early = true,
 };
 
 /* --- who may propose --- */

@@ -278,6 +278,7 @@ raft_show(const struct raft *r, struct raft_status *out)
 	    .applied = r->applied,
 	    .first = raft_log_first(&r->log),
 	    .last = raft_log_last(&r->log),
+	    .written = r->log.written,
 	    .durable = r->log.durable,
 	    .config_index = r->config_index,
 	    .role = r->role,

@@ -104,6 +104,9 @@ struct raft_conf {
 int raft_new(const struct raft_conf *conf, const struct raft_state *state, struct mono now,
     struct raft **out) MUST_USE;
 void raft_free(struct raft *r);
+/* From now on what is committed is applied though it may not be durable here yet: for a state machine that is
+ * in memory only, and of which nothing follows here that the rest of the group does not stand for. */
+void raft_apply_early(struct raft *r);
 
 /* --- events --- */
 
@@ -149,6 +152,8 @@ struct raft_persist {
 };
 /* False: nothing, or too much is under way. */
 bool raft_persist(struct raft *r, struct raft_persist *out);
+/* Nobody counts on what is to be persisted next: it is only entries, of a replica that does not vote. */
+bool raft_persist_may_wait(const struct raft *r);
 /* Storage has all up to a mark. */
 void raft_durable(struct raft *r, uint64_t mark, struct mono now);
 /* An entry of the log, borrowed until the next event; NULL: it is not there. */
@@ -207,7 +212,8 @@ void raft_chunk_kept(struct raft *r, uint64_t id, bool ok, struct mono now);
 /* --- to look at --- */
 
 struct raft_status {
-	uint64_t id, node, term, vote, leader, commit, applied, first, last, durable;
+	uint64_t id, node, term, vote, leader, commit, applied, first, last;
+	uint64_t written, durable; /* given to storage, and there */
 	uint64_t config_index;
 	enum raft_role role;
 	bool joint, quiet, gone, voter;

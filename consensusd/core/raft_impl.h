@@ -105,6 +105,7 @@ struct raft {
 	struct raft_config *config;      /* the last one in the log, or that; never NULL */
 	uint64_t config_index;
 	struct raft_peers *peers; /* by config */
+	bool early;               /* what is committed is applied before it is durable here */
 	bool gone;                /* a committed configuration does without this replica */
 
 	/* Time. */

@@ -6,7 +6,8 @@
  * leader sends at once promises nothing: its term and its vote for itself were durable before it led, and
  * its own copy of an entry counts only when it is durable (thesis, section 10.2.1).
  *
- * Commit before apply: an entry is handed to the state machine when it is committed and durable here.
+ * Commit before apply: an entry is handed to the state machine when it is committed and durable here; after
+ * raft_apply_early() as soon as it is committed, which it is for good, whether or not this replica keeps it.
  */
 #include "common/base/err.h"
 #include "common/base/mem.h"
@@ -153,6 +154,12 @@ raft_persist(struct raft *r, struct raft_persist *out)
 	return true;
 }
 
+bool
+raft_persist_may_wait(const struct raft *r)
+{
+	return !raft_may_lead(r) && !r->hard_dirty && !r->restore_dirty && r->log.cut == UINT64_MAX;
+}
+
 void
 raft_output_cut(struct raft *r, uint64_t from)
 {
@@ -179,10 +186,16 @@ raft_durable(struct raft *r, uint64_t mark, struct mono now)
 
 /* --- the state machine --- */
 
+void
+raft_apply_early(struct raft *r)
+{
+	r->early = true;
+}
+
 bool
 raft_apply(struct raft *r, uint64_t *first, uint64_t *last)
 {
-	uint64_t end = min_u64(r->commit, r->log.durable);
+	uint64_t end = r->early ? r->commit : min_u64(r->commit, r->log.durable);
 	size_t bytes = 0;
 
 	if (r->applying >= end)

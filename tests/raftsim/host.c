@@ -116,6 +116,8 @@ host_start(struct world *w, unsigned h)
 	if (raft_new(&conf, &state, host_clock(w, h), &o->raft) != 0)
 		world_fail(w, "host %u does not start with what its disk has", h);
 	raft_config_free(base);
+	if (w->early)
+		raft_apply_early(o->raft);
 	host_pump(w, h);
 }
 
@@ -214,8 +216,9 @@ maybe_snapshot(struct world *w, unsigned h)
 	uint8_t *config;
 
 	raft_show(o->raft, &st);
-	if (o->applied < st.first + w->snapshot_every || o->disk.write_count >= DISK_WRITES_MAX / 2 ||
-	    raft_entry_at(o->raft, o->applied) == NULL || !world_chance(w, 100))
+	if (o->applied > st.written || o->applied < st.first + w->snapshot_every ||
+	    o->disk.write_count >= DISK_WRITES_MAX / 2 || raft_entry_at(o->raft, o->applied) == NULL ||
+	    !world_chance(w, 100))
 		return true;
 	s.term = raft_entry_at(o->raft, o->applied)->term;
 	s.config = encoded_config(w, h, s.index, &s.config_len);

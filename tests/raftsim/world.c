@@ -88,6 +88,7 @@ draw_settings(struct world *w)
 	    .apply_bytes = 1024,
 	    .chunk_bytes = chunk[world_below(w, 3)],
 	};
+	w->early = w->seed % 4 == 1;
 	w->snapshot_every = world_chance(w, 500) ? 40 : 8;
 	w->snapshot_spare = world_chance(w, 500) ? w->snapshot_every / 2 : 2;
 	w->faults =

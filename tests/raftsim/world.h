@@ -113,6 +113,7 @@ struct world {
 	struct raft_settings settings;
 	unsigned snapshot_every, snapshot_spare; /* entries between them; kept at most below one */
 	bool churn, calm;                        /* members change; no faults any more */
+	bool early;                              /* raft_apply_early() */
 	struct client client[CLIENTS];
 	uint64_t next_value, next_ctx;
 	struct history history;

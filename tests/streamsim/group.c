@@ -26,8 +26,10 @@ group_first_config(const struct world *w, size_t *len)
 	struct buf b;
 	uint8_t *out;
 
+	/* Of two, one votes: the source. */
 	for (unsigned n = 0; n <= w->targets; n++)
-		m[n] = (struct raft_member){id_of(n), n + 1, RAFT_VOTER};
+		m[n] = (struct raft_member){
+		    id_of(n), n + 1, n > 0 && w->targets == 1 ? RAFT_LEARNER : RAFT_VOTER};
 	MUST(raft_config_new(m, w->targets + 1, &c) == 0);
 	buf_init(&b, RAFT_CONFIG_MAX_BYTES);
 	MUST(raft_config_encode(c, &b) == 0);
@@ -76,6 +78,7 @@ group_start(struct world *w, unsigned n)
 	if (raft_new(&conf, &state, world_clock(w), &o->raft) != 0)
 		world_fail(w, "node %u: a replica that does not start", n);
 	raft_config_free(base);
+	raft_apply_early(o->raft);
 	o->transfer_at = 0;
 }
 
@@ -167,8 +170,9 @@ maybe_snapshot(struct world *w, unsigned n)
 	size_t len;
 
 	raft_show(o->raft, &st);
-	if (o->applied < st.first + w->snapshot_every || o->disk.write_count >= DISK_WRITES_MAX / 2 ||
-	    raft_entry_at(o->raft, o->applied) == NULL || !world_chance(w, 100))
+	if (o->applied > st.written || o->applied < st.first + w->snapshot_every ||
+	    o->disk.write_count >= DISK_WRITES_MAX / 2 || raft_entry_at(o->raft, o->applied) == NULL ||
+	    !world_chance(w, 100))
 		return;
 	s.term = raft_entry_at(o->raft, o->applied)->term;
 	s.config = config_at(w, n, s.index, &s.config_len);

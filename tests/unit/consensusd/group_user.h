@@ -141,6 +141,16 @@ group_of(const struct env_node *n, size_t number)
 	return n->up ? groups_find(n->engine.groups, id) : NULL;
 }
 
+/* See raft_apply_early(). */
+static const struct group_ops early_ops = {.apply = machine_apply,
+    .snapshot = machine_snapshot,
+    .restore = machine_restore,
+    .role = machine_role,
+    .readable = machine_readable,
+    .gone = machine_gone,
+    .early = true};
+static bool machines_early;
+
 static void
 attach(struct env_node *n, size_t number)
 {
@@ -149,7 +159,7 @@ attach(struct env_node *n, size_t number)
 	*x = (struct machine){.node = n, .number = number, .index = 1};
 	if (group_of(n, number)->snapshot.index == 0)
 		x->index = 0;
-	assert_int_equal(group_attach(group_of(n, number), &machine_ops, x), 0);
+	assert_int_equal(group_attach(group_of(n, number), machines_early ? &early_ops : &machine_ops, x), 0);
 }
 
 static uint64_t

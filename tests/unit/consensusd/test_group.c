@@ -201,6 +201,74 @@ test_store_full(void **state)
 	assert_int_equal(machines[1][0].count, 5);
 }
 
+static bool
+all_applied(struct env *e)
+{
+	(void)e;
+	return machines[0][0].count == 5 && machines[1][0].count == 5 && machines[2][0].count == 5;
+}
+
+/* A state machine that may be early has what is committed while the log here is not written yet. */
+static void
+test_applied_early(void **state)
+{
+	uint64_t durable;
+
+	(void)state;
+	machines_early = true;
+	begin_group(0);
+	durable = status_of(b, 0).durable;
+	fake_dbs[1].refuse = true;
+	for (uint64_t i = 0; i < 5; i++)
+		assert_int_equal(propose(a, 0, i), 0);
+	env_run(&env, all_applied);
+	assert_true(status_of(b, 0).durable == durable);
+	fake_dbs[1].refuse = false;
+	await_agreement(0);
+	net_pass(3000);
+	assert_true(status_of(b, 0).durable == status_of(a, 0).last);
+	machines_early = false;
+}
+
+static bool
+is_learner(struct env *e)
+{
+	struct raft_status st = status_of(c, 0);
+
+	(void)e;
+	return !st.voter && !st.joint && status_of(a, 0).members == 3;
+}
+
+/* What one without a vote has to write waits a moment for more, and not longer. */
+static void
+test_learner_writes_later(void **state)
+{
+	uint64_t written;
+
+	(void)state;
+	machines_early = true;
+	begin_group(0);
+	change_members(a, 0, "ab", "c");
+	env_run(&env, is_learner);
+	await_agreement(0);
+	net_pass(1000);
+	written = status_of(c, 0).written;
+	assert_true(written == status_of(a, 0).last);
+	for (uint64_t i = 0; i < 5; i++)
+		assert_int_equal(propose(a, 0, i), 0);
+	env_run(&env, all_applied);
+	assert_true(status_of(c, 0).written == written);
+	assert_true(status_of(b, 0).written > written);
+	net_pass(1000);
+	assert_true(status_of(c, 0).durable == status_of(a, 0).last);
+	/* Many are not worth waiting for more. */
+	for (uint64_t i = 0; i < GROUP_WAIT_COUNT; i++)
+		assert_int_equal(propose(a, 0, i), 0);
+	await_agreement(0);
+	assert_true(status_of(c, 0).written == status_of(a, 0).last);
+	machines_early = false;
+}
+
 static void
 test_store_full_at_majority(void **state)
 {
@@ -321,6 +389,8 @@ main(void)
 	    TEST(test_restarts),
 	    TEST(test_restart_of_all),
 	    TEST(test_store_full),
+	    TEST(test_applied_early),
+	    TEST(test_learner_writes_later),
 	    TEST(test_store_full_at_majority),
 	    TEST(test_store_away),
 	    TEST(test_vote_is_durable),
