@@ -186,7 +186,7 @@ make_link(struct transport *t, struct conn *c)
 
 	if (l == NULL) {
 		conn_fail(c, capacity ? GOAWAY_INTERNAL : GOAWAY_LIMIT, capacity ? "out of memory" : "");
-		peers_link_down(t, c->hello.node_id, false); /* dialled again later */
+		peers_link_down(t, c->hello.node_id, 0); /* dialled again later */
 	}
 	return l;
 }
@@ -260,7 +260,7 @@ link_lost(struct link *l, const char *reason)
 {
 	struct transport *t = l->t;
 	uint64_t node = l->node;
-	bool settled = mono_diff_us(clock_mono(), l->up_at) >= LINK_SETTLED_MS * INT64_C(1000);
+	int64_t lived_ms = mono_diff_us(clock_mono(), l->up_at) / 1000;
 	char id[NODEID_TEXT_SIZE];
 	struct log_ctx ctx = log_of(l, id);
 	struct conn *c;
@@ -275,7 +275,7 @@ link_lost(struct link *l, const char *reason)
 	gateway_event(t, "link_down", l, reason);
 	link_free(l);
 	reroute_link_down(t, node);
-	peers_link_down(t, node, settled);
+	peers_link_down(t, node, lived_ms);
 }
 
 void

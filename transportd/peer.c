@@ -238,15 +238,14 @@ peer_conn_gone(struct peer *p, unsigned lane, const struct dial_way *way, uint16
 }
 
 void
-peers_link_down(struct transport *t, uint64_t node, bool settled)
+peers_link_down(struct transport *t, uint64_t node, int64_t lived_ms)
 {
 	struct peer *p;
 
 	TAILQ_FOREACH (p, &t->peers.all, entry) {
 		if (p->node != node || p->dials != 0 || p->racing)
 			continue;
-		if (settled)
-			backoff_reset(&p->backoff);
+		backoff_ease(&p->backoff, (uint64_t)lived_ms / LINK_HALF_LIFE_MS);
 		try_later(p);
 	}
 }

@@ -99,8 +99,8 @@ void peer_conn_opened(struct peer *p, const struct dial_way *way);
 void peer_conn_up(struct peer *p, uint64_t node, unsigned lane, const struct dial_way *way);
 void peer_conn_gone(
     struct peer *p, unsigned lane, const struct dial_way *way, uint16_t code, const char *why);
-/* The link to node is down; settled: it was up for long. */
-void peers_link_down(struct transport *t, uint64_t node, bool settled);
+/* The link to node is down, after so long. */
+void peers_link_down(struct transport *t, uint64_t node, int64_t lived_ms);
 /* The resolver's answer. */
 void peer_resolved(void *arg, uint32_t query, const char ips[][PEER_IP_SIZE], size_t count);
 

@@ -25,6 +25,14 @@ backoff_next_ms(struct backoff *b, struct rng *r)
 }
 
 void
+backoff_ease(struct backoff *b, uint64_t half_lives)
+{
+	b->next_ms = half_lives < 32 ? b->next_ms >> half_lives : 0;
+	if (b->next_ms < b->min_ms)
+		b->next_ms = b->min_ms;
+}
+
+void
 backoff_reset(struct backoff *b)
 {
 	b->next_ms = b->min_ms;

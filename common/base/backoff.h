@@ -18,5 +18,7 @@ void backoff_init(struct backoff *b, uint32_t min_ms, uint32_t max_ms);
 uint32_t backoff_next_ms(struct backoff *b, struct rng *r);
 /* After a success: start again at min_ms. */
 void backoff_reset(struct backoff *b);
+/* After a success that lasted: each half life halves what the next failure waits, down to min_ms. */
+void backoff_ease(struct backoff *b, uint64_t half_lives);
 
 #endif

@@ -67,7 +67,7 @@ const struct conf_directive conf_table[] = {
 	"shortest time between two changes of the number of bulk lanes"},
     {"transportd", NULL, "probe-interval", CONF_DURATION, CONF_RELOAD, "30s", 0, 3600 * S, NULL,
 	"time until the first bandwidth probe on an idle link, doubled up to 32 times; 0: none"},
-    {"transportd", NULL, "dial-backoff-min", CONF_DURATION, CONF_RELOAD, "200ms", 10 * MS, 60 * S, NULL,
+    {"transportd", NULL, "dial-backoff-min", CONF_DURATION, CONF_RELOAD, "100ms", 10 * MS, 60 * S, NULL,
 	"first delay before a peer is dialled again"},
     {"transportd", NULL, "dial-backoff-max", CONF_DURATION, CONF_RELOAD, "10s", 100 * MS, 3600 * S, NULL,
 	"longest delay before a peer is dialled again"},

@@ -123,8 +123,10 @@ flow_gone(struct flow *f)
 void
 flow_hurry(struct flow *f, struct mono now)
 {
-	backoff_reset(&f->ask);
-	if (f->state != FLOW_OPEN || f->timeouts > 0)
+	/* Its node may not know yet that we can be reached: the first answer is easily lost. */
+	f->ask.next_ms = FLOW_HURRY_MS < f->ask.min_ms ? FLOW_HURRY_MS : f->ask.min_ms;
+	/* What was on its way is lost, more likely than not. */
+	if (f->state != FLOW_OPEN || f->timeouts > 0 || f->count > 0)
 		flow_reopen(f, now);
 	f->ask_at = now;
 }

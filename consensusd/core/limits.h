@@ -22,6 +22,7 @@ enum {
 	FLOW_INFLIGHT_MAX = 1024,
 	FLOW_CWND_MIN_BYTES = 64 * 1024,
 	/* Time-outs in a row before the source stops sending data and asks the target where it is. */
+	FLOW_HURRY_MS = 25, /* a target that came back is asked again after so long, then with back-off */
 	FLOW_TIMEOUTS_MAX = 3,
 	/* Reordering on the way that is not taken for loss, at least. */
 	FLOW_REORDER_DECAY = 8, /* with each loss the measured reordering time shrinks by this part */

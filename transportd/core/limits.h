@@ -18,10 +18,10 @@ enum {
 	 * (RFC 8257 section 4.1), so this is enough for one of 350 ms.  Some frames may always wait. */
 	LINK_MARK_MS = 50,
 	LINK_MARK_MIN_BYTES = 64 * 1024,
-	LINK_FLOWS_MAX = 4096,   /* streams told apart on one link; further ones share a turn */
-	LINK_SETTLED_MS = 10000, /* a link that lived this long resets the dial back-off */
-	LINK_DRAIN_MS = 2000,    /* a replaced connection is still read for this long */
-	LINK_REPORT_MS = 1000,   /* shortest time between measurements told to routerd */
+	LINK_FLOWS_MAX = 4096,    /* streams told apart on one link; further ones share a turn */
+	LINK_HALF_LIFE_MS = 1000, /* for each of these that a link lived, the dial back-off is halved */
+	LINK_DRAIN_MS = 2000,     /* a replaced connection is still read for this long */
+	LINK_REPORT_MS = 1000,    /* shortest time between measurements told to routerd */
 	/* The time between probes of an idle link doubles so many times: what it is found to carry seldom
 	 * changes, and each train is as much as the heartbeats of a minute. */
 	LINK_PROBES_DOUBLE = 5,

@@ -110,6 +110,18 @@ test_backoff_doubles_to_its_limit(void **state)
 		}
 		backoff_reset(&b);
 	}
+	while (b.next_ms < 6400)
+		(void)backoff_next_ms(&b, &r);
+	backoff_ease(&b, 0);
+	assert_int_equal(b.next_ms, 6400);
+	backoff_ease(&b, 2);
+	assert_int_equal(b.next_ms, 1600);
+	backoff_ease(&b, 4);
+	assert_int_equal(b.next_ms, 200);
+	while (b.next_ms < 6400)
+		(void)backoff_next_ms(&b, &r);
+	backoff_ease(&b, UINT64_MAX);
+	assert_int_equal(b.next_ms, 200);
 }
 
 static void

@@ -138,6 +138,28 @@ test_rerouted(void **state)
 	assert_true(flow_ask(&flow, at_ms(221), &rng));
 }
 
+/* A target that came back is asked at once, soon again, and then with back-off; what was on its way goes
+ * again. */
+static void
+test_hurry(void **state)
+{
+	unsigned asked = 0;
+
+	(void)state;
+	send(40, 0);
+	flow_hurry(&flow, at_ms(10));
+	assert_int_equal(flow.state, FLOW_OPENING);
+	assert_int_equal(flow.count, 0);
+	assert_int_equal(flow.next_seq, 1);
+	assert_true(flow_ask(&flow, at_ms(10), &rng));
+	for (unsigned ms = 11; ms <= 10 + 2 * FLOW_HURRY_MS; ms++)
+		asked += flow_ask(&flow, at_ms(ms), &rng);
+	assert_int_equal(asked, 1);
+	for (unsigned ms = 11 + 2 * FLOW_HURRY_MS; ms <= 1000; ms++)
+		asked += flow_ask(&flow, at_ms(ms), &rng);
+	assert_in_range(asked, 4, 6);
+}
+
 /* Two paths, one 40 ms longer: the first time what comes late is taken for lost, later it is not. */
 static void
 test_reordering_is_learnt(void **state)
@@ -408,6 +430,7 @@ main(void)
 	    TEST(test_acks),
 	    TEST(test_loss_by_later_arrival),
 	    TEST(test_rerouted),
+	    TEST(test_hurry),
 	    TEST(test_reordering_is_learnt),
 	    TEST(test_timeouts),
 	    TEST(test_window),
