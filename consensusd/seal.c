@@ -69,7 +69,7 @@ seal_digest(struct batch *b)
 {
 	if (b->digested)
 		return;
-	crypto_hash(b->digest, b->body, b->body_len);
+	crypto_digest(b->digest, b->body, b->body_len);
 	b->digested = true;
 }
 

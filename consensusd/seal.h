@@ -2,7 +2,7 @@
  * seal: makes and opens batches with the keyring: AEAD per message, one signature per batch.
  *
  * Associated data of a message: stream_id, seq, message_id, epoch, tenant_id.  The signature covers
- * context, stream_id, first_seq, count, epoch, source node id, key_id, nonce and BLAKE2b of the body.
+ * context, stream_id, first_seq, count, epoch, source node id, key_id, nonce and the digest of the body.
  */
 #ifndef CONSENSUSD_SEAL_H
 #define CONSENSUSD_SEAL_H

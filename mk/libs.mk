@@ -10,7 +10,9 @@ LIB_NANOPB  = -lprotobuf-nanopb
 #   <pb_encode.h> <pb_decode.h> in proto/pb*.c: protobuf messages (<pb.h>, the types, comes with each of them)
 LIB_WS      = -lwebsockets
 #   <libwebsockets.h> in transportd/ws*.c transportd/ws*.h: WebSocket links
-LIB_TLS     = -lssl -lcrypto
+LIB_CRYPTO  = -lcrypto
+#   <openssl/evp.h> in common/os/crypto_bulk.c: AEAD and hashes of long texts
+LIB_TLS     = -lssl
 #   <openssl/*> in transportd/tls*.c transportd/tls_impl.h gatewayd/tls*.c meshctl/ca*.c meshctl/ca_impl.h: TLS and certificates
 LIB_PG      = -lpq
 #   <postgresql/libpq-fe.h> in consensusd/store_pg*.c consensusd/store_pg*.h consensusd/applier_pg.c: PostgreSQL
@@ -25,7 +27,7 @@ LIB_JSON    = -ljansson
 LIB_TEST    = -lcmocka
 #   <cmocka.h> in tests/*: unit tests
 
-LIBS_common     = $(LIB_SODIUM) $(LIB_SECCOMP) $(LIB_EVENT) $(LIB_NANOPB)
+LIBS_common     = $(LIB_SODIUM) $(LIB_CRYPTO) $(LIB_SECCOMP) $(LIB_EVENT) $(LIB_NANOPB)
 LIBS_transportd = $(LIB_WS) $(LIB_TLS) $(LIB_JSON) $(LIBS_common)
 LIBS_routerd    = $(LIBS_common)
 LIBS_consensusd = $(LIB_PG) $(LIB_REDIS) $(LIB_JSON) $(LIBS_common)

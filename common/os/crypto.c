@@ -8,6 +8,7 @@
 
 #include "common/base/err.h"
 #include "common/base/mem.h"
+#include "common/os/crypto_bulk.h"
 
 struct crypto_key {
 	uint8_t secret[crypto_sign_SECRETKEYBYTES]; /* seed, then public key */
@@ -28,7 +29,7 @@ enum { SIGNED_STACK_BYTES = 2048 }; /* statements up to this need no allocation 
 int
 crypto_init(void)
 {
-	return sodium_init() == -1 ? ERR_CRYPTO : 0;
+	return sodium_init() == -1 ? ERR_CRYPTO : crypto_bulk_init();
 }
 
 void
@@ -161,6 +162,16 @@ crypto_hash(uint8_t out[CRYPTO_HASH_BYTES], const void *data, size_t len)
 }
 
 void
+crypto_digest(uint8_t out[CRYPTO_HASH_BYTES], const void *data, size_t len)
+{
+	uint8_t all[CRYPTO_BULK_HASH_BYTES];
+	int err = crypto_bulk_hash(all, data, len);
+
+	MUST(err == 0);
+	memcpy(out, all, CRYPTO_HASH_BYTES);
+}
+
+void
 crypto_mac(uint8_t out[CRYPTO_HASH_BYTES], const uint8_t key[CRYPTO_KEY_BYTES], const char *context,
     const void *a, size_t a_len, const void *b, size_t b_len)
 {
@@ -205,12 +216,30 @@ crypto_hasher_final(struct crypto_hasher *h, uint8_t out[CRYPTO_HASH_BYTES])
 	crypto_generichash_final(hasher_state(h), out, CRYPTO_HASH_BYTES);
 }
 
+/* XChaCha20 is ChaCha20 with a key made of the key and the first 16 bytes of the nonce. */
+static void
+bulk_key(struct crypto_bulk *b, const uint8_t nonce[CRYPTO_NONCE_BYTES], const uint8_t key[CRYPTO_KEY_BYTES])
+{
+	memset(b->nonce, 0, 4);
+	memcpy(b->nonce + 4, nonce + 16, 8);
+	(void)crypto_core_hchacha20(b->key, nonce, key, NULL); /* it can't fail */
+}
+
 int
 crypto_seal(uint8_t *out, const void *plain, size_t len, const void *ad, size_t ad_len,
     const uint8_t nonce[CRYPTO_NONCE_BYTES], const uint8_t key[CRYPTO_KEY_BYTES])
 {
 	if (len > crypto_aead_xchacha20poly1305_ietf_MESSAGEBYTES_MAX)
 		return ERR_LIMIT;
+	if (len >= CRYPTO_BULK_MIN_BYTES) {
+		struct crypto_bulk b = {.out = out, .in = plain, .len = len, .ad = ad, .ad_len = ad_len};
+		int err;
+
+		bulk_key(&b, nonce, key);
+		err = crypto_bulk_seal(&b);
+		crypto_wipe(b.key, sizeof(b.key));
+		return err;
+	}
 	if (crypto_aead_xchacha20poly1305_ietf_encrypt(out, NULL, plain, len, ad, ad_len, NULL, nonce, key) !=
 	    0)
 		return ERR_CRYPTO;
@@ -223,6 +252,16 @@ crypto_open(uint8_t *out, const void *sealed, size_t len, const void *ad, size_t
 {
 	if (len < CRYPTO_TAG_BYTES)
 		return ERR_CRYPTO;
+	if (len - CRYPTO_TAG_BYTES >= CRYPTO_BULK_MIN_BYTES) {
+		struct crypto_bulk b = {
+		    .out = out, .in = sealed, .len = len - CRYPTO_TAG_BYTES, .ad = ad, .ad_len = ad_len};
+		int err;
+
+		bulk_key(&b, nonce, key);
+		err = crypto_bulk_open(&b);
+		crypto_wipe(b.key, sizeof(b.key));
+		return err;
+	}
 	if (crypto_aead_xchacha20poly1305_ietf_decrypt(
 		out, NULL, NULL, sealed, len, ad, ad_len, nonce, key) != 0)
 		return ERR_CRYPTO;

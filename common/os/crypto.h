@@ -64,6 +64,9 @@ int crypto_verify(const uint8_t pubkey[CRYPTO_PUBKEY_BYTES], const char *context
 uint64_t crypto_node_id(const uint8_t pubkey[CRYPTO_PUBKEY_BYTES]);
 
 void crypto_hash(uint8_t out[CRYPTO_HASH_BYTES], const void *data, size_t len);
+/* The first 32 bytes of BLAKE2b-512: for long data twice as fast.  Without memory it ends the process:
+ * nothing that it is needed for could go on. */
+void crypto_digest(uint8_t out[CRYPTO_HASH_BYTES], const void *data, size_t len);
 
 /* Keyed BLAKE2b-256 of context || 0x00 || a || b: proves the key. */
 void crypto_mac(uint8_t out[CRYPTO_HASH_BYTES], const uint8_t key[CRYPTO_KEY_BYTES], const char *context,

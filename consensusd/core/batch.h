@@ -36,7 +36,7 @@ struct batch {
 	uint8_t key_id[BATCH_KEY_ID_BYTES];
 	uint8_t nonce[BATCH_NONCE_BYTES]; /* of message i: last 4 bytes + i, big endian, mod 2^32 */
 	uint8_t signature[BATCH_SIG_BYTES];
-	uint8_t digest[BATCH_DIGEST_BYTES]; /* BLAKE2b of the body, once somebody has computed it */
+	uint8_t digest[BATCH_DIGEST_BYTES]; /* crypto_digest() of the body, once somebody has computed it */
 	bool digested;
 	uint32_t refs; /* shared by store, window and reassembly */
 	size_t body_len;

@@ -45,7 +45,7 @@ struct dsg_batch {
 	struct ulid stream;
 	uint64_t epoch, first_seq;
 	uint32_t count;
-	uint8_t digest[DSG_DIGEST_BYTES];       /* BLAKE2b-256 of the batch's body */
+	uint8_t digest[DSG_DIGEST_BYTES];       /* of the batch's body */
 	uint8_t signature[DSG_SIGNATURE_BYTES]; /* the source's, of the batch */
 };
 
