@@ -127,6 +127,7 @@ void source_revise(struct source *s);
 /* What order.h reports. */
 void source_row_durable(struct stream *stream, uint64_t state);
 void source_outbox_durable(struct stream *stream);
+void source_skip_durable(struct stream *stream, uint64_t upto);
 void source_flow_recorded(struct flow *flow);
 
 /* The engine's turn: seals and stores what is pending, sends what flows want.  True if work is left. */

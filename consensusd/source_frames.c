@@ -186,14 +186,15 @@ source_evicted(struct engine *e, uint64_t node)
 	relations_evicted(e->relations, node);
 }
 
-/* Takes what the target says where it is. */
+/* Takes what the target says where it is, of itself or because it was asked. */
 static void
-acked(struct source_flow *f, const mesh_e2e_Header *h)
+acked(struct source_flow *f, const mesh_e2e_Header *h,
+    int take(struct flow *f, const struct flow_ack *a, uint64_t newest_seq, struct mono now))
 {
 	struct flow_ack a = ack_of(h);
 	uint64_t before = f->flow->processed;
 
-	if (flow_acked(f->flow, &a, f->source->stream->durable_seq, clock_mono()) != 0) {
+	if (take(f->flow, &a, f->source->stream->durable_seq, clock_mono()) != 0) {
 		metric_inc(&stats.bad_frames);
 		return;
 	}
@@ -211,7 +212,7 @@ source_on_ack(struct engine *e, const mesh_e2e_Header *h, const struct frame *f)
 	struct source_flow *sf = flow_of(e, h, f);
 
 	if (sf != NULL)
-		acked(sf, h);
+		acked(sf, h, flow_acked);
 }
 
 /* An answer that can't be true may be an old one; if all of them are like that, something is wrong. */
@@ -242,7 +243,7 @@ source_on_opened(struct engine *e, const mesh_e2e_Header *h, const struct frame 
 		return;
 	relation_heard(sf->source, sf->flow->node, h->replica);
 	if (sf->flow->state == FLOW_OPEN) {
-		acked(sf, h);
+		acked(sf, h, flow_answered);
 		return;
 	}
 	if (flow_opened(sf->flow, &a, sf->source->stream->durable_seq, clock_mono()) != 0) {
