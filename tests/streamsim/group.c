@@ -11,7 +11,7 @@
 
 enum { MESSAGE_MAX_BYTES = 1 << 20, SNAPSHOT_MAX_BYTES = 16 << 20, TRANSFER_MS = 150 };
 
-/* The replica of node n has this id. */
+/* The first replica of node n has this id; a later one REPLICA_STEP more. */
 static uint64_t
 id_of(unsigned n)
 {
@@ -54,7 +54,8 @@ group_start(struct world *w, unsigned n)
 {
 	struct node *o = &w->node[n];
 	struct raft_config *base = NULL;
-	struct raft_conf conf = {.set = w->settings, .id = id_of(n), .node = n + 1, .seed = rng_u64(&w->rng)};
+	struct raft_conf conf = {
+	    .set = w->settings, .id = o->replica, .node = n + 1, .seed = rng_u64(&w->rng)};
 	struct raft_state state = {
 	    .term = o->disk.term,
 	    .vote = o->disk.vote,
@@ -70,7 +71,9 @@ group_start(struct world *w, unsigned n)
 	o->applied = o->applied_term = 0;
 	if (o->disk.snapshot.index != 0)
 		restore(w, n);
-	MUST(raft_config_decode(o->disk.base_config, o->disk.base_config_len, &base) == 0);
+	/* A replica that began with nothing is told who its members are. */
+	if (o->disk.base_config != NULL)
+		MUST(raft_config_decode(o->disk.base_config, o->disk.base_config_len, &base) == 0);
 	state.snap_config = base;
 	disk_snapshot_free(&o->incoming);
 	if (raft_new(&conf, &state, world_clock(w), &o->raft) != 0)
@@ -96,8 +99,12 @@ group_message(struct world *w, unsigned n, const struct frame *f)
 {
 	struct raft_msg m;
 
-	if (raft_msg_decode(f->bytes, f->len, &m) == 0)
+	if (raft_msg_decode(f->bytes, f->len, &m) != 0)
+		return;
+	if (m.to == w->node[n].replica)
 		raft_step(w->node[n].raft, &m, world_clock(w));
+	else
+		raft_msg_fini(&m);
 }
 
 bool
@@ -298,7 +305,7 @@ send_all(struct world *w, unsigned n)
 	while (raft_send(w->node[n].raft, &m)) {
 		buf_init(&b, MESSAGE_MAX_BYTES);
 		MUST(raft_msg_encode(&m, &b) == 0);
-		net_send_raft(w, n, (unsigned)(m.to - id_of(0)), &b);
+		net_send_raft(w, n, (unsigned)(m.to - id_of(0)) % REPLICA_STEP, &b);
 		buf_fini(&b);
 		raft_msg_fini(&m);
 	}

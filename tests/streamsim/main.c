@@ -13,7 +13,10 @@ static const char usage[] =
     "cores in virtual time, and checks after each step that what must hold does.  Frames are lost, doubled, "
     "late\n"
     "and take several ways; nodes crash and lose what was not committed, commit slowly and have too little\n"
-    "memory; relays and applications fail; leadership wanders; publishers repeat what was not answered.\n"
+    "memory, and one comes back with nothing; relays and applications fail; leadership wanders; publishers\n"
+    "repeat what was not answered, and what was.  Streams have policies: some give up what is too much or "
+    "too\n"
+    "old, some discard all, some have messages that fail at their application.\n"
     "  -n  so many targets, 1 to 3; otherwise by the seed\n"
     "  -s  the first seed, of -c seeds\n"
     "  -t  virtual seconds of faults in each run, before all is well again: 20\n"
@@ -76,6 +79,20 @@ print(const struct options *o, const struct sums *s, int64_t longest, double sec
 	    {"sent again", s->resent},
 	    {"short of memory", s->short_memory},
 	    {"closed", s->closed},
+	    {"given up", s->given_up},
+	    {"gaps at targets", s->gaps},
+	    {"publishers told that it is lost", s->told_lost},
+	    {"asked again", s->asked_again},
+	    {"not said yet", s->unsaid},
+	    {"not known any more", s->unknown},
+	    {"applied", s->applied},
+	    {"discarded", s->discarded},
+	    {"failed", s->nacks},
+	    {"dead letters", s->letters},
+	    {"waits for room for them", s->kept_out},
+	    {"nodes that lost all", s->lost_disks},
+	    {"replicas replaced", s->replaced},
+	    {"targets refused", s->refusals},
 	};
 
 	printf("streamsim: %llu seeds from %llu:", (unsigned long long)o->count, (unsigned long long)o->seed);
