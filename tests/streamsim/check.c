@@ -134,6 +134,14 @@ check_closed(const struct world *w)
 static void
 check_clear(struct world *w, unsigned n, uint64_t seq)
 {
+	uint64_t recorded = UINT64_MAX;
+
+	for (unsigned i = 0; n == 0 && i < w->targets; i++)
+		if (w->node[0].rows.marks[i] < recorded)
+			recorded = w->node[0].rows.marks[i];
+	if (n == 0 && seq > recorded && seq > w->node[0].rows.skipped_seq)
+		world_fail(w, "the outbox forgets %llu, and %llu is recorded", (unsigned long long)seq,
+		    (unsigned long long)recorded);
 	if (n == 0 && seq > check_released(w))
 		world_fail(w, "the outbox forgets %llu, which a target needs", (unsigned long long)seq);
 	if (n != 0 && seq > w->node[n].rows.marks[0])

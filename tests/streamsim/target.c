@@ -119,7 +119,8 @@ on_close(struct world *w, unsigned n, uint64_t seq)
 {
 	struct node *o = &w->node[n];
 
-	if (o->target == NULL && o->rows.row_state == TARGET_CLOSING)
+	/* Closed before, and the answer was lost; or all of it was. */
+	if (o->target == NULL)
 		net_send(w, n, 0, &(struct frame){.kind = FRAME_CLOSED});
 	if (o->target == NULL || o->target->state != TARGET_OPEN)
 		return;
