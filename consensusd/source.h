@@ -33,6 +33,7 @@ struct source_flow {
 	struct source_flow *next_on_node, *prev_on_node;
 	uint64_t recorded_put; /* processed, as given to the store */
 	unsigned doubts;       /* answers in a row that can't be true */
+	bool told_end;         /* that the stream is closed; no answer since */
 	uint64_t asks;         /* opens that were sent */
 	struct rate done;      /* processed by this target */
 	int64_t left_bytes;    /* of its turns of sending; negative: it took more than one */

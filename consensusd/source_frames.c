@@ -186,6 +186,24 @@ source_evicted(struct engine *e, uint64_t node)
 	relations_evicted(e->relations, node);
 }
 
+/* An answer that can't be true may be an old one; if all of them are like that, something is wrong. */
+static void
+doubt(struct source_flow *f, const struct flow_ack *a)
+{
+	const struct stream *st = f->source->stream;
+	char why[160];
+
+	metric_inc(&stats.bad_frames);
+	if (++f->doubts < SOURCE_DOUBTS_MAX)
+		return;
+	f->doubts = 0;
+	snprintf(why, sizeof(why),
+	    "it has %llu and has processed %llu, here it is %llu and %llu: was a database restored?",
+	    (unsigned long long)a->stored, (unsigned long long)a->processed,
+	    (unsigned long long)st->durable_seq, (unsigned long long)f->flow->processed);
+	refuse(f, CODE_FAILED_PRECONDITION, why);
+}
+
 /* Takes what the target says where it is, of itself or because it was asked. */
 static void
 acked(struct source_flow *f, const mesh_e2e_Header *h,
@@ -194,6 +212,13 @@ acked(struct source_flow *f, const mesh_e2e_Header *h,
 	struct flow_ack a = ack_of(h);
 	uint64_t before = f->flow->processed;
 
+	if (stream_contradicts(f->source->stream, f->flow, &a)) {
+		/* Each time that it was told counts once. */
+		if (f->told_end)
+			doubt(f, &a);
+		f->told_end = false;
+		return;
+	}
 	if (take(f->flow, &a, f->source->stream->durable_seq, clock_mono()) != 0) {
 		metric_inc(&stats.bad_frames);
 		return;
@@ -213,24 +238,6 @@ source_on_ack(struct engine *e, const mesh_e2e_Header *h, const struct frame *f)
 
 	if (sf != NULL)
 		acked(sf, h, flow_acked);
-}
-
-/* An answer that can't be true may be an old one; if all of them are like that, something is wrong. */
-static void
-doubt(struct source_flow *f, const struct flow_ack *a)
-{
-	const struct stream *st = f->source->stream;
-	char why[160];
-
-	metric_inc(&stats.bad_frames);
-	if (++f->doubts < SOURCE_DOUBTS_MAX)
-		return;
-	f->doubts = 0;
-	snprintf(why, sizeof(why),
-	    "it has %llu and has processed %llu, here it is %llu and %llu: was a database restored?",
-	    (unsigned long long)a->stored, (unsigned long long)a->processed,
-	    (unsigned long long)st->durable_seq, (unsigned long long)f->flow->processed);
-	refuse(f, CODE_FAILED_PRECONDITION, why);
 }
 
 void

@@ -179,6 +179,7 @@ pump(struct source_flow *f, struct mono now, size_t budget)
 			source_send_open(f, NULL);
 			break;
 		case STREAM_END:
+			f->told_end = true;
 			send_end(f, mesh_e2e_MsgType_MSG_CLOSE, st->close_seq);
 			break;
 		case STREAM_SKIP:

@@ -134,6 +134,9 @@ bool stream_hopeless(const struct stream *s);
 
 /* No more messages; what is there is still delivered.  ERR_STATE if closing already. */
 int stream_close(struct stream *s) MUST_USE;
+/* A target that had processed all, and is told that the stream is closed, answers that it has less: it lost
+ * it. So do answers that are late. */
+bool stream_contradicts(const struct stream *s, const struct flow *f, const struct flow_ack *a);
 /* All targets have closed, or refused the stream. */
 bool stream_finished(const struct stream *s);
 

@@ -225,6 +225,7 @@ pump(struct world *w, unsigned i)
 			net_send(w, 0, i + 1, &(struct frame){.kind = FRAME_OPEN});
 			break;
 		case STREAM_END:
+			o->told_end[i + 1] = true;
 			net_send(
 			    w, 0, i + 1, &(struct frame){.kind = FRAME_CLOSE, .seq = o->stream->close_seq});
 			break;
@@ -362,6 +363,12 @@ source_frame(struct world *w, const struct frame *f)
 	if (f->kind == FRAME_CLOSED) {
 		if (st->state == STREAM_CLOSING && flow->recorded_seq >= st->close_seq)
 			flow->state = FLOW_CLOSED;
+		return;
+	}
+	if (stream_contradicts(st, flow, &a)) {
+		if (source(w)->told_end[f->from])
+			doubt(w, f->from);
+		source(w)->told_end[f->from] = false;
 		return;
 	}
 	if (f->kind == FRAME_OPENED)

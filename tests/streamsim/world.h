@@ -136,6 +136,7 @@ struct node {
 	int64_t progress_at;
 	uint64_t heard[ENDS_MAX]; /* replicas that targets have told of */
 	unsigned doubts[ENDS_MAX];
+	bool told_end[ENDS_MAX];
 	int64_t members_at;
 	/* a target; NULL: the stream is not open yet, or closed */
 	struct target *target;

@@ -441,6 +441,27 @@ test_unsure(void **state)
 	assert_int_equal(stream_fate(stream, 2, missed, 1), STREAM_FATE_REACHED);
 }
 
+/* A target that lost what it had, when all that is left is to close the stream. */
+static void
+test_contradicts(void **state)
+{
+	struct flow *f = &stream->flows[0];
+	const struct flow_ack all = {.stored = 4, .processed = 4, .window_bytes = 1}, less = {.stored = 3};
+
+	(void)state;
+	publish_batches(1);
+	open_flow(0);
+	assert_int_equal(flow_acked(f, &all, 4, now), 0);
+	assert_false(stream_contradicts(stream, f, &less));
+	assert_int_equal(stream_close(stream), 0);
+	assert_false(stream_contradicts(stream, f, &less)); /* it is not told yet */
+	f->recorded_seq = 4;
+	assert_true(stream_contradicts(stream, f, &less));
+	assert_false(stream_contradicts(stream, f, &all));
+	flow_refused(f, now, &rng);
+	assert_false(stream_contradicts(stream, f, &less));
+}
+
 static void
 test_marks(void **state)
 {
@@ -602,6 +623,7 @@ main(void)
 	    TEST(test_overflow_by_age),
 	    TEST(test_giving_up),
 	    TEST(test_unsure),
+	    TEST(test_contradicts),
 	    TEST(test_marks),
 	    TEST(test_pace),
 	    TEST(test_closing),
