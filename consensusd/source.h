@@ -44,6 +44,7 @@ struct source_flow {
 
 struct source {
 	struct engine *engine;
+	uint64_t begun; /* its number, see engine.h */
 	struct stream *stream;
 	struct store_stream row; /* row.meta is owned */
 	char id_text[ULID_TEXT_SIZE];
@@ -109,8 +110,8 @@ void source_answer(struct source *s);
 /* The first target that refused; NULL. */
 struct source_flow *source_refused_flow(struct source *s);
 
-/* A node is locked out of the mesh: its streams go on without it.  Again: nothing. */
-void source_evicted(struct engine *e, uint64_t node);
+/* A node is locked out of the mesh: streams with a number above since go on without it.  Again: nothing. */
+void source_evicted(struct engine *e, uint64_t node, uint64_t since);
 
 /* Frames from targets. */
 void source_on_ack(struct engine *e, const mesh_e2e_Header *h, const struct frame *f);

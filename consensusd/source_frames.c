@@ -173,17 +173,23 @@ target_gone(struct source_flow *f)
 }
 
 void
-source_evicted(struct engine *e, uint64_t node)
+source_evicted(struct engine *e, uint64_t node, uint64_t since)
 {
+	bool any = since == 0;
 	struct source *s, *next;
 	struct flow *f;
 
-	HASH_ITER (hh, e->sources, s, next) {
+	/* The newest come last. */
+	for (s = HASH_LAST(e->sources); s != NULL && s->begun > since; s = next) {
+		next = s->hh.prev;
 		f = stream_flow(s->stream, node);
-		if (f != NULL && f->state < FLOW_CLOSED)
-			target_gone(f->owner);
+		if (f == NULL || f->state >= FLOW_CLOSED)
+			continue;
+		target_gone(f->owner);
+		any = true;
 	}
-	relations_evicted(e->relations, node);
+	if (any)
+		relations_evicted(e->relations, node);
 }
 
 /* An answer that can't be true may be an old one; if all of them are like that, something is wrong. */
