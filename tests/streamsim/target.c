@@ -93,6 +93,8 @@ on_open(struct world *w, unsigned n)
 	o->target = target_new(&w->id, "t", 1, key, &w->target_conf, &o->budget);
 	if (o->target == NULL)
 		return;
+	failed_load(w, n);
+	o->asking = false;
 	if (!node_put(o, &(struct rows_put){.kind = ORDER_TARGET_ROW, .seq = TARGET_OPENING}, o->target)) {
 		target_free(o->target);
 		o->target = NULL;
