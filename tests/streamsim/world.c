@@ -1,42 +1,38 @@
 #include "tests/streamsim/world.h"
 
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "common/base/be.h"
 #include "common/base/must.h"
+#include "tests/simkit/simkit.h"
 
-static void
-say(const struct world *w, FILE *to, const char *what, const char *fmt, va_list ap)
+static struct simkit_at
+where(const struct world *w)
 {
-	fprintf(to, "streamsim: %sseed %llu at %.6f s, %llu steps: ", what, (unsigned long long)w->seed,
-	    (double)w->now / WORLD_SECOND, (unsigned long long)w->sums.events);
-	vfprintf(to, fmt, ap);
-	fputc('\n', to);
+	return (struct simkit_at){"streamsim", w->seed, w->sums.events, w->now};
 }
 
 void
 world_fail(const struct world *w, const char *fmt, ...)
 {
+	const struct simkit_at at = where(w);
 	va_list ap;
 
-	fflush(stdout);
 	va_start(ap, fmt);
-	say(w, stderr, "FAILED: ", fmt, ap);
-	va_end(ap);
-	exit(1);
+	simkit_fail(&at, fmt, ap);
 }
 
 void
 world_tell(const struct world *w, const char *fmt, ...)
 {
+	const struct simkit_at at = where(w);
 	va_list ap;
 
 	if (!w->verbose)
 		return;
 	va_start(ap, fmt);
-	say(w, stdout, "", fmt, ap);
+	simkit_tell(&at, fmt, ap);
 	va_end(ap);
 }
 
@@ -55,7 +51,7 @@ world_below(struct world *w, unsigned n)
 void
 world_note(struct world *w, uint64_t what)
 {
-	w->hash = (w->hash ^ what ^ (uint64_t)w->now) * 0x100000001b3u;
+	w->hash = simkit_note(w->hash, what, w->now);
 }
 
 struct mono
