@@ -248,6 +248,21 @@ acl_may(const struct acl *a, enum acl_action action, const struct caller *who, c
 }
 
 bool
+acl_may_see(const struct acl *a, const struct caller *who, const char *tenant, const struct ulid *stream)
+{
+	char why[ACL_WHY_SIZE];
+
+	return acl_may_see_all(a, who) || acl_may(a, ACL_SUBSCRIBE, who, tenant, stream, why) ||
+	       acl_may(a, ACL_PUBLISH, who, tenant, stream, why);
+}
+
+bool
+acl_may_see_all(const struct acl *a, const struct caller *who)
+{
+	return acl_set_empty(&a->set) || caller_is_local(who);
+}
+
+bool
 acl_node_may(const struct acl *a, enum acl_action action, uint64_t node, const char *tenant,
     const struct ulid *stream, char why[ACL_WHY_SIZE])
 {

@@ -47,6 +47,12 @@ void acl_look(struct acl *a);
 /* May the client do it at this node?  stream NULL: to any stream of the tenant.  False: why is filled. */
 bool acl_may(const struct acl *a, enum acl_action action, const struct caller *who, const char *tenant,
     const struct ulid *stream, char why[ACL_WHY_SIZE]) MUST_USE;
+/* May the client know of the stream (NULL: of any of the tenant), and pause it?  If it may publish to it, or
+ * subscribe; operators may in any case. */
+bool acl_may_see(
+    const struct acl *a, const struct caller *who, const char *tenant, const struct ulid *stream) MUST_USE;
+/* May it do so with the streams of all tenants, also such as there are not yet? */
+bool acl_may_see_all(const struct acl *a, const struct caller *who) MUST_USE;
 /* May the node be where the action happens, whoever its client is? */
 bool acl_node_may(const struct acl *a, enum acl_action action, uint64_t node, const char *tenant,
     const struct ulid *stream, char why[ACL_WHY_SIZE]) MUST_USE;

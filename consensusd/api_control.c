@@ -18,22 +18,29 @@ enum { API_CONTROL_MAX_BYTES = 256 * 1024 };
 
 /* --- the answer --- */
 
+static bool
+may_see(const struct engine *e, const struct call *call, const struct store_stream *row)
+{
+	return acl_may_see(e->acl, call->who, row->tenant_id, &row->stream_id);
+}
+
+/* Streams that the client may know of. */
 static int
-decided(const struct engine *e, const struct control *c)
+decided(const struct engine *e, const struct call *call, const struct control *c)
 {
 	const struct source *s, *s_next;
 	const struct sink *k, *k_next;
 	int n = 0;
 
 	HASH_ITER (hh, e->sources, s, s_next)
-		n += s->pause == c || s->limit == c;
+		n += (s->pause == c || s->limit == c) && may_see(e, call, &s->row);
 	HASH_ITER (hh, e->sinks, k, k_next)
-		n += k->pause == c;
+		n += k->pause == c && may_see(e, call, &k->row);
 	return n;
 }
 
 static void
-fill(mesh_v1_StreamRule *out, const struct engine *e, const struct control *c)
+fill(mesh_v1_StreamRule *out, const struct engine *e, const struct call *call, const struct control *c)
 {
 	snprintf(out->kind, sizeof(out->kind), "%s", control_kind_name(c->kind));
 	snprintf(out->side, sizeof(out->side), "%s", control_side_name(c->side));
@@ -49,26 +56,55 @@ fill(mesh_v1_StreamRule *out, const struct engine *e, const struct control *c)
 	out->messages_per_s = c->messages_per_s;
 	out->bytes_per_s = c->bytes_per_s;
 	out->created_at = (int64_t)c->created_unix_ms;
-	out->streams = decided(e, c);
+	out->streams = decided(e, call, c);
+}
+
+/* The stream's row here, at its source or at a target; NULL: there is none. */
+static const struct store_stream *
+row_of(const struct engine *e, const struct ulid *id)
+{
+	const struct source *s = source_find(e, id);
+	const struct sink *k = s == NULL ? sink_find(e, id) : NULL;
+
+	return s != NULL ? &s->row : k != NULL ? &k->row : NULL;
+}
+
+/* May the client know of, or say, something of these streams?  What is said of all concerns everybody. */
+static bool
+may_scope(const struct engine *e, const struct call *call, const struct control_scope *scope, bool all)
+{
+	const struct store_stream *row;
+
+	if (acl_may_see_all(e->acl, call->who))
+		return true;
+	if (!ulid_is_zero(&scope->stream_id)) {
+		row = row_of(e, &scope->stream_id);
+		return row != NULL && may_see(e, call, row);
+	}
+	return scope->tenant[0] != '\0' ? acl_may_see(e->acl, call->who, scope->tenant, NULL) : all;
 }
 
 /* Each rule packed into all, whose memory moves while it grows: so where they are is told at the end. */
 static int
-rules_pack(struct buf *all, struct pb_slice *items, const struct engine *e, const struct controls *c)
+rules_pack(struct buf *all, struct pb_list *list, struct pb_slice *items, const struct engine *e,
+    const struct call *call)
 {
+	const struct controls *c = regulator_controls(e->regulator);
 	size_t at = 0;
 	int err = 0;
 
 	for (size_t i = 0; i < c->count && err == 0; i++) {
 		mesh_v1_StreamRule rule = mesh_v1_StreamRule_init_zero;
 
-		fill(&rule, e, c->all[i]);
+		if (!may_scope(e, call, &c->all[i]->scope, true))
+			continue;
+		fill(&rule, e, call, c->all[i]);
 		err = pb_pack(all, mesh_v1_StreamRule_fields, &rule);
-		items[i].len = buf_left(all) - at;
-		at += items[i].len;
+		items[list->count].len = buf_left(all) - at;
+		at += items[list->count++].len;
 	}
 	at = 0;
-	for (size_t i = 0; i < c->count && err == 0; i++) {
+	for (size_t i = 0; i < list->count && err == 0; i++) {
 		items[i].data = buf_head(all) + at;
 		at += items[i].len;
 	}
@@ -78,15 +114,14 @@ rules_pack(struct buf *all, struct pb_slice *items, const struct engine *e, cons
 static void
 reply(struct call *call, const struct engine *e)
 {
-	const struct controls *c = regulator_controls(e->regulator);
 	mesh_v1_StreamControlList m = mesh_v1_StreamControlList_init_zero;
 	struct pb_slice items[CONTROLS_MAX];
-	const struct pb_list list = {items, c->count};
+	struct pb_list list = {items, 0};
 	struct buf all;
 	int err;
 
 	buf_init(&all, API_CONTROL_MAX_BYTES);
-	err = rules_pack(&all, items, e, c);
+	err = rules_pack(&all, &list, items, e, call);
 	pb_list_encode(&m.rules, &list);
 	if (err == 0)
 		api_reply_message(call, mesh_v1_StreamControlList_fields, &m, API_CONTROL_MAX_BYTES);
@@ -223,6 +258,24 @@ check_ids(struct call *call, const mesh_v1_StreamControlReq *in)
 	return true;
 }
 
+/* Whether policies let the client say this of all the streams that it names; if not, it was told. */
+static bool
+check_client(struct call *call, const struct engine *e, const mesh_v1_StreamControlReq *in,
+    const struct control_scope *scope)
+{
+	struct control_scope one = *scope;
+	bool may = in->stream_ids_count > 0 || may_scope(e, call, scope, false);
+
+	for (pb_size_t i = 0; i < in->stream_ids_count && may; i++)
+		may = ulid_parse(in->stream_ids[i], &one.stream_id) == 0 && may_scope(e, call, &one, false);
+	if (!may)
+		call_done(call, CODE_PERMISSION_DENIED,
+		    "policies deny these streams to this client: it has to name a tenant or streams of this "
+		    "node "
+		    "that it may publish to or subscribe to");
+	return may;
+}
+
 static void
 control(struct call *call, struct engine *e, const mesh_v1_StreamControlReq *in)
 {
@@ -236,7 +289,7 @@ control(struct call *call, struct engine *e, const mesh_v1_StreamControlReq *in)
 		    "action is pause, resume, throttle, unthrottle or list, not '%s'", in->action);
 		return;
 	}
-	if (!fill_control(call, act, in, &c) || !check_ids(call, in))
+	if (!fill_control(call, act, in, &c) || !check_ids(call, in) || !check_client(call, e, in, &c.scope))
 		return;
 	err = change_all(e->regulator, &c, act->drop, in);
 	log_notice("streams: %s, as an operator wants: %s", in->action, err == 0 ? c.reason : err_text(err));

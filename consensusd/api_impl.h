@@ -38,6 +38,9 @@ void api_result_send(struct call *c, const struct source *s, uint64_t seq, const
 void api_result_taken(struct call *c, const struct source *s, uint64_t seq);
 /* The call ends: the message was given up. */
 void api_result_lost(struct call *c, const struct source *s, uint64_t seq);
+/* api_fate.c: the result of a message that was given up or answered before that, as far as it is known. */
+void api_fate_ask(
+    struct api *a, struct call *c, const struct source *s, uint64_t seq, const struct ulid *message_id);
 /* Streaming calls of producers with an older epoch end. */
 void api_publish_fenced(struct source *s, uint64_t epoch);
 /* Lets calls go on whose stream is below its mark again. */

@@ -162,10 +162,8 @@ may_ask(struct question *q, const struct call *call)
 	const struct source *s = source_find(e, &q->stream);
 	const struct sink *k = sink_find(e, &q->stream);
 	const char *tenant = s != NULL ? s->row.tenant_id : k != NULL ? k->row.tenant_id : q->tenant;
-	char why[ACL_WHY_SIZE];
 
-	return acl_may(e->acl, ACL_SUBSCRIBE, call->who, tenant, &q->stream, why) ||
-	       acl_may(e->acl, ACL_PUBLISH, call->who, tenant, &q->stream, why);
+	return acl_may_see(e->acl, call->who, tenant, &q->stream);
 }
 
 static void

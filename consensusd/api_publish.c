@@ -304,6 +304,22 @@ take_digest(struct request *r, const uint8_t *digest)
 	return true;
 }
 
+/* Seen before and done: the same answer.  Its message id is the client's, if it named one. */
+static void
+answer_again(const struct request *r, uint64_t seq)
+{
+	static const struct ulid none;
+	const struct ulid *id = r->publish.named ? &r->publish.message_id : &none;
+	const struct stream *st = r->source->stream;
+
+	if (stream_is_lost(st, seq))
+		api_result_lost(r->call, r->source, seq);
+	else if (stream_is_unsure(st, seq))
+		api_fate_ask(r->api, r->call, r->source, seq, id);
+	else
+		api_result_send(r->call, r->source, seq, id);
+}
+
 static void
 publish(struct request *r)
 {
@@ -331,16 +347,8 @@ publish(struct request *r)
 		metric_add(&stats.published_bytes, (int64_t)r->publish.payload_len);
 	c->waiting++;
 	hold_if_needed(r);
-	/* Seen before and done: the same answer.  Its message id is the client's, if it named one. */
-	if (rc == PUBLISH_KNOWN && seq <= stream_answered(r->source->stream)) {
-		static const struct ulid none;
-
-		if (stream_is_lost(r->source->stream, seq)) {
-			api_result_lost(c, r->source, seq);
-			return;
-		}
-		api_result_send(c, r->source, seq, r->publish.named ? &r->publish.message_id : &none);
-	}
+	if (rc == PUBLISH_KNOWN && seq <= stream_answered(r->source->stream))
+		answer_again(r, seq);
 }
 
 /* --- chunks --- */

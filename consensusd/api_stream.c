@@ -495,15 +495,16 @@ info_of_sink(const struct sink *s, mesh_v1_StreamInfo *info)
 }
 
 static bool
-wanted(const mesh_v1_ListStreamsReq *req, const struct store_stream *row, const char *id)
+wanted(const struct call *call, const struct acl *acl, const mesh_v1_ListStreamsReq *req,
+    const struct store_stream *row, const char *id)
 {
+	bool named = req->stream_ids_count == 0;
+
 	if (req->tenant_id[0] != '\0' && strcmp(req->tenant_id, row->tenant_id) != 0)
 		return false;
-	for (pb_size_t i = 0; i < req->stream_ids_count; i++) {
-		if (strcasecmp(req->stream_ids[i], id) == 0)
-			return true;
-	}
-	return req->stream_ids_count == 0;
+	for (pb_size_t i = 0; i < req->stream_ids_count; i++)
+		named = named || strcasecmp(req->stream_ids[i], id) == 0;
+	return named && acl_may_see(acl, call->who, row->tenant_id, &row->stream_id);
 }
 
 static void
@@ -529,7 +530,7 @@ list(struct call *call, struct engine *e, const mesh_v1_ListStreamsReq *req)
 	HASH_ITER (hh, e->sources, s, s_next) {
 		mesh_v1_StreamInfo info = mesh_v1_StreamInfo_init_zero;
 
-		if (!wanted(req, &s->row, s->id_text))
+		if (!wanted(call, e->acl, req, &s->row, s->id_text))
 			continue;
 		info_of_source(s, &info);
 		send_info(call, &info);
@@ -537,7 +538,7 @@ list(struct call *call, struct engine *e, const mesh_v1_ListStreamsReq *req)
 	HASH_ITER (hh, e->sinks, k, k_next) {
 		mesh_v1_StreamInfo info = mesh_v1_StreamInfo_init_zero;
 
-		if (!wanted(req, &k->row, k->id_text))
+		if (!wanted(call, e->acl, req, &k->row, k->id_text))
 			continue;
 		info_of_sink(k, &info);
 		send_info(call, &info);

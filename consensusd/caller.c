@@ -40,6 +40,14 @@ caller_text(const struct caller *c)
 	return c != NULL ? c->text : "";
 }
 
+bool
+caller_is_local(const struct caller *c)
+{
+	static const char prefix[] = "local:";
+
+	return strncmp(caller_text(c), prefix, sizeof(prefix) - 1) == 0;
+}
+
 uint64_t
 caller_serial(const struct caller *c)
 {

@@ -7,6 +7,7 @@
 #ifndef CONSENSUSD_CALLER_H
 #define CONSENSUSD_CALLER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,6 +25,8 @@ struct caller *caller_new(const void *text, size_t len) MUST_USE;
 struct caller *caller_ref(struct caller *c);
 void caller_unref(struct caller *c);
 const char *caller_text(const struct caller *c);
+/* It came over the node's Unix socket: an operator. */
+bool caller_is_local(const struct caller *c);
 uint64_t caller_serial(const struct caller *c); /* 0: nobody known */
 
 #endif

@@ -352,6 +352,9 @@ on_durable_entry(void *arg, const struct order_entry *x)
 	case ORDER_RECORDED:
 		source_flow_recorded(x->noun);
 		break;
+	case ORDER_SKIPPED:
+		source_skip_durable(x->noun, x->seq);
+		break;
 	case ORDER_LETTER:
 		api_dead_durable(x->noun);
 		break;

@@ -140,6 +140,7 @@ struct engine {
 	struct source *sources; /* hash by stream id */
 	struct source *recent;  /* the last one that was published to, or NULL */
 	struct sink *sinks;
+	uint64_t streams_begun; /* sources and sinks that were made: each has its number */
 	uint64_t letters,
 	    letters_max;        /* dead letters of streams in the database, and how many there may be */
 	size_t letters_waiting; /* streams that wait for room for one */

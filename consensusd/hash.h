@@ -12,6 +12,8 @@
 #define uthash_free(ptr, bytes) mem_free(ptr)
 #include <uthash.h>
 
+/* The element that was added last; NULL: there is none.  From it on, hh.prev. */
+#define HASH_LAST(head) ((head) != NULL ? ELMT_FROM_HH((head)->hh.tbl, (head)->hh.tbl->tail) : NULL)
 #define HASH_ADDED(element) ((element)->hh.tbl != NULL)
 
 #endif

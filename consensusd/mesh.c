@@ -348,6 +348,7 @@ mesh_outside(struct mesh *m, const char *why)
 	m->undone = 0;
 	mcg_free(m->mcg);
 	m->mcg = fresh;
+	m->evictions_told = m->evictions_streams = 0;
 	mesh_keys_fini(m);
 	mesh_keys_tenants(m);
 	shared_changed(m->engine->shared, NULL);

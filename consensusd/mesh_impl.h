@@ -169,6 +169,8 @@ struct mesh {
 	struct mono config_over;
 	struct timed config_timer;
 	uint64_t settled; /* index that was committed when this process began */
+	/* Evictions up to this index were told to all streams up to this number. */
+	uint64_t evictions_told, evictions_streams;
 	struct timed duty;
 	unsigned duties; /* proposals of the leader's own that are under way: no second one before */
 

@@ -275,16 +275,26 @@ is_stillborn(const struct mesh *m)
 static void
 see_to_streams(struct mesh *m)
 {
+	uint64_t begun = m->engine->streams_begun, told = m->evictions_told;
+
 	if (mesh_leader(m) == 0 || mcg_index(m->mcg) < m->role.last || mcg_index(m->mcg) < m->settled)
 		return;
 	for (size_t i = 0; i < mcg_member_count(m->mcg); i++) {
 		const struct mcg_member *x = mcg_member_at(m->mcg, i);
 
+		uint64_t since = x->since_index > m->evictions_told ? 0 : m->evictions_streams;
+
 		if (x->status != MCG_EVICTED || x->node == m->engine->self)
 			continue;
-		source_evicted(m->engine, x->node);
-		sink_evicted(m->engine, x->node);
+		if (x->since_index > told)
+			told = x->since_index;
+		if (since == begun)
+			continue;
+		source_evicted(m->engine, x->node, since);
+		sink_evicted(m->engine, x->node, since);
 	}
+	m->evictions_told = told;
+	m->evictions_streams = begun;
 }
 
 static void

@@ -120,6 +120,7 @@ relation_free(struct relation *r)
 	engine_at_cancel(rs->engine, &r->duty);
 	if (r->queued)
 		TAILQ_REMOVE(&rs->queue, r, queue_entry);
+	relation_unindex(r);
 	HASH_DEL(rs->all, r);
 	buf_fini(&r->proposal);
 	dsg_free(r->state);
@@ -163,17 +164,6 @@ relation_has_target(const struct relation *r, uint64_t node)
 	return false;
 }
 
-static bool
-same_targets(const struct relation *r, const struct store_stream *row)
-{
-	if (!r->mine || r->target_count != row->dst_count || strcmp(r->tenant, row->tenant_id) != 0)
-		return false;
-	for (size_t i = 0; i < row->dst_count; i++)
-		if (!relation_has_target(r, row->dst_nodes[i]))
-			return false;
-	return true;
-}
-
 static void
 be_mine(struct relation *r, const struct store_stream *row)
 {
@@ -181,17 +171,19 @@ be_mine(struct relation *r, const struct store_stream *row)
 	memcpy(r->tenant, row->tenant_id, sizeof(r->tenant));
 	r->target_count = row->dst_count;
 	memcpy(r->targets, row->dst_nodes, sizeof(r->targets));
+	relation_index(r);
 }
 
 int
 relation_choose(struct engine *e, struct store_stream *row)
 {
-	struct relation *r, *next;
+	struct relation_key key = relation_key_make(row->tenant_id, row->dst_nodes, row->dst_count);
+	struct relation *r;
 	uint8_t id[STORE_GROUP_BYTES];
 	int err;
 
-	HASH_ITER (hh, e->relations->all, r, next) {
-		if (same_targets(r, row) && r->group != NULL && dsg_count(r->state) < DSG_STREAMS_MAX) {
+	for (r = relation_by_key(e->relations, &key); r != NULL; r = r->same) {
+		if (r->group != NULL && dsg_count(r->state) < DSG_STREAMS_MAX) {
 			memcpy(row->group_id, r->id, STORE_GROUP_BYTES);
 			return 0;
 		}

@@ -1,8 +1,9 @@
 /*
  * relation_impl: what the files of relation share; not for others.
  *
- * relation.c makes, finds and ends relations, relation_log.c is the state machine and what is proposed to it,
- * relation_lead.c sees to members, to who leads, and to groups that nobody needs or that can't decide.
+ * relation.c makes, finds and ends relations, relation_index.c has them by what they are for, relation_log.c
+ * is the state machine and what is proposed to it, relation_lead.c sees to members, to who leads, and to
+ * groups that nobody needs or that can't decide.
  */
 #ifndef CONSENSUSD_RELATION_IMPL_H
 #define CONSENSUSD_RELATION_IMPL_H
@@ -40,6 +41,13 @@ struct relation_member {
 TAILQ_HEAD(relation_source_list, source);
 TAILQ_HEAD(relation_sink_list, sink);
 
+/* What a source's streams share a group by; compared as a whole. */
+struct relation_key {
+	char tenant[TENANT_TEXT_SIZE];
+	uint64_t targets[STORE_TARGETS_MAX]; /* ascending, then 0 */
+	uint64_t count;
+};
+
 struct relation {
 	struct relations *owner;
 	uint8_t id[STORE_GROUP_BYTES];
@@ -63,6 +71,10 @@ struct relation {
 	struct timed duty;
 	struct mono unused_since, gone_since; /* MONO_NEVER: used; all are there */
 	TAILQ_ENTRY(relation) queue_entry;
+	struct relation_key key;
+	struct relation *same; /* the next one with this key */
+	bool indexed;
+	UT_hash_handle by_key;
 	UT_hash_handle hh;
 };
 
@@ -70,7 +82,8 @@ TAILQ_HEAD(relation_list, relation);
 
 struct relations {
 	struct engine *engine;
-	struct relation *all; /* hash by id */
+	struct relation *all;    /* hash by id */
+	struct relation *by_key; /* hash; this node's, the first of each key */
 	struct relation_list queue;
 	bool ready;
 };
@@ -84,6 +97,12 @@ void relation_free(struct relation *r);
 int relation_begin(struct relation *r, bool first) MUST_USE;
 bool relation_has_target(const struct relation *r, uint64_t node);
 struct relation *relation_find(const struct relations *rs, const uint8_t id[STORE_GROUP_BYTES]);
+/* relation_index.c: again when tenant or targets have changed. */
+void relation_index(struct relation *r);
+void relation_unindex(struct relation *r);
+struct relation_key relation_key_make(const char *tenant, const uint64_t *targets, size_t count);
+/* The first of them, NULL: there is none; then same. */
+struct relation *relation_by_key(const struct relations *rs, const struct relation_key *key);
 /* A new group takes the place of one that is lost or can't decide. */
 void relation_renew(struct relation *r);
 

@@ -75,6 +75,7 @@ relations_evicted(struct relations *rs, uint64_t node)
 		if (!r->mine || kept == r->target_count)
 			continue;
 		r->target_count = kept;
+		relation_index(r);
 		kept = 0;
 		for (size_t i = 0; i < r->heard_count; i++)
 			if (r->heard[i].node != node)

@@ -37,6 +37,7 @@ sink_new(struct engine *e, const struct store_stream *row, struct sink **out)
 	if (s == NULL)
 		return ERR_NOMEM;
 	s->engine = e;
+	s->begun = ++e->streams_begun;
 	s->row = *row;
 	s->row.meta = mem_dup(row->meta, row->meta_len);
 	s->target = target_new(

@@ -25,6 +25,7 @@ struct subscriber;
 struct sink {
 	struct timed timed; /* acks, clearing */
 	struct engine *engine;
+	uint64_t begun; /* its number, see engine.h */
 	struct target *target;
 	struct store_stream row; /* row.meta is owned */
 	char id_text[ULID_TEXT_SIZE];
@@ -59,8 +60,9 @@ void sink_load_offset(struct sink *s, uint64_t seq);
 void sink_free(struct sink *s);
 void sink_free_all(struct engine *e);
 
-/* A node is locked out of the mesh: its streams end here when what came of them is processed. */
-void sink_evicted(struct engine *e, uint64_t node);
+/* A node is locked out of the mesh: its streams with a number above since end here when what came of them is
+ * processed. */
+void sink_evicted(struct engine *e, uint64_t node, uint64_t since);
 
 /* Frames from sources. */
 void sink_on_batch(struct engine *e, const mesh_e2e_Header *h, const struct frame *f);

@@ -453,11 +453,12 @@ sink_end_orphan(struct sink *s)
 }
 
 void
-sink_evicted(struct engine *e, uint64_t node)
+sink_evicted(struct engine *e, uint64_t node, uint64_t since)
 {
 	struct sink *s, *next;
 
-	HASH_ITER (hh, e->sinks, s, next) {
+	for (s = HASH_LAST(e->sinks); s != NULL && s->begun > since; s = next) {
+		next = s->hh.prev;
 		if (s->row.src_node != node || s->orphan || node == e->self)
 			continue;
 		s->orphan = true;

@@ -89,6 +89,7 @@ source_new(struct engine *e, const struct store_stream *row, struct source **out
 	if (s == NULL)
 		return ERR_NOMEM;
 	s->engine = e;
+	s->begun = ++e->streams_begun;
 	s->ids_next = 1;
 	s->row = *row;
 	s->row.meta = mem_dup(row->meta, row->meta_len);

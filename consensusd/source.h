@@ -33,6 +33,7 @@ struct source_flow {
 	struct source_flow *next_on_node, *prev_on_node;
 	uint64_t recorded_put; /* processed, as given to the store */
 	unsigned doubts;       /* answers in a row that can't be true */
+	bool told_end;         /* that the stream is closed; no answer since */
 	uint64_t asks;         /* opens that were sent */
 	struct rate done;      /* processed by this target */
 	int64_t left_bytes;    /* of its turns of sending; negative: it took more than one */
@@ -43,6 +44,7 @@ struct source_flow {
 
 struct source {
 	struct engine *engine;
+	uint64_t begun; /* its number, see engine.h */
 	struct stream *stream;
 	struct store_stream row; /* row.meta is owned */
 	char id_text[ULID_TEXT_SIZE];
@@ -108,8 +110,8 @@ void source_answer(struct source *s);
 /* The first target that refused; NULL. */
 struct source_flow *source_refused_flow(struct source *s);
 
-/* A node is locked out of the mesh: its streams go on without it.  Again: nothing. */
-void source_evicted(struct engine *e, uint64_t node);
+/* A node is locked out of the mesh: streams with a number above since go on without it.  Again: nothing. */
+void source_evicted(struct engine *e, uint64_t node, uint64_t since);
 
 /* Frames from targets. */
 void source_on_ack(struct engine *e, const mesh_e2e_Header *h, const struct frame *f);
@@ -127,6 +129,7 @@ void source_revise(struct source *s);
 /* What order.h reports. */
 void source_row_durable(struct stream *stream, uint64_t state);
 void source_outbox_durable(struct stream *stream);
+void source_skip_durable(struct stream *stream, uint64_t upto);
 void source_flow_recorded(struct flow *flow);
 
 /* The engine's turn: seals and stores what is pending, sends what flows want.  True if work is left. */

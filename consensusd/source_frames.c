@@ -173,45 +173,23 @@ target_gone(struct source_flow *f)
 }
 
 void
-source_evicted(struct engine *e, uint64_t node)
+source_evicted(struct engine *e, uint64_t node, uint64_t since)
 {
+	bool any = since == 0;
 	struct source *s, *next;
 	struct flow *f;
 
-	HASH_ITER (hh, e->sources, s, next) {
+	/* The newest come last. */
+	for (s = HASH_LAST(e->sources); s != NULL && s->begun > since; s = next) {
+		next = s->hh.prev;
 		f = stream_flow(s->stream, node);
-		if (f != NULL && f->state < FLOW_CLOSED)
-			target_gone(f->owner);
+		if (f == NULL || f->state >= FLOW_CLOSED)
+			continue;
+		target_gone(f->owner);
+		any = true;
 	}
-	relations_evicted(e->relations, node);
-}
-
-/* Takes what the target says where it is. */
-static void
-acked(struct source_flow *f, const mesh_e2e_Header *h)
-{
-	struct flow_ack a = ack_of(h);
-	uint64_t before = f->flow->processed;
-
-	if (flow_acked(f->flow, &a, f->source->stream->durable_seq, clock_mono()) != 0) {
-		metric_inc(&stats.bad_frames);
-		return;
-	}
-	if (f->flow->processed > before) {
-		rate_add(&f->done, clock_mono(), f->flow->processed - before, 0);
-		commit(f->source);
-		source_progressed(f->source);
-	}
-	source_flow_ready(f);
-}
-
-void
-source_on_ack(struct engine *e, const mesh_e2e_Header *h, const struct frame *f)
-{
-	struct source_flow *sf = flow_of(e, h, f);
-
-	if (sf != NULL)
-		acked(sf, h);
+	if (any)
+		relations_evicted(e->relations, node);
 }
 
 /* An answer that can't be true may be an old one; if all of them are like that, something is wrong. */
@@ -232,6 +210,42 @@ doubt(struct source_flow *f, const struct flow_ack *a)
 	refuse(f, CODE_FAILED_PRECONDITION, why);
 }
 
+/* Takes what the target says where it is, of itself or because it was asked. */
+static void
+acked(struct source_flow *f, const mesh_e2e_Header *h,
+    int take(struct flow *f, const struct flow_ack *a, uint64_t newest_seq, struct mono now))
+{
+	struct flow_ack a = ack_of(h);
+	uint64_t before = f->flow->processed;
+
+	if (stream_contradicts(f->source->stream, f->flow, &a)) {
+		/* Each time that it was told counts once. */
+		if (f->told_end)
+			doubt(f, &a);
+		f->told_end = false;
+		return;
+	}
+	if (take(f->flow, &a, f->source->stream->durable_seq, clock_mono()) != 0) {
+		metric_inc(&stats.bad_frames);
+		return;
+	}
+	if (f->flow->processed > before) {
+		rate_add(&f->done, clock_mono(), f->flow->processed - before, 0);
+		commit(f->source);
+		source_progressed(f->source);
+	}
+	source_flow_ready(f);
+}
+
+void
+source_on_ack(struct engine *e, const mesh_e2e_Header *h, const struct frame *f)
+{
+	struct source_flow *sf = flow_of(e, h, f);
+
+	if (sf != NULL)
+		acked(sf, h, flow_acked);
+}
+
 void
 source_on_opened(struct engine *e, const mesh_e2e_Header *h, const struct frame *f)
 {
@@ -242,7 +256,7 @@ source_on_opened(struct engine *e, const mesh_e2e_Header *h, const struct frame 
 		return;
 	relation_heard(sf->source, sf->flow->node, h->replica);
 	if (sf->flow->state == FLOW_OPEN) {
-		acked(sf, h);
+		acked(sf, h, flow_answered);
 		return;
 	}
 	if (flow_opened(sf->flow, &a, sf->source->stream->durable_seq, clock_mono()) != 0) {

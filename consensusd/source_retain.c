@@ -47,8 +47,9 @@ read_backlog(struct source *s)
 
 /* --- giving up --- */
 
-/* The log says which targets had not stored them, as far as is known here; of this node itself it knows. */
-static int
+/* The log says which targets had not stored them, as far as is known here; of this node itself it knows.
+ * All of it is in one transaction. */
+static int64_t
 put(struct source *s, uint64_t upto)
 {
 	const struct stream *st = s->stream;
@@ -64,7 +65,7 @@ put(struct source *s, uint64_t upto)
 	}
 	if (ticket > 0)
 		ticket = store_put_skipped(e->store, &st->id, e->self, 0, 1, upto);
-	return ticket > 0 ? 0 : (int)ticket;
+	return ticket;
 }
 
 static void
@@ -85,12 +86,22 @@ static void
 give_up(struct source *s, uint64_t upto)
 {
 	struct stream *st = s->stream;
+	struct order *o = &s->engine->order;
+	int64_t ticket;
+
+	if (upto <= st->skipped_seq || order_reserve(o) != 0 || (ticket = put(s, upto)) < 0)
+		return; /* the store is full: later */
+	order_add(o, (uint64_t)ticket, ORDER_SKIPPED, st, upto);
+	stream_give_up(st, upto);
+}
+
+void
+source_skip_durable(struct stream *st, uint64_t upto)
+{
+	struct source *s = st->owner;
 	uint64_t before = st->committed_seq;
 	struct waiter w;
 
-	if (upto <= st->skipped_seq || put(s, upto) != 0)
-		return; /* the store is full: later */
-	stream_skip(st, upto, clock_mono());
 	relation_skipped(s, upto);
 	while (waiters_pop(&st->waiters, upto, &w))
 		api_publish_lost(s, &w);
@@ -98,6 +109,7 @@ give_up(struct source *s, uint64_t upto)
 		tell(s, st->committed_seq - before);
 	source_answer(s);
 	source_progressed(s);
+	source_retain(s);
 	source_ready_all(s);
 }
 

@@ -179,6 +179,7 @@ pump(struct source_flow *f, struct mono now, size_t budget)
 			source_send_open(f, NULL);
 			break;
 		case STREAM_END:
+			f->told_end = true;
 			send_end(f, mesh_e2e_MsgType_MSG_CLOSE, st->close_seq);
 			break;
 		case STREAM_SKIP:
@@ -301,16 +302,34 @@ record(struct source_flow *f)
 	order_add(&e->order, (uint64_t)ticket, ORDER_RECORDED, f->flow, upto);
 }
 
+/* What no target needs, as far as the store is told that: rows that are gone are known by what was recorded
+ * of them, and if that lay below, their seqs would be given again. */
+static uint64_t
+clear_limit(const struct source *s)
+{
+	const struct stream *st = s->stream;
+	uint64_t upto = st->committed_seq;
+
+	for (size_t i = 0; i < st->flow_count; i++) {
+		const struct source_flow *f = &s->flows[i];
+
+		if (f->flow->state != FLOW_GONE && f->recorded_put < upto)
+			upto = f->recorded_put;
+	}
+	return upto > st->skipped_seq ? upto : st->skipped_seq;
+}
+
 static void
 clear(struct source *s)
 {
 	struct engine *e = s->engine;
-	uint64_t upto = s->stream->committed_seq;
+	uint64_t upto;
 
 	if (s->ended)
 		return; /* the row that ends it is the last that is written */
 	for (size_t i = 0; i < s->stream->flow_count; i++)
 		record(&s->flows[i]);
+	upto = clear_limit(s);
 	spill_cleared(s, upto);
 	if (upto > s->cleared_seq && store_put_outbox_clear(e->store, &s->row.stream_id, upto) > 0)
 		s->cleared_seq = upto;

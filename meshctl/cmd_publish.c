@@ -31,16 +31,29 @@ const struct option_def cmd_publish_options[] = {
     {"digest", 0, NULL, "send the BLAKE2b-256 of each message: it is checked, and handed to the subscriber"},
     {"epoch", 0, "N", "the producer epoch that open --fence gave: ends when another one has begun"},
     {"rate", 'r', "N", "at most N messages a second"},
-    {"window", 'w', "N", "messages that may wait to be processed (default 4096)"},
+    {"window", 'w', "N", "messages that may wait for their answer (default 4096)"},
     {"retry", 0, "DURATION", "go on when the node went away and comes back within this time"},
-    {"results", 0, NULL, "print a line for each message that was processed"},
+    {"results", 0, NULL, "print a line for each message that was answered, and what that says"},
     {"progress", 'p', NULL, "show progress, also where standard error is no terminal"},
     {NULL, 0, NULL, NULL},
+};
+
+/* What an answer says, by the stream's level of acknowledgement. */
+static const struct reached {
+	const char *ack, *word, *title;
+} reached[] = {
+    {"all", "processed", "Processed"},
+    {"quorum", "processed", "Processed"},
+    {"committed", "committed", "Committed"},
+    {"accepted", "accepted", "Accepted"},
+    /* A level of another version. */
+    {NULL, "answered", "Answered"},
 };
 
 struct publish {
 	const struct ctl *ctl;
 	const char *stream_id;
+	const struct reached *reached;
 	bool progress, terminal;
 };
 
@@ -49,6 +62,17 @@ static const struct column handle_columns[] = {{"Stream", "stream_id", COLUMN_TE
     {"Status", "status", COLUMN_STATE}, {"Next", "next_seq", COLUMN_COUNT},
     {"Processed", "committed_seq", COLUMN_COUNT}, {"Answered", "ack_text", COLUMN_TEXT},
     {"Epoch", "producer_epoch", COLUMN_COUNT}};
+
+static const struct reached *
+reached_of(const json_t *handle)
+{
+	const char *ack = json_string_value(json_object_get(handle, "ack"));
+	const struct reached *r = reached;
+
+	while (r->ack != NULL && (ack == NULL || strcmp(r->ack, ack) != 0))
+		r++;
+	return r;
+}
 
 int
 cmd_open(struct ctl *ctl, const struct args *a)
@@ -113,7 +137,7 @@ source_of(const struct args *a, struct source **out)
 static double
 per_second(const struct publisher_stats *s)
 {
-	return s->elapsed_us > 0 ? (double)s->processed * 1e6 / (double)s->elapsed_us : 0;
+	return s->elapsed_us > 0 ? (double)s->answered * 1e6 / (double)s->elapsed_us : 0;
 }
 
 static void
@@ -124,8 +148,8 @@ on_progress(void *arg, const struct publisher *pub)
 
 	if (!p->progress)
 		return;
-	fprintf(stderr, "%ssent %llu  processed %llu  (%.0f/s)%s%s", p->terminal ? "\r" : "",
-	    (unsigned long long)s->sent, (unsigned long long)s->processed, per_second(s),
+	fprintf(stderr, "%ssent %llu  %s %llu  (%.0f/s)%s%s", p->terminal ? "\r" : "",
+	    (unsigned long long)s->sent, p->reached->word, (unsigned long long)s->answered, per_second(s),
 	    s->reconnects > 0 ? "  reconnected" : "", p->terminal ? "   " : "\n");
 }
 
@@ -138,24 +162,29 @@ on_result(void *arg, uint64_t seq, int64_t latency_us)
 		printf("{\"stream_id\":\"%s\",\"seq\":%llu,\"latency_us\":%lld}\n", p->stream_id,
 		    (unsigned long long)seq, (long long)latency_us);
 	else
-		printf("%llu processed after %.2f ms\n", (unsigned long long)seq, (double)latency_us / 1000);
+		printf("%llu %s after %.2f ms\n", (unsigned long long)seq, p->reached->word,
+		    (double)latency_us / 1000);
 }
 
 static void
 summary(const struct publish *p, struct publisher_stats *s, const json_t *handle)
 {
-	static const struct column columns[] = {{"Stream", "stream_id", COLUMN_TEXT},
-	    {"Processed", "processed", COLUMN_COUNT}, {"Bytes", "bytes", COLUMN_BYTES},
-	    {"Time", "elapsed_ms", COLUMN_MS}, {"Rate", "messages_per_second", COLUMN_COUNT},
-	    {"Latency p50", "latency_p50_us", COLUMN_US}, {"Latency p99", "latency_p99_us", COLUMN_US},
-	    {"Reconnects", "reconnects", COLUMN_COUNT}};
+	const struct column columns[] = {{"Stream", "stream_id", COLUMN_TEXT},
+	    {p->reached->title, p->reached->word, COLUMN_COUNT}, {"Level", "ack_text", COLUMN_TEXT},
+	    {"Bytes", "bytes", COLUMN_BYTES}, {"Time", "elapsed_ms", COLUMN_MS},
+	    {"Rate", "messages_per_second", COLUMN_COUNT}, {"Latency p50", "latency_p50_us", COLUMN_US},
+	    {"Latency p99", "latency_p99_us", COLUMN_US}, {"Reconnects", "reconnects", COLUMN_COUNT}};
 	json_t *o = json_pack("{s:O, s:O, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "stream_id",
 	    json_object_get(handle, "stream_id"), "first_seq", json_object_get(handle, "next_seq"), "sent",
-	    (json_int_t)s->sent, "processed", (json_int_t)s->processed, "bytes", (json_int_t)s->bytes,
+	    (json_int_t)s->sent, p->reached->word, (json_int_t)s->answered, "bytes", (json_int_t)s->bytes,
 	    "elapsed_ms", (json_int_t)s->elapsed_us / 1000, "messages_per_second", (json_int_t)per_second(s),
 	    "latency_p50_us", (json_int_t)samples_get(&s->latency, 500), "latency_p99_us",
 	    (json_int_t)samples_get(&s->latency, 990), "reconnects", (json_int_t)s->reconnects);
 
+	json_object_set(o, "ack", json_object_get(handle, "ack"));
+	json_object_set(o, "ack_quorum", json_object_get(handle, "ack_quorum"));
+	if (!p->ctl->json)
+		api_json_ack_text(o);
 	if (p->progress && p->terminal)
 		fputc('\n', stderr);
 	out_fields(p->ctl, columns, sizeof(columns) / sizeof(columns[0]), o);
@@ -169,6 +198,7 @@ publish(struct ctl *ctl, const struct args *a, struct publisher_conf *conf, cons
 	struct publisher_stats stats;
 	int code;
 
+	p.reached = reached_of(handle);
 	p.progress = p.terminal || args_flag(a, "progress");
 	p.stream_id = conf->stream_id = json_string_value(json_object_get(handle, "stream_id"));
 	conf->tenant = json_string_value(json_object_get(handle, "tenant_id"));

@@ -130,7 +130,8 @@ const struct command command_table[] = {
     {"open", "", "open a stream, or show one that is open",
 	"Prints the stream's id.  With --stream ID and --to, a repeated call opens nothing new.",
 	cmd_open_options, 0, 0, cmd_open},
-    {"publish", "[MESSAGE ...]", "publish messages and wait until they are processed",
+    {"publish", "[MESSAGE ...]",
+	"publish messages and wait until they are processed, or what else --ack asks for",
 	"The messages are the operands, or the lines of standard input, or what --file or --count say.\n"
 	"Each has its number and id before it is sent; with --retry those that are not confirmed when the\n"
 	"node goes away are sent again, and none is lost or doubled.",

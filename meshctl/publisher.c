@@ -82,7 +82,7 @@ confirm_first(struct publisher *p)
 	int64_t us = mono_diff_us(clock_mono(), m->sent_at);
 
 	samples_add(&p->stats->latency, us);
-	p->stats->processed++;
+	p->stats->answered++;
 	p->window_bytes -= m->len;
 	mem_free(m->data);
 	m->data = NULL;
@@ -410,7 +410,7 @@ static int
 sessions(struct publisher *p)
 {
 	struct mono limit = mono_add_ms(clock_mono(), p->conf.retry_ms);
-	uint64_t processed = 0;
+	uint64_t answered = 0;
 	int64_t left = p->conf.retry_ms;
 	int code;
 
@@ -418,9 +418,9 @@ sessions(struct publisher *p)
 		code = session(p, left);
 		if (code != CODE_OK || !p->again)
 			return code;
-		if (p->stats->processed > processed)
+		if (p->stats->answered > answered)
 			limit = mono_add_ms(clock_mono(), p->conf.retry_ms);
-		processed = p->stats->processed;
+		answered = p->stats->answered;
 		left = mono_diff_us(limit, clock_mono()) / 1000;
 		if (left <= 0) {
 			out_error("the node did not come back; %zu messages unconfirmed", p->count);

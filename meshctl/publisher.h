@@ -1,6 +1,6 @@
 /*
- * publisher: sends the messages of a source on one stream and keeps each until all its targets have
- * processed it.
+ * publisher: sends the messages of a source on one stream and keeps each until it is answered: until all its
+ * targets have processed it, or what else the stream was asked for.
  *
  * Every message has its seq and a message id from the start.  When the node, or a daemon of it, goes away,
  * what was not confirmed is sent again with the same ones: the node recognises what it has already, so
@@ -43,7 +43,7 @@ struct publisher_conf {
 };
 
 struct publisher_stats {
-	uint64_t sent, processed, bytes;
+	uint64_t sent, answered, bytes;
 	int64_t elapsed_us;
 	uint64_t reconnects;
 	struct samples latency;

@@ -397,6 +397,9 @@ flow_acked(struct flow *f, const struct flow_ack *a, uint64_t newest_seq, struct
 		progressed(f, now);
 	if (a->processed > f->processed)
 		f->processed = a->processed;
+	/* What is processed is there, also while it is asked where else it is. */
+	if (f->state != FLOW_OPEN && f->stored < f->processed)
+		f->stored = f->processed;
 	if (a->stored < f->stored || f->state != FLOW_OPEN)
 		return 0;
 	take_stored(f, a, now);
@@ -405,6 +408,16 @@ flow_acked(struct flow *f, const struct flow_ack *a, uint64_t newest_seq, struct
 	arm(f);
 	f->granted_bytes = a->window_bytes;
 	return 0;
+}
+
+int
+flow_answered(struct flow *f, const struct flow_ack *a, uint64_t newest_seq, struct mono now)
+{
+	int err = flow_acked(f, a, newest_seq, now);
+
+	if (err == 0 && f->state == FLOW_OPEN && f->count == 0 && a->stored < f->stored)
+		flow_reopen(f, now);
+	return err;
 }
 
 void

@@ -111,6 +111,10 @@ void flow_hurry(struct flow *f, struct mono now);
  * that exists (what was sent is not enough: that was another life of this process, perhaps). */
 int flow_acked(struct flow *f, const struct flow_ack *a, uint64_t newest_seq, struct mono now) MUST_USE;
 
+/* The target answers where it is while data flows: as an ack.  With nothing in flight nothing else would show
+ * that it has lost what it had stored: if it says so, it is asked once more, and then what it says counts. */
+int flow_answered(struct flow *f, const struct flow_ack *a, uint64_t newest_seq, struct mono now) MUST_USE;
+
 /* A path to the target was left: what was sent until now may be lost, which says nothing about the others. */
 void flow_rerouted(struct flow *f, struct mono now);
 

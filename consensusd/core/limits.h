@@ -8,7 +8,8 @@
 enum {
 	/* Targets of one stream: refuse.  As many as StreamMeta and the store have room for. */
 	STREAM_TARGETS_MAX = 16,
-	/* Ranges of messages that a stream has lost, for repeated publishes: the oldest two become one. */
+	/* Ranges of messages that a stream has lost, for repeated publishes: of the oldest the store is
+	   asked. */
 	STREAM_LOST_MAX = 8,
 	/* Publish calls of one stream that wait for their seq: refuse; above the mark streaming
 	 * publishers are held.  A waiter costs 40 bytes. */

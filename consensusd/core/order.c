@@ -107,6 +107,9 @@ raise(const struct order_entry *e, struct mono now)
 	case ORDER_RECORDED:
 		flow_recorded(e->noun, e->seq);
 		break;
+	case ORDER_SKIPPED:
+		stream_skip(e->noun, e->seq, now);
+		break;
 	case ORDER_LETTER:
 		break;
 	case ORDER_NOTE:

@@ -338,6 +338,12 @@ at_end(const struct stream *s, const struct flow *f)
 	       f->recorded_seq >= s->close_seq;
 }
 
+bool
+stream_contradicts(const struct stream *s, const struct flow *f, const struct flow_ack *a)
+{
+	return at_end(s, f) && a->stored < s->close_seq;
+}
+
 /* Nothing can be sent now.  Whatever the reason is, the target is asked in time: the flow's deadline counts
  * on that. */
 static enum stream_want

@@ -57,6 +57,9 @@ struct stream {
 	uint64_t fixed_seq;     /* of them, all up to this have their place in the stream's group */
 	uint64_t committed_seq; /* all up to this are processed by all targets, or given up */
 	uint64_t skipped_seq; /* all up to this was given up, where it is not processed; a batch ends here */
+	uint64_t giving_up_seq; /* the store was told that all up to this is */
+	uint64_t kept_seq;      /* what was answered then: of what is being given up nothing more is */
+	uint64_t unsure_seq;    /* up to here lost was forgotten, as in a restart: the store knows */
 	struct stream_lost {
 		uint64_t first, last;
 	} lost[STREAM_LOST_MAX]; /* of them, ascending, what publishers were told is lost */
@@ -131,6 +134,9 @@ bool stream_hopeless(const struct stream *s);
 
 /* No more messages; what is there is still delivered.  ERR_STATE if closing already. */
 int stream_close(struct stream *s) MUST_USE;
+/* A target that had processed all, and is told that the stream is closed, answers that it has less: it lost
+ * it. So do answers that are late. */
+bool stream_contradicts(const struct stream *s, const struct flow *f, const struct flow_ack *a);
 /* All targets have closed, or refused the stream. */
 bool stream_finished(const struct stream *s);
 
@@ -169,13 +175,24 @@ bool stream_aged(const struct stream *s);
 /* What is to be given up now, as the policy has it (overflow: drop): all up to this, which is durable and
  * where a batch ends; 0: nothing. */
 uint64_t stream_overflow(const struct stream *s);
-/* All up to seq, as that said, is given up: what is not answered of it is lost. */
+/* The store was told that all up to seq, as that said, is given up.  From here on nobody is told that any of
+ * it was processed: whether it is lost shows when that is durable. */
+void stream_give_up(struct stream *s, uint64_t seq);
+/* Only order.c calls this: it is durable that all up to seq is given up.  What is not answered of it is lost.
+ */
 void stream_skip(struct stream *s, uint64_t seq, struct mono now);
 /* After a restart: all up to seq was given up, where it was not processed. */
 void stream_load_skipped(struct stream *s, uint64_t seq);
-/* Publishers of this message were told that it is lost, or might have been: it was given up before a restart.
- */
+/* Publishers of this message were told that it is lost. */
 bool stream_is_lost(const struct stream *s, uint64_t seq);
+/* It was given up, or answered before that, before a restart or so long ago that it was forgotten here: what
+ * the store has of it decides (stream_fate()). */
+bool stream_is_unsure(const struct stream *s, uint64_t seq);
+/* Of an unsure message, that the store says was given up for these targets (missed): it reached what the
+ * policy asks for; it never will; targets that had stored it have not said since a restart that they
+ * processed it; it can't be known any more. */
+enum stream_fate { STREAM_FATE_REACHED, STREAM_FATE_LOST, STREAM_FATE_UNSAID, STREAM_FATE_UNKNOWN };
+enum stream_fate stream_fate(const struct stream *s, uint64_t seq, const uint64_t *missed, size_t count);
 /* Above the mark of the outbox (until below 3/4 of it), or much faster than targets that are there:
  * publishers of this stream are held. */
 bool stream_held(const struct stream *s, bool was_held);

@@ -44,7 +44,11 @@ stream_answered(const struct stream *s)
 	case POLICY_ACKS:
 		break;
 	}
-	return seq > s->committed_seq ? seq : s->committed_seq;
+	if (seq < s->committed_seq)
+		seq = s->committed_seq;
+	if (s->giving_up_seq > s->skipped_seq && s->kept_seq < s->giving_up_seq && seq > s->kept_seq)
+		seq = s->kept_seq;
+	return seq;
 }
 
 bool
@@ -120,7 +124,7 @@ stream_overflow(const struct stream *s)
 	const struct ledger_bucket *b;
 	uint64_t left = s->ledger.total_bytes, upto = 0;
 
-	if (p->overflow != POLICY_DROP)
+	if (p->overflow != POLICY_DROP || s->giving_up_seq > s->skipped_seq)
 		return 0;
 	for (size_t i = 0; (b = ledger_at(&s->ledger, i)) != NULL && b->last_seq <= s->durable_seq; i++) {
 		bool old =
@@ -146,7 +150,7 @@ lose(struct stream *s, uint64_t first, uint64_t last)
 		return;
 	}
 	if (s->lost_count == STREAM_LOST_MAX) {
-		s->lost[1].first = s->lost[0].first;
+		s->unsure_seq = s->lost[0].last;
 		s->lost_count--;
 		memmove(&s->lost[0], &s->lost[1], s->lost_count * sizeof(s->lost[0]));
 	}
@@ -154,15 +158,19 @@ lose(struct stream *s, uint64_t first, uint64_t last)
 }
 
 void
+stream_give_up(struct stream *s, uint64_t seq)
+{
+	MUST(seq <= s->durable_seq && seq > s->skipped_seq && s->giving_up_seq <= s->skipped_seq);
+	s->kept_seq = stream_answered(s);
+	s->giving_up_seq = seq;
+}
+
+void
 stream_skip(struct stream *s, uint64_t seq, struct mono now)
 {
-	uint64_t answered = stream_answered(s);
-
-	MUST(seq <= s->durable_seq);
-	if (seq <= s->skipped_seq)
-		return;
-	if (answered < seq)
-		lose(s, answered + 1, seq);
+	MUST(seq == s->giving_up_seq && seq > s->skipped_seq);
+	if (s->kept_seq < seq)
+		lose(s, s->kept_seq + 1, seq);
 	s->skipped_seq = seq;
 	for (size_t i = 0; i < s->flow_count; i++)
 		flow_skip(&s->flows[i], seq, now);
@@ -174,9 +182,9 @@ stream_load_skipped(struct stream *s, uint64_t seq)
 	if (seq > s->durable_seq)
 		stream_load(s, seq);
 	stream_fixed(s, seq);
-	if (s->policy.ack == POLICY_ACK_ALL || s->policy.ack == POLICY_ACK_QUORUM)
-		lose(s, 1, seq);
-	s->skipped_seq = seq;
+	if (s->policy.ack != POLICY_ACK_ACCEPTED)
+		s->unsure_seq = seq;
+	s->skipped_seq = s->giving_up_seq = seq;
 	(void)stream_commit(s);
 }
 
@@ -188,6 +196,46 @@ stream_is_lost(const struct stream *s, uint64_t seq)
 			return true;
 	}
 	return false;
+}
+
+bool
+stream_is_unsure(const struct stream *s, uint64_t seq)
+{
+	return seq <= s->unsure_seq;
+}
+
+static bool
+contains(const uint64_t *nodes, size_t count, uint64_t node)
+{
+	for (size_t i = 0; i < count; i++)
+		if (nodes[i] == node)
+			return true;
+	return false;
+}
+
+enum stream_fate
+stream_fate(const struct stream *s, uint64_t seq, const uint64_t *missed, size_t count)
+{
+	size_t had = 0, others = 0, needed = 0;
+
+	for (size_t i = 0; i < s->flow_count; i++) {
+		const struct flow *f = &s->flows[i];
+
+		needed += f->state != FLOW_GONE;
+		if (f->state == FLOW_GONE || contains(missed, count, f->node))
+			continue;
+		others++;
+		had += f->processed >= seq;
+	}
+	/* Nobody wrote down how far the group was when it was given up; what a target has processed was
+	 * there. */
+	if (s->policy.ack == POLICY_ACK_COMMITTED)
+		return had > 0 ? STREAM_FATE_REACHED : STREAM_FATE_UNKNOWN;
+	if (s->policy.ack == POLICY_ACK_QUORUM)
+		needed = s->policy.quorum;
+	if (others < needed || needed == 0)
+		return STREAM_FATE_LOST;
+	return had >= needed ? STREAM_FATE_REACHED : STREAM_FATE_UNSAID;
 }
 
 bool

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/buf.h"
 #include "common/base/must.h"
 #include "consensusd/core/raft.h"
 #include "consensusd/core/raft_entry.h"
@@ -201,4 +202,91 @@ disk_has(const struct disk *d, uint64_t index, uint64_t term)
 	if (index <= d->base)
 		return index < d->base || term == d->base_term;
 	return index - d->base <= d->count && d->entries[index - d->base - 1]->term == term;
+}
+
+/* --- configurations, and a replica that begins --- */
+
+uint8_t *
+disk_config(const struct raft_config *c, size_t *len)
+{
+	struct buf b;
+	uint8_t *out;
+
+	buf_init(&b, RAFT_CONFIG_MAX_BYTES);
+	MUST(raft_config_encode(c, &b) == 0);
+	*len = buf_left(&b);
+	out = sim_dup(buf_head(&b), *len);
+	buf_fini(&b);
+	return out;
+}
+
+uint8_t *
+disk_config_at(const struct raft *r, uint64_t index, size_t *len)
+{
+	struct raft_config *c;
+	uint8_t *out;
+
+	if (raft_config_at(r, index, &c) != 0)
+		return NULL;
+	out = disk_config(c, len);
+	raft_config_free(c);
+	return out;
+}
+
+struct raft_state
+disk_state(const struct disk *d, struct raft_config **base)
+{
+	*base = NULL;
+	if (d->base_config != NULL)
+		MUST(raft_config_decode(d->base_config, d->base_config_len, base) == 0);
+	return (struct raft_state){
+	    .term = d->term,
+	    .vote = d->vote,
+	    .commit = d->commit,
+	    .snap_index = d->base,
+	    .snap_term = d->base_term,
+	    .snap_config = *base,
+	    .entries = d->entries,
+	    .entry_count = d->count,
+	    .applied = d->snapshot.index,
+	};
+}
+
+/* --- snapshots in pieces --- */
+
+bool
+disk_snapshot_keep(struct disk_snapshot *in, const struct raft_chunk *c)
+{
+	if (c->offset == 0)
+		disk_snapshot_free(in);
+	if (c->offset != in->len)
+		return false;
+	in->index = c->index;
+	in->term = c->term;
+	if (c->offset == 0) {
+		in->config = sim_dup(c->config, c->config_len);
+		in->config_len = c->config_len;
+	}
+	in->data = sim_realloc(in->data, c->offset + c->len + 1, 1);
+	memcpy(in->data + c->offset, c->data, c->len);
+	in->len += c->len;
+	return true;
+}
+
+bool
+disk_snapshot_piece(
+    const struct disk_snapshot *s, const struct raft_chunk_wanted *want, struct raft_piece *out)
+{
+	*out = (struct raft_piece){
+	    .index = s->index,
+	    .term = s->term,
+	    .config = s->config,
+	    .config_len = s->config_len,
+	    .size = s->len,
+	};
+	if (s->index == 0 || (want->index != 0 && want->index != s->index) || want->offset > s->len)
+		return false;
+	out->data = s->data + want->offset;
+	out->len = s->len - want->offset < want->max ? s->len - want->offset : want->max;
+	return true;
 }

@@ -11,9 +11,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct raft;
+#include "consensusd/core/raft.h"
+
 struct raft_entry;
-struct raft_persist;
 
 struct disk_snapshot {
 	uint64_t index, term;
@@ -62,6 +62,17 @@ void disk_snapshot(struct disk *d, struct disk_snapshot *snapshot, uint64_t keep
 uint64_t disk_sync(struct disk *d, uint64_t *keep, bool *restored);
 /* A crash: done of the writes are done, the others are not. */
 void disk_crash(struct disk *d, size_t done);
+/* A configuration as bytes of its own. */
+uint8_t *disk_config(const struct raft_config *c, size_t *len);
+/* The one at an index that is applied; NULL: there is none. */
+uint8_t *disk_config_at(const struct raft *r, uint64_t index, size_t *len);
+/* What a replica is begun with.  *base: what it borrows, the caller's to free, NULL if the disk has none. */
+struct raft_state disk_state(const struct disk *d, struct raft_config **base);
+/* A piece of a snapshot comes: false, it is not the next one. */
+bool disk_snapshot_keep(struct disk_snapshot *in, const struct raft_chunk *c);
+/* The piece of one that is wanted, borrowed; false: it is not there. */
+bool disk_snapshot_piece(
+    const struct disk_snapshot *s, const struct raft_chunk_wanted *want, struct raft_piece *out);
 /* Is this entry safe there? */
 bool disk_has(const struct disk *d, uint64_t index, uint64_t term);
 

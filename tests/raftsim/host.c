@@ -83,28 +83,16 @@ void
 host_start(struct world *w, unsigned h)
 {
 	struct host *o = &w->host[h];
-	struct raft_config *base = NULL;
+	struct raft_config *base;
 	struct raft_conf conf = {
 	    .set = w->settings, .id = o->id, .node = h + 1, .seed = rng_u64(&w->rng), .trace = on_trace};
-	struct raft_state state = {
-	    .term = o->disk.term,
-	    .vote = o->disk.vote,
-	    .commit = o->disk.commit,
-	    .snap_index = o->disk.base,
-	    .snap_term = o->disk.base_term,
-	    .entries = o->disk.entries,
-	    .entry_count = o->disk.count,
-	    .applied = o->disk.snapshot.index,
-	};
+	struct raft_state state = disk_state(&o->disk, &base);
 
 	tracers[h] = (struct tracer){w, h};
 	conf.arg = &tracers[h];
 	o->machine = (struct machine){0};
 	if (o->disk.snapshot.index != 0)
 		memcpy(&o->machine, o->disk.snapshot.data, sizeof(o->machine));
-	if (o->disk.base_config != NULL)
-		MUST(raft_config_decode(o->disk.base_config, o->disk.base_config_len, &base) == 0);
-	state.snap_config = base;
 	o->up = true;
 	o->life++;
 	o->applied = state.applied;
@@ -181,19 +169,11 @@ host_lose(struct world *w, unsigned h)
 static uint8_t *
 encoded_config(struct world *w, unsigned h, uint64_t index, size_t *len)
 {
-	struct raft_config *c;
-	struct buf b;
-	uint8_t *out;
+	uint8_t *config = disk_config_at(w->host[h].raft, index, len);
 
-	if (raft_config_at(w->host[h].raft, index, &c) != 0)
+	if (config == NULL)
 		world_fail(w, "host %u: no membership at %llu", h, (unsigned long long)index);
-	buf_init(&b, RAFT_CONFIG_MAX_BYTES);
-	MUST(raft_config_encode(c, &b) == 0);
-	*len = buf_left(&b);
-	out = sim_dup(buf_head(&b), *len);
-	buf_fini(&b);
-	raft_config_free(c);
-	return out;
+	return config;
 }
 
 static void
@@ -237,24 +217,12 @@ static void
 give_chunks(struct world *w, unsigned h)
 {
 	struct host *o = &w->host[h];
-	const struct disk_snapshot *s = &o->disk.snapshot;
 	struct raft_chunk_wanted want;
 
 	while (raft_chunk_next(o->raft, &want)) {
-		struct raft_piece p = {
-		    .index = s->index,
-		    .term = s->term,
-		    .config = s->config,
-		    .config_len = s->config_len,
-		    .size = s->len,
-		};
-		bool have =
-		    s->index != 0 && (want.index == 0 || want.index == s->index) && want.offset <= s->len;
+		struct raft_piece p;
+		bool have = disk_snapshot_piece(&o->disk.snapshot, &want, &p);
 
-		if (have) {
-			p.data = s->data + want.offset;
-			p.len = s->len - want.offset < want.max ? s->len - want.offset : want.max;
-		}
 		memory_short(w);
 		raft_chunk_give(o->raft, &want, have ? &p : NULL, host_clock(w, h));
 		memory_back();
@@ -268,22 +236,8 @@ keep_chunks(struct world *w, unsigned h)
 	struct raft_chunk c;
 
 	while (raft_chunk_came(o->raft, &c)) {
-		bool ok;
+		bool ok = disk_snapshot_keep(&o->incoming, &c);
 
-		if (c.offset == 0)
-			disk_snapshot_free(&o->incoming);
-		ok = c.offset == o->incoming.len;
-		if (ok) {
-			o->incoming.index = c.index;
-			o->incoming.term = c.term;
-			if (c.offset == 0) {
-				o->incoming.config = sim_dup(c.config, c.config_len);
-				o->incoming.config_len = c.config_len;
-			}
-			o->incoming.data = sim_realloc(o->incoming.data, c.offset + c.len + 1, 1);
-			memcpy(o->incoming.data + c.offset, c.data, c.len);
-			o->incoming.len += c.len;
-		}
 		if (!passes(w, h, POINT_PIECE))
 			return false;
 		memory_short(w);

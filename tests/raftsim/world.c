@@ -1,26 +1,20 @@
 #include "tests/raftsim/world.h"
 
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "common/base/buf.h"
 #include "common/base/must.h"
 #include "tests/raftsim/seen.h"
+#include "tests/simkit/simkit.h"
 
 void
 world_fail(const struct world *w, const char *fmt, ...)
 {
 	va_list ap;
 
-	fflush(stdout);
-	fprintf(stderr, "raftsim: FAILED: seed %llu at %.6f s, %llu steps: ", (unsigned long long)w->seed,
-	    (double)w->now / WORLD_SECOND, (unsigned long long)(w->events_before + w->events));
 	va_start(ap, fmt);
-	vfprintf(stderr, fmt, ap);
-	va_end(ap);
-	fputc('\n', stderr);
-	exit(1);
+	simkit_fail(&(struct simkit_at){"raftsim", w->seed, w->events_before + w->events, w->now}, fmt, ap);
 }
 
 bool
@@ -38,7 +32,7 @@ world_below(struct world *w, unsigned n)
 void
 world_note(struct world *w, uint64_t what)
 {
-	w->hash = (w->hash ^ what ^ (uint64_t)w->now) * 0x100000001b3u;
+	w->hash = simkit_note(w->hash, what, w->now);
 }
 
 void
@@ -53,21 +47,15 @@ world_push(struct world *w, int64_t at, enum world_what what, unsigned node, uin
 static void
 first_members(struct world *w, unsigned voters, unsigned learners)
 {
-	struct raft_member m[HOSTS_MAX];
+	struct raft_member m[HOSTS_MAX] = {{0}};
 	unsigned count = voters + learners;
 	struct raft_config *c;
-	struct buf b;
 
 	for (unsigned h = 0; h < count; h++)
 		m[h] = (struct raft_member){w->host[h].id, h + 1, h < voters ? RAFT_VOTER : RAFT_LEARNER};
 	MUST(raft_config_new(m, count, &c) == 0);
-	buf_init(&b, RAFT_CONFIG_MAX_BYTES);
-	MUST(raft_config_encode(c, &b) == 0);
-	for (unsigned h = 0; h < count; h++) {
-		w->host[h].disk.base_config = sim_dup(buf_head(&b), buf_left(&b));
-		w->host[h].disk.base_config_len = buf_left(&b);
-	}
-	buf_fini(&b);
+	for (unsigned h = 0; h < count; h++)
+		w->host[h].disk.base_config = disk_config(c, &w->host[h].disk.base_config_len);
 	raft_config_free(c);
 }
 

@@ -77,6 +77,9 @@ check_inbox(struct world *w, unsigned n, const struct batch *b)
 	const struct truth *t = &w->truth[b->first_seq];
 	struct dsg_batch d = check_descriptor(b);
 
+	/* What was given up before it was described comes late, and there is one of it only. */
+	if (t->count == 0 && b->first_seq <= w->node[0].rows.skipped_seq)
+		return;
 	if (t->count == 0)
 		world_fail(
 		    w, "node %u stores %llu, which is not described", n, (unsigned long long)b->first_seq);
@@ -86,32 +89,76 @@ check_inbox(struct world *w, unsigned n, const struct batch *b)
 		    (unsigned long long)b->first_seq);
 }
 
+/* Also what it has lost since. */
+static uint64_t
+ever_processed(const struct node *o)
+{
+	return o->rows.marks[0] > o->ever_marked ? o->rows.marks[0] : o->ever_marked;
+}
+
 static uint64_t
 processed_everywhere(const struct world *w)
 {
 	uint64_t min = UINT64_MAX;
 
 	for (unsigned n = 1; n <= w->targets; n++)
-		if (w->node[n].rows.marks[0] < min)
-			min = w->node[n].rows.marks[0];
+		if (ever_processed(&w->node[n]) < min)
+			min = ever_processed(&w->node[n]);
 	return min;
+}
+
+uint64_t
+check_released(const struct world *w)
+{
+	uint64_t all = processed_everywhere(w), skipped = w->node[0].rows.skipped_seq;
+
+	return all > skipped ? all : skipped;
 }
 
 static void
 check_closed(const struct world *w)
 {
-	if (processed_everywhere(w) != w->published)
-		world_fail(w, "the stream is closed before all is processed");
-	for (unsigned n = 1; n <= w->targets; n++)
-		if (w->node[n].rows.row_state != TARGET_CLOSING)
+	for (unsigned n = 1; n <= w->targets; n++) {
+		const struct node *o = &w->node[n];
+
+		if (o->refused)
+			continue;
+		if (ever_processed(o) != w->node[0].rows.last_seq)
+			world_fail(w, "the stream is closed before node %u has processed all", n);
+		if (o->lost == 0 && o->rows.row_state != TARGET_CLOSING)
 			world_fail(w, "the stream is closed, and not at node %u", n);
+	}
+}
+
+/* What is needed by nobody is forgotten. */
+static void
+check_clear(struct world *w, unsigned n, uint64_t seq)
+{
+	uint64_t recorded = UINT64_MAX;
+
+	for (unsigned i = 0; n == 0 && i < w->targets; i++)
+		if (w->node[0].rows.marks[i] < recorded)
+			recorded = w->node[0].rows.marks[i];
+	if (n == 0 && seq > recorded && seq > w->node[0].rows.skipped_seq)
+		world_fail(w, "the outbox forgets %llu, and %llu is recorded", (unsigned long long)seq,
+		    (unsigned long long)recorded);
+	if (n == 0 && seq > check_released(w))
+		world_fail(w, "the outbox forgets %llu, which a target needs", (unsigned long long)seq);
+	if (n != 0 && seq > w->node[n].rows.marks[0])
+		world_fail(w, "the inbox of node %u forgets %llu too early", n, (unsigned long long)seq);
 }
 
 void
 check_rows(struct world *w, unsigned n, const struct rows_put *p)
 {
-	if (p->clear)
+	if (p->clear) {
+		check_clear(w, n, p->seq);
 		return;
+	}
+	if (p->skipped) {
+		check_skipped(w, n, p);
+		return;
+	}
 	if (p->batch != NULL && p->batch->first_seq != w->node[n].rows.last_seq + 1)
 		world_fail(w, "node %u stores %llu after %llu", n, (unsigned long long)p->batch->first_seq,
 		    (unsigned long long)w->node[n].rows.last_seq);
@@ -121,10 +168,9 @@ check_rows(struct world *w, unsigned n, const struct rows_put *p)
 		check_outbox(w, p->batch);
 	if (p->kind == ORDER_INBOX)
 		check_inbox(w, n, p->batch);
-	if (p->kind == ORDER_PROCESSED && p->seq > w->node[n].app.journal)
-		world_fail(w, "node %u has processed %llu, its application %llu", n,
-		    (unsigned long long)p->seq, (unsigned long long)w->node[n].app.journal);
-	if (p->kind == ORDER_RECORDED && p->seq > w->node[p->target + 1].rows.marks[0])
+	if (p->kind == ORDER_PROCESSED)
+		check_letters(w, n, p);
+	if (p->kind == ORDER_RECORDED && p->seq > ever_processed(&w->node[p->target + 1]))
 		world_fail(w, "the source records what target %zu has not processed", p->target + 1);
 }
 
@@ -202,22 +248,47 @@ check_applied(struct world *w, unsigned n, const uint8_t *data, size_t len, uint
 
 /* --- after each step --- */
 
-static bool
-applied_everywhere(const struct world *w, uint64_t seq)
+/* Targets that have processed it: no other way leads past it. */
+static unsigned
+processed_by(const struct world *w, uint64_t seq)
 {
-	for (unsigned n = 1; n <= w->targets; n++)
-		if (w->node[n].app.journal < seq)
-			return false;
-	return true;
+	unsigned count = 0;
+
+	for (unsigned n = 1; n <= w->targets; n++) {
+		const struct node *o = &w->node[n];
+
+		count += ever_processed(o) >= seq && rows_gap(&o->rows, 0, seq) == NULL &&
+			 (w->policy.handler == POLICY_DISCARD || o->app.messages[seq].done ||
+			     rows_has_letter(&o->rows, seq) || o->lost != 0);
+	}
+	return count;
 }
 
 void
 check_answer(struct world *w, uint64_t seq)
 {
-	if (seq > processed_everywhere(w) || !applied_everywhere(w, seq))
+	unsigned needed = w->policy.ack == POLICY_ACK_ALL      ? w->targets
+			  : w->policy.ack == POLICY_ACK_QUORUM ? w->policy.quorum
+							       : 0;
+
+	if (processed_by(w, seq) < needed)
 		world_fail(w, "a publisher is told that %llu is processed", (unsigned long long)seq);
-	if (seq > w->described_any)
+	if (seq > w->node[0].rows.last_seq)
+		world_fail(w, "a publisher is told of %llu, which is not durable", (unsigned long long)seq);
+	if (w->policy.ack != POLICY_ACK_ACCEPTED && seq > w->described_any &&
+	    seq > w->node[0].rows.skipped_seq)
 		world_fail(w, "a publisher is told of %llu, which is not described", (unsigned long long)seq);
+}
+
+void
+check_lost(struct world *w, uint64_t seq, const struct message *m)
+{
+	if (seq > w->node[0].rows.skipped_seq)
+		world_fail(w, "a publisher is told that %llu is lost, and the source may forget that",
+		    (unsigned long long)seq);
+	if (m->answered && (m->life == w->node[0].life || w->truth[seq].kept))
+		world_fail(w, "a publisher is told that %llu is lost, and was told that all is well",
+		    (unsigned long long)seq);
 }
 
 static void
@@ -230,13 +301,13 @@ check_group(const struct world *w, unsigned n)
 		world_fail(w, "node %u: the group takes %zu bytes", n, dsg_bytes(o->dsg));
 	if (s == NULL)
 		return;
-	if (s->committed > processed_everywhere(w))
+	if (s->committed > check_released(w))
 		world_fail(w, "node %u: committed is %llu, and a target has not processed that", n,
 		    (unsigned long long)s->committed);
 	if (s->described < s->committed)
 		world_fail(w, "node %u: more is committed than described", n);
 	for (unsigned i = 0; i < s->target_count; i++)
-		if (s->processed[i] > w->node[i + 1].rows.marks[0])
+		if (s->processed[i] > ever_processed(&w->node[i + 1]))
 			world_fail(w, "node %u: the group knows too much of target %u", n, i + 1);
 }
 
@@ -250,7 +321,7 @@ check_source(const struct world *w)
 		return;
 	if (st->durable_seq > o->rows.last_seq)
 		world_fail(w, "the source takes for durable what is not");
-	if (st->committed_seq > processed_everywhere(w))
+	if (st->committed_seq > check_released(w))
 		world_fail(w, "the source: committed is %llu, and a target has not processed that",
 		    (unsigned long long)st->committed_seq);
 	for (unsigned i = 0; i < w->targets; i++) {
@@ -308,9 +379,13 @@ check_done(const struct world *w)
 	if (w->published < w->goal || !publisher_done(w) || w->node[0].rows.row_state != STREAM_CLOSED)
 		return false;
 	for (unsigned n = 0; n <= w->targets; n++) {
-		if (!w->node[n].up || dsg_find(w->node[n].dsg, &w->id) != NULL)
+		const struct node *o = &w->node[n];
+
+		if (!o->up)
 			return false;
-		if (n != 0 && (w->node[n].app.journal != last || w->node[n].rows.marks[0] != last))
+		/* One that lost everything is not told any more that it was closed. */
+		if (o->lost == 0 &&
+		    (dsg_find(o->dsg, &w->id) != NULL || (n != 0 && o->rows.marks[0] != last)))
 			return false;
 	}
 	return true;
@@ -328,7 +403,9 @@ check_end(struct world *w)
 		    (unsigned long long)w->published, (unsigned long long)w->goal,
 		    (unsigned long long)w->sums.answered, (unsigned long long)last,
 		    (unsigned long long)w->described_any, (unsigned long long)processed_everywhere(w));
-	if (last != w->published)
+	for (unsigned n = 1; n <= w->targets; n++)
+		check_each_once(w, n);
+	if (last > w->published || (last < w->published && w->sums.refusals == 0))
 		world_fail(w, "%llu messages were published, there are %llu",
 		    (unsigned long long)w->published, (unsigned long long)last);
 }

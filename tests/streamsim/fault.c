@@ -118,10 +118,19 @@ slow(struct world *w)
 	w->node[world_below(w, w->targets + 1)].slow_us = 1 + world_below(w, 400 * WORLD_MS);
 }
 
+/* Somebody has looked at the dead letters of a node: there is room again. */
+static void
+see_letters(struct world *w)
+{
+	struct node *o = &w->node[1 + world_below(w, w->targets)];
+
+	o->letters_seen = o->rows.letter_count;
+}
+
 static void
 one(struct world *w)
 {
-	switch (world_below(w, 13)) {
+	switch (world_below(w, 15)) {
 	case 0:
 		crash(w, world_below(w, w->targets + 1));
 		break;
@@ -156,6 +165,12 @@ one(struct world *w)
 	case 11:
 		if (w->node[0].up)
 			source_new_epoch(w);
+		break;
+	case 12:
+		see_letters(w);
+		break;
+	case 13:
+		(void)member_lose(w, 1 + world_below(w, w->targets));
 		break;
 	default:
 		heal(w);
@@ -194,6 +209,7 @@ fault_end(struct world *w)
 	world_tell(w, "all is well from now on");
 	heal(w);
 	w->calm = true;
+	w->letters_max = UINT64_MAX;
 	memset(w->faults.relay_down, 0, sizeof(w->faults.relay_down));
 	w->faults.loss = w->faults.doubled = w->faults.memory = w->faults.doom_in = 0;
 	w->faults.delay_us = 2 * WORLD_MS;

@@ -11,7 +11,7 @@
 
 enum { MESSAGE_MAX_BYTES = 1 << 20, SNAPSHOT_MAX_BYTES = 16 << 20, TRANSFER_MS = 150 };
 
-/* The replica of node n has this id. */
+/* The first replica of node n has this id; a later one REPLICA_STEP more. */
 static uint64_t
 id_of(unsigned n)
 {
@@ -23,7 +23,6 @@ group_first_config(const struct world *w, size_t *len)
 {
 	struct raft_member m[ENDS_MAX];
 	struct raft_config *c;
-	struct buf b;
 	uint8_t *out;
 
 	/* Of two, one votes: the source. */
@@ -31,11 +30,7 @@ group_first_config(const struct world *w, size_t *len)
 		m[n] = (struct raft_member){
 		    id_of(n), n + 1, n > 0 && w->targets == 1 ? RAFT_LEARNER : RAFT_VOTER};
 	MUST(raft_config_new(m, w->targets + 1, &c) == 0);
-	buf_init(&b, RAFT_CONFIG_MAX_BYTES);
-	MUST(raft_config_encode(c, &b) == 0);
-	*len = buf_left(&b);
-	out = sim_dup(buf_head(&b), *len);
-	buf_fini(&b);
+	out = disk_config(c, len);
 	raft_config_free(c);
 	return out;
 }
@@ -55,25 +50,16 @@ void
 group_start(struct world *w, unsigned n)
 {
 	struct node *o = &w->node[n];
-	struct raft_config *base = NULL;
-	struct raft_conf conf = {.set = w->settings, .id = id_of(n), .node = n + 1, .seed = rng_u64(&w->rng)};
-	struct raft_state state = {
-	    .term = o->disk.term,
-	    .vote = o->disk.vote,
-	    .commit = o->disk.commit,
-	    .snap_index = o->disk.base,
-	    .snap_term = o->disk.base_term,
-	    .entries = o->disk.entries,
-	    .entry_count = o->disk.count,
-	    .applied = o->disk.snapshot.index,
-	};
+	struct raft_config *base;
+	struct raft_conf conf = {
+	    .set = w->settings, .id = o->replica, .node = n + 1, .seed = rng_u64(&w->rng)};
+	/* A replica that began with nothing is told who its members are. */
+	struct raft_state state = disk_state(&o->disk, &base);
 
 	MUST((o->dsg = dsg_new(NULL)) != NULL);
 	o->applied = o->applied_term = 0;
 	if (o->disk.snapshot.index != 0)
 		restore(w, n);
-	MUST(raft_config_decode(o->disk.base_config, o->disk.base_config_len, &base) == 0);
-	state.snap_config = base;
 	disk_snapshot_free(&o->incoming);
 	if (raft_new(&conf, &state, world_clock(w), &o->raft) != 0)
 		world_fail(w, "node %u: a replica that does not start", n);
@@ -99,8 +85,12 @@ group_message(struct world *w, unsigned n, const struct frame *f)
 {
 	struct raft_msg m;
 
-	if (raft_msg_decode(f->bytes, f->len, &m) == 0)
+	if (raft_msg_decode(f->bytes, f->len, &m) != 0)
+		return;
+	if (m.to == w->node[n].replica)
 		raft_step(w->node[n].raft, &m, world_clock(w));
+	else
+		raft_msg_fini(&m);
 }
 
 bool
@@ -133,23 +123,6 @@ group_propose(struct world *w, unsigned n, const struct buf *entry)
 
 /* --- snapshots --- */
 
-static uint8_t *
-config_at(struct world *w, unsigned n, uint64_t index, size_t *len)
-{
-	struct raft_config *c;
-	struct buf b;
-	uint8_t *out;
-
-	MUST(raft_config_at(w->node[n].raft, index, &c) == 0);
-	buf_init(&b, RAFT_CONFIG_MAX_BYTES);
-	MUST(raft_config_encode(c, &b) == 0);
-	*len = buf_left(&b);
-	out = sim_dup(buf_head(&b), *len);
-	buf_fini(&b);
-	raft_config_free(c);
-	return out;
-}
-
 static void
 write_started(struct world *w, unsigned n)
 {
@@ -175,14 +148,14 @@ maybe_snapshot(struct world *w, unsigned n)
 	    !world_chance(w, 100))
 		return;
 	s.term = raft_entry_at(o->raft, o->applied)->term;
-	s.config = config_at(w, n, s.index, &s.config_len);
+	s.config = disk_config_at(o->raft, s.index, &s.config_len);
 	buf_init(&b, SNAPSHOT_MAX_BYTES);
 	MUST(dsg_snapshot(o->dsg, &b) == 0);
 	s.len = buf_left(&b);
 	s.data = sim_dup(buf_head(&b), s.len);
 	buf_fini(&b);
 	keep = o->applied - world_below(w, w->snapshot_every / 2);
-	config = config_at(w, n, keep, &len);
+	config = disk_config_at(o->raft, keep, &len);
 	disk_snapshot(&o->disk, &s, keep, raft_entry_at(o->raft, keep)->term, config, len);
 	w->sums.snapshots++;
 	write_started(w, n);
@@ -192,45 +165,14 @@ static void
 give_chunks(struct world *w, unsigned n)
 {
 	struct node *o = &w->node[n];
-	const struct disk_snapshot *s = &o->disk.snapshot;
 	struct raft_chunk_wanted want;
 
 	while (raft_chunk_next(o->raft, &want)) {
-		struct raft_piece p = {
-		    .index = s->index,
-		    .term = s->term,
-		    .config = s->config,
-		    .config_len = s->config_len,
-		    .size = s->len,
-		};
-		bool have =
-		    s->index != 0 && (want.index == 0 || want.index == s->index) && want.offset <= s->len;
+		struct raft_piece p;
+		bool have = disk_snapshot_piece(&o->disk.snapshot, &want, &p);
 
-		if (have) {
-			p.data = s->data + want.offset;
-			p.len = s->len - want.offset < want.max ? s->len - want.offset : want.max;
-		}
 		raft_chunk_give(o->raft, &want, have ? &p : NULL, world_clock(w));
 	}
-}
-
-static bool
-keep_chunk(struct disk_snapshot *in, const struct raft_chunk *c)
-{
-	if (c->offset == 0)
-		disk_snapshot_free(in);
-	if (c->offset != in->len)
-		return false;
-	in->index = c->index;
-	in->term = c->term;
-	if (c->offset == 0) {
-		in->config = sim_dup(c->config, c->config_len);
-		in->config_len = c->config_len;
-	}
-	in->data = sim_realloc(in->data, c->offset + c->len + 1, 1);
-	memcpy(in->data + c->offset, c->data, c->len);
-	in->len += c->len;
-	return true;
 }
 
 static void
@@ -240,7 +182,7 @@ keep_chunks(struct world *w, unsigned n)
 	struct raft_chunk c;
 
 	while (raft_chunk_came(o->raft, &c))
-		raft_chunk_kept(o->raft, c.id, keep_chunk(&o->incoming, &c), world_clock(w));
+		raft_chunk_kept(o->raft, c.id, disk_snapshot_keep(&o->incoming, &c), world_clock(w));
 }
 
 /* --- what follows from an event --- */
@@ -302,7 +244,7 @@ send_all(struct world *w, unsigned n)
 	while (raft_send(w->node[n].raft, &m)) {
 		buf_init(&b, MESSAGE_MAX_BYTES);
 		MUST(raft_msg_encode(&m, &b) == 0);
-		net_send_raft(w, n, (unsigned)(m.to - id_of(0)), &b);
+		net_send_raft(w, n, (unsigned)(m.to - id_of(0)) % REPLICA_STEP, &b);
 		buf_fini(&b);
 		raft_msg_fini(&m);
 	}

@@ -26,7 +26,7 @@ node_put(struct node *o, const struct rows_put *p, void *noun)
 	ticket = rows_put(&o->rows, p);
 	if (ticket < 0)
 		return false;
-	if (!p->clear)
+	if (noun != NULL)
 		order_add(&o->order, (uint64_t)ticket, p->kind, noun, p->seq);
 	return true;
 }
@@ -143,6 +143,8 @@ on_order(void *arg, const struct order_entry *e)
 
 	if (e->kind == ORDER_TARGET_ROW)
 		target_row(d->w, d->n, e->seq);
+	else if (e->kind == ORDER_SKIPPED)
+		retain_durable(d->w, e->seq);
 }
 
 void

@@ -39,8 +39,67 @@ forget(struct rows *r, uint64_t upto)
 }
 
 static void
+add_gap(struct rows *r, size_t target, uint64_t first, uint64_t last)
+{
+	MUST(r->gap_count < ROWS_GAPS_MAX && first <= last);
+	r->gaps[r->gap_count++] = (struct rows_gap){first, last, target};
+}
+
+/* At the source for each target that may lack some of it; at a target all of it. */
+static void
+apply_skipped(struct rows *r, const struct rows_put *p)
+{
+	if (p->first != 0) {
+		add_gap(r, 0, p->first, p->seq);
+		r->last_seq = p->seq;
+		return;
+	}
+	for (size_t i = 0; i < p->target; i++)
+		if (p->have[i] < p->seq)
+			add_gap(r, i, p->have[i] + 1, p->seq);
+	r->skipped_seq = p->seq;
+}
+
+static void
+apply_failed(struct rows *r, const struct rows_failed *f)
+{
+	size_t i = 0;
+
+	while (i < r->attempt_count && r->attempts[i].seq != f->seq)
+		i++;
+	MUST(i < ROWS_FAILED_MAX);
+	r->attempts[i] = *f;
+	if (i == r->attempt_count)
+		r->attempt_count++;
+}
+
+/* With the offset goes what failed below it. */
+static void
+apply_letters(struct rows *r, const struct rows_put *p)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < p->letter_count; i++) {
+		MUST(r->letter_count < ROWS_BATCHES_MAX);
+		r->letters[r->letter_count++] = p->letters[i];
+	}
+	for (size_t i = 0; i < r->attempt_count; i++)
+		if (r->attempts[i].seq > p->seq)
+			r->attempts[kept++] = r->attempts[i];
+	r->attempt_count = kept;
+}
+
+static void
 apply(struct rows *r, const struct rows_put *p)
 {
+	if (p->skipped) {
+		apply_skipped(r, p);
+		return;
+	}
+	if (p->failed.seq != 0) {
+		apply_failed(r, &p->failed);
+		return;
+	}
 	if (p->clear) {
 		forget(r, p->seq);
 		return;
@@ -56,6 +115,7 @@ apply(struct rows *r, const struct rows_put *p)
 	case ORDER_OUTBOX:
 	case ORDER_INBOX:
 		MUST(r->first + r->count < ROWS_BATCHES_MAX);
+		r->at_ms[r->first + r->count] = p->at_ms;
 		r->batches[r->first + r->count++] = batch_ref(p->batch);
 		r->last_seq = batch_last_seq(p->batch);
 		break;
@@ -63,7 +123,9 @@ apply(struct rows *r, const struct rows_put *p)
 	case ORDER_RECORDED:
 		MUST(p->seq > r->marks[p->target]);
 		r->marks[p->target] = p->seq;
+		apply_letters(r, p);
 		break;
+	case ORDER_SKIPPED:
 	case ORDER_NOTE:
 	case ORDER_CONTROL:
 	case ORDER_LETTER:
@@ -140,4 +202,25 @@ rows_find(const struct rows *r, uint64_t seq)
 			high = middle;
 	}
 	return low < r->first + r->count && r->batches[low]->first_seq <= seq ? r->batches[low] : NULL;
+}
+
+const struct rows_gap *
+rows_gap(const struct rows *r, size_t target, uint64_t seq)
+{
+	for (size_t i = r->gap_count; i > 0; i--) {
+		const struct rows_gap *g = &r->gaps[i - 1];
+
+		if (g->target == target && g->first <= seq && seq <= g->last)
+			return g;
+	}
+	return NULL;
+}
+
+bool
+rows_has_letter(const struct rows *r, uint64_t seq)
+{
+	for (size_t i = r->letter_count; i > 0; i--)
+		if (r->letters[i - 1] == seq)
+			return true;
+	return false;
 }

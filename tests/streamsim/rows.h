@@ -10,13 +10,33 @@
 #include <stdint.h>
 
 #include "consensusd/core/batch.h"
+#include "consensusd/core/limits.h"
 #include "consensusd/core/order.h"
 
-enum { ROWS_TARGETS_MAX = 3, ROWS_BATCHES_MAX = 1 << 13, ROWS_PUTS_MAX = 1 << 12 };
+enum {
+	ROWS_TARGETS_MAX = 3,
+	ROWS_BATCHES_MAX = 1 << 13,
+	ROWS_PUTS_MAX = 1 << 12,
+	ROWS_GAPS_MAX = 1 << 13,
+	ROWS_FAILED_MAX = 256
+};
+
+/* What was given up: at the source for whom, at a target what it lacks. */
+struct rows_gap {
+	uint64_t first, last;
+	size_t target; /* at the source */
+};
+
+/* A message that failed. */
+struct rows_failed {
+	uint64_t seq;
+	uint32_t attempts;
+};
 
 /* What a put changes. */
 struct rows_put {
 	uint64_t ticket;
+	uint64_t at_ms; /* of a batch */
 	enum order_kind kind;
 	struct batch *batch; /* outbox, inbox */
 	uint64_t seq;        /* of a row its state; else the last seq */
@@ -24,16 +44,30 @@ struct rows_put {
 	uint64_t close_seq;  /* of a row that ends a stream */
 	size_t target;       /* recorded: whose */
 	bool clear;          /* forget batches up to seq */
+	bool skipped;        /* given up, up to seq: at a target from first on */
+	uint64_t first;
+	uint64_t have[ROWS_TARGETS_MAX];   /* at the source: what targets have of that */
+	struct rows_failed failed;         /* an attempt that failed; seq 0: none */
+	uint64_t letters[RETRY_ITEMS_MAX]; /* processed: of that, dead letters */
+	size_t letter_count;
 };
 
 struct rows {
 	/* durable */
 	struct batch *batches[ROWS_BATCHES_MAX];
-	size_t first, count; /* of batches */
+	uint64_t at_ms[ROWS_BATCHES_MAX]; /* when they came */
+	size_t first, count;              /* of batches */
 	uint64_t last_seq;
 	uint64_t marks[ROWS_TARGETS_MAX]; /* processed; at the source for each target */
 	bool row;
 	uint64_t row_state, epoch, close_seq;
+	uint64_t skipped_seq; /* at the source */
+	struct rows_gap gaps[ROWS_GAPS_MAX];
+	size_t gap_count;
+	struct rows_failed attempts[ROWS_FAILED_MAX];
+	size_t attempt_count;
+	uint64_t letters[ROWS_BATCHES_MAX]; /* seqs, ascending */
+	size_t letter_count;
 	/* not durable */
 	struct rows_put puts[ROWS_PUTS_MAX];
 	size_t put_count, put_bytes;
@@ -53,5 +87,8 @@ uint64_t rows_commit(struct rows *r, rows_done *done, void *arg);
 void rows_crash(struct rows *r, bool committed, rows_done *done, void *arg);
 /* The batch that holds seq, NULL: it is not there. */
 struct batch *rows_find(const struct rows *r, uint64_t seq);
+/* The gap of a target (of the rows' own, at a target: 0) that holds seq, NULL: there is none. */
+const struct rows_gap *rows_gap(const struct rows *r, size_t target, uint64_t seq);
+bool rows_has_letter(const struct rows *r, uint64_t seq);
 
 #endif

@@ -12,6 +12,7 @@ enum {
 	IDS_MAX = 1 << 14,
 	READ_US = 3000,
 	PROGRESS_US = 200 * WORLD_MS,
+	DOUBTS_MAX = 5,
 };
 
 static struct node *
@@ -39,6 +40,33 @@ load_ids(struct world *w)
 	}
 }
 
+/* What the outbox has, with its age. */
+static void
+load_backlog(struct world *w)
+{
+	struct node *o = source(w);
+
+	for (size_t i = o->rows.first; i < o->rows.first + o->rows.count; i++)
+		ledger_add_at(&o->stream->ledger, batch_last_seq(o->rows.batches[i]),
+		    o->rows.batches[i]->body_len, o->rows.at_ms[i]);
+}
+
+/* What the outbox has, or what is recorded of what it had. */
+static uint64_t
+last_known(const struct world *w)
+{
+	const struct rows *r = &w->node[0].rows;
+	uint64_t last = r->count > 0 ? batch_last_seq(r->batches[r->first + r->count - 1]) : r->skipped_seq;
+
+	for (unsigned i = 0; i < w->targets; i++)
+		if (r->marks[i] > last)
+			last = r->marks[i];
+	if (last != r->last_seq)
+		world_fail(w, "the source forgets that there was %llu, and knows of %llu",
+		    (unsigned long long)r->last_seq, (unsigned long long)last);
+	return last;
+}
+
 void
 source_start(struct world *w)
 {
@@ -54,6 +82,10 @@ source_start(struct world *w)
 	o->stream = stream_new(&w->id, "t", targets, w->targets, &w->stream_conf, &o->budget);
 	MUST(o->stream != NULL);
 	o->stream->epoch = 1;
+	stream_set_policy(o->stream, &w->policy);
+	o->stream->now_ms = world_wall_ms(w);
+	memset(o->doubts, 0, sizeof(o->doubts));
+	memset(o->heard, 0, sizeof(o->heard));
 	idcache_init(&o->ids, IDS_MAX, w->seed);
 	if (!o->rows.row) {
 		MUST(node_put(o,
@@ -62,13 +94,16 @@ source_start(struct world *w)
 		return;
 	}
 	load_ids(w);
-	stream_load(o->stream, o->rows.last_seq);
+	stream_load(o->stream, last_known(w));
+	load_backlog(w);
 	o->stream->state = STREAM_OPEN;
 	o->stream->epoch = o->rows.epoch;
 	for (unsigned i = 0; i < w->targets; i++) {
 		stream_load_processed(o->stream, i + 2, o->rows.marks[i]);
 		o->recorded_put[i] = o->rows.marks[i];
 	}
+	if (o->rows.skipped_seq != 0)
+		stream_load_skipped(o->stream, o->rows.skipped_seq);
 	if (o->rows.row_state == STREAM_CLOSING) {
 		o->stream->state = STREAM_CLOSING;
 		o->stream->close_seq = o->rows.close_seq;
@@ -136,8 +171,9 @@ seal(const struct stream *st)
 }
 
 static void
-give(struct node *o)
+give(struct world *w)
 {
+	struct node *o = source(w);
 	struct stream *st = o->stream;
 	struct batch *b;
 
@@ -150,8 +186,13 @@ give(struct node *o)
 		stream_sealed(st, &o->pool, b);
 	}
 	if ((b = st->sealed) != NULL &&
-	    node_put(o, &(struct rows_put){.kind = ORDER_OUTBOX, .batch = b, .seq = batch_last_seq(b)}, st))
+	    node_put(o,
+		&(struct rows_put){
+		    .kind = ORDER_OUTBOX, .batch = b, .seq = batch_last_seq(b), .at_ms = world_wall_ms(w)},
+		st)) {
+		st->now_ms = world_wall_ms(w);
 		stream_given(st);
+	}
 }
 
 /* --- sending --- */
@@ -184,12 +225,14 @@ pump(struct world *w, unsigned i)
 			net_send(w, 0, i + 1, &(struct frame){.kind = FRAME_OPEN});
 			break;
 		case STREAM_END:
+			o->told_end[i + 1] = true;
 			net_send(
 			    w, 0, i + 1, &(struct frame){.kind = FRAME_CLOSE, .seq = o->stream->close_seq});
 			break;
-		case STREAM_SKIP: /* these streams give nothing up */
-			world_fail(w, "the source gives something up");
-			return;
+		case STREAM_SKIP:
+			net_send(
+			    w, 0, i + 1, &(struct frame){.kind = FRAME_SKIP, .seq = o->stream->skipped_seq});
+			break;
 		case STREAM_BROKEN:
 			world_fail(w, "target %u has half a batch", i + 1);
 		}
@@ -221,6 +264,19 @@ source_read(struct world *w, unsigned i)
 
 /* --- what targets have processed --- */
 
+/* Not before it is recorded who has processed it. */
+static uint64_t
+clear_limit(const struct world *w)
+{
+	const struct node *o = &w->node[0];
+	uint64_t upto = o->stream->committed_seq;
+
+	for (unsigned i = 0; i < w->targets; i++)
+		if (o->recorded_put[i] < upto)
+			upto = o->recorded_put[i];
+	return upto > o->stream->skipped_seq ? upto : o->stream->skipped_seq;
+}
+
 static void
 record(struct world *w)
 {
@@ -229,27 +285,59 @@ record(struct world *w)
 	for (unsigned i = 0; i < w->targets; i++) {
 		struct flow *f = &o->stream->flows[i];
 
-		if (f->processed > o->recorded_put[i] &&
+		/* The store may have no room for the one and have room for the other. */
+		if (f->processed > o->recorded_put[i] && !world_chance(w, w->faults.memory) &&
 		    node_put(
 			o, &(struct rows_put){.kind = ORDER_RECORDED, .seq = f->processed, .target = i}, f))
 			o->recorded_put[i] = f->processed;
 	}
-	(void)node_put(o, &(struct rows_put){.clear = true, .seq = o->stream->committed_seq}, NULL);
+	(void)node_put(o, &(struct rows_put){.clear = true, .seq = clear_limit(w)}, NULL);
 }
 
+/* Publishers who wait for no more than what the stream was asked for. */
 static void
-commit(struct world *w)
+answer(struct world *w)
 {
-	struct node *o = source(w);
+	struct stream *st = source(w)->stream;
 	struct waiter one;
 
-	if (!stream_commit(o->stream))
+	while (waiters_pop(&st->waiters, stream_answered(st), &one))
+		publisher_answer(w, world_publisher(&one.message_id), world_number(&one.message_id), one.seq);
+}
+
+void
+source_commit(struct world *w)
+{
+	struct node *o = source(w);
+	bool more = stream_commit(o->stream);
+
+	answer(w);
+	if (!more)
 		return;
-	while (waiters_pop(&o->stream->waiters, o->stream->committed_seq, &one))
-		publisher_answer(w, (unsigned)(be_load64(one.message_id.b) - 1),
-		    (uint32_t)be_load64(one.message_id.b + 8), one.seq);
 	if (world_chance(w, 200) || o->stream->committed_seq == o->stream->durable_seq)
 		record(w);
+}
+
+/* It says again and again what can't be true: it has lost what it had. */
+static void
+doubt(struct world *w, unsigned n)
+{
+	struct node *o = source(w);
+	struct stream *st = o->stream;
+	struct waiter one;
+
+	if (++o->doubts[n] < DOUBTS_MAX)
+		return;
+	o->doubts[n] = 0;
+	if (w->node[n].lost == 0)
+		world_fail(w, "target %u is refused, and has lost nothing", n);
+	if (st->flows[n - 1].processed == 0)
+		world_fail(w, "target %u is refused, and nothing was said to be processed there", n);
+	flow_refused(&st->flows[n - 1], world_clock(w), &w->rng);
+	w->node[n].refused = true;
+	w->sums.refusals++;
+	while (stream_hopeless(st) && waiters_pop(&st->waiters, UINT64_MAX, &one))
+		publisher_refused(w, world_publisher(&one.message_id), world_number(&one.message_id));
 }
 
 void
@@ -277,14 +365,29 @@ source_frame(struct world *w, const struct frame *f)
 			flow->state = FLOW_CLOSED;
 		return;
 	}
+	if (stream_contradicts(st, flow, &a)) {
+		if (source(w)->told_end[f->from])
+			doubt(w, f->from);
+		source(w)->told_end[f->from] = false;
+		return;
+	}
+	if (f->kind == FRAME_OPENED)
+		member_heard(w, f->from, f->replica);
 	if (f->kind == FRAME_OPENED && flow->state != FLOW_OPEN) {
-		/* An old answer may contradict what is known since. */
-		if (flow_opened(flow, &a, st->durable_seq, world_clock(w)) != 0)
+		if (flow->state >= FLOW_CLOSED)
 			return;
-	} else if (flow_acked(flow, &a, st->durable_seq, world_clock(w)) != 0) {
+		/* An old answer may contradict what is known since. */
+		if (flow_opened(flow, &a, st->durable_seq, world_clock(w)) != 0) {
+			doubt(w, f->from);
+			return;
+		}
+		source(w)->doubts[f->from] = 0;
+		w->node[f->from].refused = false;
+	} else if ((f->kind == FRAME_OPENED ? flow_answered : flow_acked)(
+		       flow, &a, st->durable_seq, world_clock(w)) != 0) {
 		world_fail(w, "target %u acknowledges what does not exist", f->from);
 	}
-	commit(w);
+	source_commit(w);
 }
 
 void
@@ -294,6 +397,17 @@ source_rerouted(struct world *w)
 
 	for (size_t i = 0; st != NULL && i < st->flow_count; i++)
 		flow_rerouted(&st->flows[i], world_clock(w));
+}
+
+/* What the group has described is fixed, for who waits for no more. */
+static void
+described(struct world *w)
+{
+	struct node *o = source(w);
+	const struct dsg_stream *s = dsg_find(o->dsg, &w->id);
+
+	if (s != NULL)
+		stream_fixed(o->stream, s->described);
 }
 
 static bool
@@ -343,7 +457,10 @@ source_step(struct world *w)
 
 	if (o->stream == NULL)
 		return;
-	give(o);
+	described(w);
+	answer(w);
+	give(w);
+	retain_turn(w);
 	finish(w);
 	for (unsigned i = 0; i < w->targets; i++)
 		pump(w, i);
@@ -370,6 +487,23 @@ propose_open(struct world *w)
 	buf_fini(&b);
 }
 
+/* What was given up before it was described never will be. */
+static uint64_t
+pass_skipped(struct world *w, struct buf *entry)
+{
+	const struct node *o = source(w);
+	const struct batch *b = rows_find(&o->rows, o->rows.skipped_seq + 1);
+	struct dsg_open open = {.stream = w->id,
+	    .epoch = b != NULL ? b->epoch : o->rows.epoch,
+	    .described = o->rows.skipped_seq,
+	    .target_count = w->targets};
+
+	for (unsigned i = 0; i < w->targets; i++)
+		open.targets[i] = i + 2;
+	MUST(dsg_put_open(entry, &open) == 0);
+	return o->rows.skipped_seq + 1;
+}
+
 /* Batches that are durable; false: there are none to be proposed now. */
 static bool
 propose_batches(struct world *w)
@@ -382,6 +516,8 @@ propose_batches(struct world *w)
 	if (next > o->rows.last_seq)
 		return false;
 	buf_init(&entry, ENTRY_MAX_BYTES);
+	if (next <= o->rows.skipped_seq && rows_find(&o->rows, next) == NULL)
+		next = pass_skipped(w, &entry);
 	for (unsigned i = 0; i < ENTRY_BATCHES_MAX && next <= o->rows.last_seq; i++) {
 		const struct batch *b = rows_find(&o->rows, next);
 		struct dsg_batch one;
@@ -417,6 +553,16 @@ propose_epoch(struct world *w, const struct dsg_stream *s)
 	buf_fini(&b);
 }
 
+/* A target that was refused is not waited for. */
+static bool
+is_over(const struct world *w, const struct dsg_stream *s)
+{
+	for (unsigned n = 1; n <= w->targets; n++)
+		if (w->node[n].refused)
+			return true;
+	return s->committed == w->node[0].rows.last_seq;
+}
+
 static void
 propose_progress(struct world *w, const struct dsg_stream *s)
 {
@@ -428,17 +574,18 @@ propose_progress(struct world *w, const struct dsg_stream *s)
 		return;
 	o->progress_at = w->now + PROGRESS_US;
 	buf_init(&b, ENTRY_MAX_BYTES);
-	if (o->stream == NULL && s->committed == o->rows.last_seq)
-		MUST(dsg_put_close(&b, &w->id) == 0);
+	if (o->rows.skipped_seq > s->skipped && o->rows.skipped_seq <= s->described)
+		MUST(dsg_put_skip(&b, &w->id, o->rows.skipped_seq) == 0);
 	for (unsigned i = 0; i < w->targets; i++) {
 		uint64_t seq = o->stream != NULL ? o->stream->flows[i].processed : o->rows.marks[i];
 
 		if (seq > s->processed[i] && seq <= s->described)
 			MUST(dsg_put_processed(&b, &w->id, i + 2, seq) == 0);
 	}
+	if (o->stream == NULL && is_over(w, s))
+		MUST(dsg_put_close(&b, &w->id) == 0);
 	if (buf_left(&b) != 0)
-		o->forget_put =
-		    group_propose(w, 0, &b) && o->stream == NULL && s->committed == o->rows.last_seq;
+		o->forget_put = group_propose(w, 0, &b) && o->stream == NULL && is_over(w, s);
 	buf_fini(&b);
 }
 
@@ -470,4 +617,5 @@ source_describe(struct world *w)
 		;
 	propose_epoch(w, s);
 	propose_progress(w, s);
+	member_turn(w);
 }

@@ -18,6 +18,8 @@ target_start(struct world *w, unsigned n)
 	MUST((o->target = target_new(&w->id, "t", 1, key, &w->target_conf, &o->budget)) != NULL);
 	o->target->state = TARGET_OPEN;
 	target_load(o->target, o->rows.last_seq, o->rows.marks[0]);
+	failed_load(w, n);
+	o->asking = false;
 	target_ack_soon(o->target, world_clock(w), true);
 	app_start(w, n);
 }
@@ -77,7 +79,7 @@ static void
 on_open(struct world *w, unsigned n)
 {
 	struct node *o = &w->node[n];
-	struct frame f = {.kind = FRAME_OPENED};
+	struct frame f = {.kind = FRAME_OPENED, .replica = o->replica};
 
 	if (o->target != NULL && o->target->state == TARGET_OPENING)
 		return;
@@ -91,6 +93,8 @@ on_open(struct world *w, unsigned n)
 	o->target = target_new(&w->id, "t", 1, key, &w->target_conf, &o->budget);
 	if (o->target == NULL)
 		return;
+	failed_load(w, n);
+	o->asking = false;
 	if (!node_put(o, &(struct rows_put){.kind = ORDER_TARGET_ROW, .seq = TARGET_OPENING}, o->target)) {
 		target_free(o->target);
 		o->target = NULL;
@@ -99,12 +103,26 @@ on_open(struct world *w, unsigned n)
 	app_start(w, n);
 }
 
+/* What the source gave up and is not here is a gap in the tables, and then waited for no more. */
+static void
+on_skip(struct world *w, unsigned n, uint64_t seq)
+{
+	struct node *o = &w->node[n];
+	struct rows_put p = {
+	    .kind = ORDER_INBOX, .skipped = true, .first = o->target->expected_seq, .seq = seq};
+
+	if (seq >= p.first && node_put(o, &p, o->target))
+		MUST(target_skip(o->target, seq));
+	target_ack_soon(o->target, world_clock(w), true);
+}
+
 static void
 on_close(struct world *w, unsigned n, uint64_t seq)
 {
 	struct node *o = &w->node[n];
 
-	if (o->target == NULL && o->rows.row_state == TARGET_CLOSING)
+	/* Closed before, and the answer was lost; or all of it was. */
+	if (o->target == NULL)
 		net_send(w, n, 0, &(struct frame){.kind = FRAME_CLOSED});
 	if (o->target == NULL || o->target->state != TARGET_OPEN)
 		return;
@@ -117,7 +135,8 @@ on_close(struct world *w, unsigned n, uint64_t seq)
 void
 target_row(struct world *w, unsigned n, uint64_t state)
 {
-	struct frame f = {.kind = state == TARGET_CLOSING ? FRAME_CLOSED : FRAME_OPENED};
+	struct frame f = {
+	    .kind = state == TARGET_CLOSING ? FRAME_CLOSED : FRAME_OPENED, .replica = w->node[n].replica};
 
 	target_ack_fill(w->node[n].target, &f.ack);
 	net_send(w, n, 0, &f);
@@ -141,6 +160,8 @@ target_frame(struct world *w, unsigned n, const struct frame *f)
 		on_close(w, n, f->seq);
 	else if (o->target == NULL)
 		net_send(w, n, 0, &(struct frame){.kind = FRAME_UNKNOWN});
+	else if (o->target->state == TARGET_OPEN && f->kind == FRAME_SKIP)
+		on_skip(w, n, f->seq);
 	else if (o->target->state == TARGET_OPEN)
 		on_batch(w, o, f);
 }
@@ -178,12 +199,15 @@ static void
 store_processed(struct world *w, unsigned n)
 {
 	struct node *o = &w->node[n];
-	uint64_t first, last;
+	struct rows_put p = {.kind = ORDER_PROCESSED};
+	uint64_t first;
 
 	if (order_reserve(&o->order) != 0 || o->rows.put_count >= ROWS_PUTS_MAX - 1 ||
-	    !target_put_processed(o->target, UINT64_MAX, &first, &last))
+	    !target_put_processed(o->target, failed_limit(w, n), &first, &p.seq))
 		return;
-	MUST(node_put(o, &(struct rows_put){.kind = ORDER_PROCESSED, .seq = last}, o->target));
+	failed_letters(w, n, &p);
+	MUST(node_put(o, &p, o->target));
+	failed_put(w, n, &p);
 	if (world_chance(w, 100))
 		(void)node_put(o, &(struct rows_put){.clear = true, .seq = o->target->processed_seq}, NULL);
 }
@@ -195,7 +219,11 @@ deliver(struct world *w, unsigned n)
 	struct batch_record rec;
 	enum cursor_want want;
 
-	while (o->app.up && o->app.pending < OUTSTANDING_MAX * 4) {
+	while (o->app.up && o->app.open_count < APP_OPEN_MAX - 1) {
+		if (failed_waits(w, n)) {
+			node_arm(w, n, retry_next(&o->retry, world_clock(w)));
+			return;
+		}
 		want = target_deliver(o->target, &rec);
 		if (want == CURSOR_READ)
 			world_push(w, w->now + 100 + world_below(w, READ_US), WORLD_READ, n, 0, NULL);
@@ -204,8 +232,23 @@ deliver(struct world *w, unsigned n)
 		if (rec.seq > o->rows.last_seq)
 			world_fail(
 			    w, "node %u delivers %llu, which is not durable", n, (unsigned long long)rec.seq);
+		if (failed_given_up(w, n, rec.seq))
+			continue;
 		app_got(w, n, &rec);
 	}
+}
+
+/* The inbox has nothing at the cursor, and all before is done: was that given up? */
+static void
+ask_gap(struct world *w, unsigned n)
+{
+	struct node *o = &w->node[n];
+	const struct target *t = o->target;
+
+	if (o->asking || t->acked_seq + 1 != t->cursor.next_seq || t->cursor.next_seq > t->stored_seq)
+		return;
+	o->asking = true;
+	world_push(w, w->now + 100 + world_below(w, READ_US), WORLD_GAP, n, 0, NULL);
 }
 
 void
@@ -224,6 +267,29 @@ target_read(struct world *w, unsigned n)
 		seq = batch_last_seq(b) + 1;
 	}
 	cursor_read(&o->target->cursor, NULL);
+	if (rows_find(&o->rows, o->target->cursor.next_seq) == NULL)
+		ask_gap(w, n);
+}
+
+void
+target_gap(struct world *w, unsigned n)
+{
+	struct node *o = &w->node[n];
+	const struct rows_gap *g;
+
+	o->asking = false;
+	if (o->target != NULL && (g = rows_gap(&o->rows, 0, o->target->cursor.next_seq)) != NULL)
+		(void)target_pass_over(o->target, g->last);
+}
+
+/* Nobody is needed for it: what is stored is done. */
+static void
+pass_unwanted(struct world *w, struct target *t)
+{
+	if (w->policy.handler != POLICY_DISCARD || t->stored_seq <= t->acked_seq)
+		return;
+	w->sums.discarded += t->stored_seq - t->acked_seq;
+	target_pass(t, t->stored_seq);
 }
 
 void
@@ -235,7 +301,10 @@ target_step(struct world *w, unsigned n)
 	if (o->target == NULL || o->target->state == TARGET_OPENING)
 		return;
 	store_batches(w, n);
+	pass_unwanted(w, o->target);
+	(void)target_pass_gap(o->target);
 	store_processed(w, n);
+	failed_save(w, n);
 	deliver(w, n);
 	if (target_ack_due(o->target, world_clock(w), &f.ack)) {
 		if (f.ack.processed > o->rows.marks[0] || f.ack.stored > o->rows.last_seq)

@@ -1,42 +1,38 @@
 #include "tests/streamsim/world.h"
 
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "common/base/be.h"
 #include "common/base/must.h"
+#include "tests/simkit/simkit.h"
 
-static void
-say(const struct world *w, FILE *to, const char *what, const char *fmt, va_list ap)
+static struct simkit_at
+where(const struct world *w)
 {
-	fprintf(to, "streamsim: %sseed %llu at %.6f s, %llu steps: ", what, (unsigned long long)w->seed,
-	    (double)w->now / WORLD_SECOND, (unsigned long long)w->sums.events);
-	vfprintf(to, fmt, ap);
-	fputc('\n', to);
+	return (struct simkit_at){"streamsim", w->seed, w->sums.events, w->now};
 }
 
 void
 world_fail(const struct world *w, const char *fmt, ...)
 {
+	const struct simkit_at at = where(w);
 	va_list ap;
 
-	fflush(stdout);
 	va_start(ap, fmt);
-	say(w, stderr, "FAILED: ", fmt, ap);
-	va_end(ap);
-	exit(1);
+	simkit_fail(&at, fmt, ap);
 }
 
 void
 world_tell(const struct world *w, const char *fmt, ...)
 {
+	const struct simkit_at at = where(w);
 	va_list ap;
 
 	if (!w->verbose)
 		return;
 	va_start(ap, fmt);
-	say(w, stdout, "", fmt, ap);
+	simkit_tell(&at, fmt, ap);
 	va_end(ap);
 }
 
@@ -55,13 +51,31 @@ world_below(struct world *w, unsigned n)
 void
 world_note(struct world *w, uint64_t what)
 {
-	w->hash = (w->hash ^ what ^ (uint64_t)w->now) * 0x100000001b3u;
+	w->hash = simkit_note(w->hash, what, w->now);
 }
 
 struct mono
 world_clock(const struct world *w)
 {
 	return (struct mono){w->now};
+}
+
+uint64_t
+world_wall_ms(const struct world *w)
+{
+	return 1700000000000 + (uint64_t)w->now / WORLD_MS;
+}
+
+unsigned
+world_publisher(const struct ulid *id)
+{
+	return (unsigned)(be_load64(id->b) - 1);
+}
+
+uint32_t
+world_number(const struct ulid *id)
+{
+	return (uint32_t)be_load64(id->b + 8);
 }
 
 void
@@ -103,6 +117,37 @@ draw_settings(struct world *w)
 	    (struct faults){.delay_us = 2 * WORLD_MS, .commit_us = 3 * WORLD_MS, .pace_us = 700 * WORLD_MS};
 }
 
+/* Half of the streams ask for nothing special. */
+static void
+draw_policy(struct world *w)
+{
+	static const uint64_t bytes[] = {0, 3000, 12000, 60000}, ms[] = {0, 300, 2000};
+	struct policy *p = &w->policy;
+
+	if (world_chance(w, 400)) {
+		p->overflow = POLICY_DROP;
+		p->retention_bytes = bytes[world_below(w, 4)];
+		p->retention_ms = ms[world_below(w, 3)];
+	}
+	if (world_chance(w, 400))
+		p->ack = (enum policy_ack)world_below(w, POLICY_ACKS);
+	if (p->ack == POLICY_ACK_QUORUM)
+		p->quorum = 1 + world_below(w, w->targets);
+	if (world_chance(w, 150))
+		p->handler = POLICY_DISCARD;
+	if (world_chance(w, 350)) {
+		w->poison = 1 + world_below(w, 30);
+		p->max_attempts = world_below(w, 4);
+		p->retry_ms = 20 + world_below(w, 200);
+	}
+	w->letters_max = world_chance(w, 500) ? 2 : UINT64_MAX;
+	w->may_lose = p->overflow != POLICY_DROP && world_chance(w, 700);
+	world_tell(w, "ack %d of %u, overflow %d at %llu bytes or %llu ms, handler %d", p->ack, p->quorum,
+	    p->overflow, (unsigned long long)p->retention_bytes, (unsigned long long)p->retention_ms,
+	    p->handler);
+	world_tell(w, "%u of 1000 messages fail, %u attempts each", w->poison, p->max_attempts);
+}
+
 static void
 make_node(struct world *w, unsigned n)
 {
@@ -110,6 +155,7 @@ make_node(struct world *w, unsigned n)
 
 	rows_init(&o->rows);
 	disk_init(&o->disk);
+	o->replica = 100 + n;
 	o->disk.base_config = group_first_config(w, &o->disk.base_config_len);
 	o->budget.max_bytes = world_chance(w, 500) ? 1024 * 1024 : 16 * 1024 * 1024;
 	o->app.slow_us = 2 * WORLD_MS;
@@ -130,6 +176,7 @@ world_new(uint64_t seed, unsigned targets, bool verbose)
 	be_store64(w->id.b, seed + 1);
 	be_store64(w->id.b + 8, 1);
 	draw_settings(w);
+	draw_policy(w);
 	for (unsigned n = 0; n <= targets; n++)
 		make_node(w, n);
 	for (unsigned n = 0; n <= targets; n++)
@@ -199,6 +246,9 @@ on_node(struct world *w, const struct sim_event *ev)
 			source_read(w, ev->link);
 		else
 			target_read(w, ev->node);
+		break;
+	case WORLD_GAP:
+		target_gap(w, ev->node);
 		break;
 	case WORLD_APP:
 		if (ev->link != o->app.life)

@@ -22,6 +22,7 @@
 #include "consensusd/core/idcache.h"
 #include "consensusd/core/pending.h"
 #include "consensusd/core/raft.h"
+#include "consensusd/core/retry.h"
 #include "consensusd/core/stream.h"
 #include "consensusd/core/target.h"
 #include "tests/raftsim/disk.h"
@@ -36,6 +37,8 @@ enum {
 	OUTSTANDING_MAX = 8, /* of a publisher: messages without an answer */
 	SEQ_MAX = 1 << 13,   /* messages that one run may see */
 	INDEX_MAX = 1 << 15, /* entries of the group's log, likewise */
+	APP_OPEN_MAX = 33,   /* messages in a transaction of an application */
+	REPLICA_STEP = 16,   /* between the ids of a node's replicas */
 	FRAGMENT_BYTES = 1500,
 	WORLD_MS = 1000, /* us */
 	WORLD_SECOND = 1000 * WORLD_MS,
@@ -47,6 +50,7 @@ enum world_what {
 	WORLD_SYNCED,  /* the group's log at node has done its first write */
 	WORLD_TICK,    /* node's timer: of its replica, its flows, its acks */
 	WORLD_READ,    /* tables give batches; link: flow, at the source */
+	WORLD_GAP,     /* tables say whether what the target looks for was given up */
 	WORLD_APP,     /* the application's transaction has committed */
 	WORLD_APP_START,
 	WORLD_PUBLISH,  /* publisher `node` has a turn */
@@ -63,6 +67,7 @@ enum frame_kind {
 	FRAME_UNKNOWN,
 	FRAME_CLOSE,
 	FRAME_CLOSED,
+	FRAME_SKIP,
 	FRAME_RAFT
 };
 
@@ -72,17 +77,33 @@ struct frame {
 	struct batch *batch; /* owned */
 	uint32_t index;      /* of the fragment */
 	struct target_ack ack;
-	uint64_t seq; /* of the end */
-	size_t len;   /* of a message of the group */
+	uint64_t seq;     /* of the end, or of what was given up */
+	uint64_t replica; /* of the target, where it says where it is */
+	size_t len;       /* of a message of the group */
 	uint8_t bytes[];
 };
 
+/* What an application knows of a message; durable with its journal, but for attempts. */
+struct app_message {
+	bool done;
+	bool asked;                      /* it wanted no more of it */
+	uint32_t attempts, attempts_now; /* that failed, in all and in this life of the node */
+	uint32_t life;                   /* of the node, when the last one did */
+	int64_t retry_at;
+};
+
 struct app {
-	uint64_t journal; /* it has written all up to here; durable, with the messages */
-	uint64_t pending; /* it got so many more */
+	uint64_t journal;            /* it is done with all up to here; durable, with the messages */
+	uint64_t told;               /* where it said it was when it began */
+	uint64_t pending;            /* it got all up to here: not durable */
+	uint64_t open[APP_OPEN_MAX]; /* of that, what its transaction has */
+	unsigned open_count;
+	uint64_t counted; /* up to here it was told what is missing, in this life of the node */
+	uint32_t counted_life;
 	uint32_t life;
 	bool up, committing;
 	int64_t slow_us; /* a transaction takes up to so long */
+	struct app_message messages[SEQ_MAX];
 };
 
 struct node {
@@ -95,6 +116,7 @@ struct node {
 	int64_t slow_us; /* of a commit, at most; 0: as the others */
 	bool flushed;
 	/* group */
+	uint64_t replica; /* its id: another one when its log was lost */
 	struct raft *raft;
 	struct dsg *dsg;
 	struct disk disk;
@@ -112,15 +134,26 @@ struct node {
 	uint64_t epoch_put;
 	bool close_put, closed_put; /* rows that end it */
 	int64_t progress_at;
+	uint64_t heard[ENDS_MAX]; /* replicas that targets have told of */
+	unsigned doubts[ENDS_MAX];
+	bool told_end[ENDS_MAX];
+	int64_t members_at;
 	/* a target; NULL: the stream is not open yet, or closed */
 	struct target *target;
+	struct retry retry;
+	bool asking;                      /* whether something was given up */
+	size_t letters_put, letters_seen; /* by somebody who looks after them */
 	struct app app;
+	bool refused;         /* the source takes nothing of what it says any more */
+	unsigned lost;        /* so often it came back with empty tables */
+	uint64_t ever_marked; /* what it had processed then */
 };
 
 /* A message that was published at least once. */
 struct message {
-	uint64_t seq; /* 0: not known to be durable */
-	bool answered;
+	uint64_t seq;  /* 0: not known to be durable */
+	uint32_t life; /* of the source, when it was answered */
+	bool answered, lost, refused;
 };
 
 struct publisher {
@@ -139,6 +172,7 @@ struct truth {
 	uint32_t count;
 	uint64_t epoch;
 	uint8_t digest[DSG_DIGEST_BYTES];
+	bool kept; /* when it was given up, the source's tables knew that it was not lost */
 };
 
 struct faults {
@@ -157,7 +191,8 @@ struct faults {
 struct sums {
 	uint64_t events, frames, lost, messages, answered, repeated, crashes, app_crashes, relay_crashes,
 	    entries, batches, terms, transfers, snapshots, restores, reads, resent, epochs, waits,
-	    short_memory, closed;
+	    short_memory, closed, given_up, gaps, told_lost, asked_again, unsaid, unknown, applied, discarded,
+	    nacks, letters, kept_out, lost_disks, replaced, refusals;
 };
 
 struct world {
@@ -175,6 +210,10 @@ struct world {
 	struct faults faults;
 	struct stream_conf stream_conf;
 	struct target_conf target_conf;
+	struct policy policy;
+	unsigned poison;      /* of 1000 messages fail at their application */
+	uint64_t letters_max; /* dead letters that a target may have before somebody looks at them */
+	bool may_lose;        /* disks */
 	struct raft_settings settings;
 	unsigned snapshot_every;
 	struct ulid id;
@@ -202,6 +241,10 @@ unsigned world_below(struct world *w, unsigned n);
 void world_note(struct world *w, uint64_t what); /* into the hash */
 void world_tell(const struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 struct mono world_clock(const struct world *w);
+uint64_t world_wall_ms(const struct world *w);
+/* Whose a message is, and which of his. */
+unsigned world_publisher(const struct ulid *id);
+uint32_t world_number(const struct ulid *id);
 
 /* --- node.c --- */
 void node_start(struct world *w, unsigned n);
@@ -227,6 +270,13 @@ bool group_ready(const struct world *w, unsigned n, uint64_t *term);
 bool group_propose(struct world *w, unsigned n, const struct buf *entry);
 uint8_t *group_first_config(const struct world *w, size_t *len);
 
+/* --- member.c --- */
+/* The node comes back with nothing of what it had.  False: the group could not do with that. */
+bool member_lose(struct world *w, unsigned n);
+void member_heard(struct world *w, unsigned n, uint64_t replica);
+/* By the source, if it leads: replicas that were lost are replaced. */
+void member_turn(struct world *w);
+
 /* --- source.c --- */
 void source_start(struct world *w);
 void source_stop(struct world *w);
@@ -234,14 +284,27 @@ void source_frame(struct world *w, const struct frame *f);
 void source_step(struct world *w);
 void source_read(struct world *w, unsigned flow);
 void source_rerouted(struct world *w);
+/* Targets have processed more, or something was given up. */
+void source_commit(struct world *w);
 void source_new_epoch(struct world *w);
 void source_describe(struct world *w);
 /* After what became durable: the stream may have ended. */
 void source_durable(struct world *w);
 
+/* --- retain.c: the source gives up what is too much, or too old --- */
+void retain_turn(struct world *w);
+void retain_durable(struct world *w, uint64_t seq);
+/* What is to be answered about a message that is there already; false: nothing is known yet. */
+bool retain_answer(struct world *w, unsigned p, uint32_t number, uint64_t seq);
+
 /* --- publisher.c --- */
 void publisher_turn(struct world *w, unsigned p);
 void publisher_answer(struct world *w, unsigned p, uint32_t number, uint64_t seq);
+void publisher_lost(struct world *w, unsigned p, uint32_t number, uint64_t seq);
+/* It was given up, and nobody knows whether it had reached what was asked for. */
+void publisher_unknown(struct world *w, unsigned p, uint32_t number);
+/* The stream reaches no more what it was asked for. */
+void publisher_refused(struct world *w, unsigned p, uint32_t number);
 bool publisher_done(const struct world *w);
 
 /* --- target.c --- */
@@ -250,9 +313,24 @@ void target_stop(struct world *w, unsigned n);
 void target_frame(struct world *w, unsigned n, const struct frame *f);
 void target_step(struct world *w, unsigned n);
 void target_read(struct world *w, unsigned n);
+void target_gap(struct world *w, unsigned n);
 /* A row became durable, and what follows when it ends the stream. */
 void target_row(struct world *w, unsigned n, uint64_t state);
 void target_durable(struct world *w, unsigned n);
+
+/* --- failed.c: messages that their application can't process --- */
+void failed_load(struct world *w, unsigned n);
+bool failed_waits(struct world *w, unsigned n);
+bool failed_given_up(struct world *w, unsigned n, uint64_t seq);
+/* True: it is a dead letter. */
+bool failed_nack(struct world *w, unsigned n, uint64_t seq, bool dead);
+/* Dead letters that follow what is acknowledged. */
+void failed_pass(struct world *w, unsigned n);
+/* What may be written as processed; the dead letters in it; when the tables took them; attempts. */
+uint64_t failed_limit(struct world *w, unsigned n);
+void failed_letters(struct world *w, unsigned n, struct rows_put *p);
+void failed_put(struct world *w, unsigned n, const struct rows_put *p);
+void failed_save(struct world *w, unsigned n);
 
 /* --- app.c --- */
 void app_got(struct world *w, unsigned n, const struct batch_record *rec);
@@ -281,8 +359,18 @@ struct dsg_batch check_descriptor(const struct batch *b);
 void check_rows(struct world *w, unsigned n, const struct rows_put *p); /* became durable */
 void check_applied(struct world *w, unsigned n, const uint8_t *data, size_t len, uint64_t index);
 void check_answer(struct world *w, uint64_t seq);
+void check_lost(struct world *w, uint64_t seq, const struct message *m);
+/* What is needed by nobody any more: processed by all targets, or given up. */
+uint64_t check_released(const struct world *w);
 void check_after(struct world *w, unsigned n);
 bool check_done(const struct world *w);
 void check_end(struct world *w);
+
+/* --- check_policy.c: of what is given up, and of what fails --- */
+void check_skipped(struct world *w, unsigned n, const struct rows_put *p);
+void check_letters(struct world *w, unsigned n, const struct rows_put *p);
+/* An application gets seq: what lies between what it got before and this, and what it is told of that. */
+void check_passed(struct world *w, unsigned n, uint64_t seq);
+void check_each_once(struct world *w, unsigned n);
 
 #endif

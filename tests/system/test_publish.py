@@ -312,11 +312,13 @@ def test_meshctl(m):
     out = json.loads(run(m, "a", "-j", "open", "-t", "acme", "--to", "c", "--ack", "accepted"))
     stream = out["stream_id"]
     assert out["ack"] == "accepted"
-    run(m, "a", "publish", "--stream", stream, "--epoch", "1", "one", "two")
+    out = json.loads(run(m, "a", "-j", "publish", "--stream", stream, "--epoch", "1", "one", "two"))
+    assert (out["accepted"], out["ack"], "processed" in out) == (2, "accepted", False), out
     out = json.loads(run(m, "a", "-j", "open", "-t", "acme", "--stream", stream, "--fence"))
     assert (out["producer_epoch"], out["next_seq"]) == (2, 3)
     run(m, "a", "publish", "--stream", stream, "--epoch", "1", "three", code=4)
-    run(m, "a", "publish", "--stream", stream, "-t", "acme", "--fence", "three")
+    text = run(m, "a", "publish", "--stream", stream, "-t", "acme", "--fence", "--results", "three")
+    assert "accepted after" in text and "Accepted" in text and "rocessed" not in text, text
     row = json.loads(run(m, "a", "-j", "streams", stream))[0]
     assert (row["ack"], row["producer_epoch"], row["answered_seq"]) == ("accepted", 3, 3)
     assert "accepted" in run(m, "a", "streams", "-v", stream)

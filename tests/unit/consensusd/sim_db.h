@@ -99,6 +99,7 @@ db_apply(struct db *d, const struct db_put *p)
 		d->marks[p->target] = p->seq;
 		break;
 	case ORDER_CONTROL:
+	case ORDER_SKIPPED:
 	case ORDER_LETTER:
 	case ORDER_NOTE:
 		assert_true(false); /* no streams */

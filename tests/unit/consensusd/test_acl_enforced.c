@@ -414,6 +414,81 @@ test_questions(void **state)
 	assert_int_equal(where_is(a, 2)->code, CODE_NOT_FOUND);
 }
 
+/* --- what is shown --- */
+
+static unsigned
+listed(void)
+{
+	mesh_v1_ListStreamsReq req = mesh_v1_ListStreamsReq_init_zero;
+
+	env_forget(a, 7);
+	env_send_pb(a->gateway, GC_LIST_STREAMS, 7, mesh_v1_ListStreamsReq_fields, &req);
+	assert_int_equal(env_wait(a, 7)->code, CODE_OK);
+	return a->calls[7].items;
+}
+
+static struct env_call *
+control(const char *action, const char *tenant, const char *stream)
+{
+	mesh_v1_StreamControlReq req = mesh_v1_StreamControlReq_init_zero;
+
+	env_forget(a, 3);
+	snprintf(req.action, sizeof(req.action), "%s", action);
+	snprintf(req.tenant_id, sizeof(req.tenant_id), "%s", tenant);
+	snprintf(req.stream_ids[0], sizeof(req.stream_ids[0]), "%s", stream);
+	req.stream_ids_count = stream[0] != '\0';
+	env_send_pb(a->gateway, GC_CONTROL_STREAMS, 3, mesh_v1_StreamControlReq_fields, &req);
+	return env_wait(a, 3);
+}
+
+static size_t
+rules_shown(void)
+{
+	mesh_v1_StreamControlList m = mesh_v1_StreamControlList_init_zero;
+	struct pb_slice items[CONTROLS_MAX];
+	struct pb_raw_list list = {.items = items, .max = CONTROLS_MAX};
+	const struct env_call *call = control("list", "", "");
+
+	assert_int_equal(call->replies, 1);
+	pb_raw_list_decode(&m.rules, &list);
+	assert_int_equal(
+	    pb_unpack(buf_head(&call->body), buf_left(&call->body), mesh_v1_StreamControlList_fields, &m), 0);
+	return list.count;
+}
+
+/* Streams of a tenant, and what is said of them, are for those who publish or subscribe, and for operators.
+ */
+static void
+test_shown(void **state)
+{
+	(void)state;
+	assert_int_equal(env_open(a, "one", S1, "b")->replies, 1);
+	assert_int_equal(env_open(a, "two", S2, "b")->replies, 1);
+	become(a, "token:app");
+	assert_int_equal(listed(), 2);
+	assert_int_equal(control("pause", "", "")->replies, 1);
+	assert_int_equal(control("pause", "one", "")->replies, 1);
+	assert_int_equal(control("pause", "", S1)->replies, 1);
+	assert_int_equal(control("pause", "two", "")->replies, 1);
+	assert_int_equal(rules_shown(), 2 * 4);
+	set_policy("acl.one", DENY_ALL, 1);
+	assert_int_equal(listed(), 1);
+	assert_int_equal(rules_shown(), 2 * 2);
+	assert_denied(control("resume", "one", ""), "policies deny");
+	assert_denied(control("resume", "", S1), "policies deny");
+	assert_denied(control("resume", "", ""), "policies deny");
+	assert_denied(control("resume", "", "01ARZ3NDEKTSV4RRFFQ69G5009"), "policies deny");
+	assert_int_equal(control("resume", "two", "")->replies, 1);
+	assert_int_equal(control("pause", "", S2)->replies, 1);
+	set_policy("acl.one", "{\"publish\": [], \"subscribe\": [{\"clients\": [\"token:app\"]}]}", 1);
+	assert_int_equal(listed(), 2);
+	assert_int_equal(control("resume", "", S1)->replies, 1);
+	set_policy("acl.one", DENY_ALL, 1);
+	become(a, "local:0");
+	assert_int_equal(listed(), 2);
+	assert_int_equal(control("resume", "", "")->replies, 1);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, env_teardown)
 
 int
@@ -430,6 +505,7 @@ main(void)
 	    TEST(test_set_by_api),
 	    TEST(test_restart),
 	    TEST(test_questions),
+	    TEST(test_shown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -136,6 +136,28 @@ test_limits(void **state)
 	evict(many, 1);
 }
 
+/* Streams with a number above the one that was dealt with are told, no others. */
+static void
+test_streams_told_once(void **state)
+{
+	struct env_call *call = env_open(a, "one", "01ARZ3NDEKTSV4RRFFQ69G5001", "bc");
+	struct source *s = a->engine.sources;
+	uint64_t node = c->engine.self, first = s != NULL ? s->begun : 0;
+
+	(void)state;
+	assert_int_equal(call->replies, 1);
+	source_evicted(&a->engine, node, a->engine.streams_begun);
+	assert_int_not_equal(stream_flow(s->stream, node)->state, FLOW_GONE);
+	assert_int_equal(env_open(a, "one", "01ARZ3NDEKTSV4RRFFQ69G5002", "bc")->replies, 1);
+	source_evicted(&a->engine, node, first);
+	assert_int_not_equal(stream_flow(s->stream, node)->state, FLOW_GONE);
+	s = s->hh.next;
+	assert_true(s->begun > first);
+	assert_int_equal(stream_flow(s->stream, node)->state, FLOW_GONE);
+	source_evicted(&a->engine, node, 0);
+	assert_int_equal(stream_flow(a->engine.sources->stream, node)->state, FLOW_GONE);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, env_setup, env_teardown)
 
 int
@@ -145,6 +167,7 @@ main(void)
 	    TEST(test_told_at_each_change),
 	    TEST(test_told_on_each_connection),
 	    TEST(test_limits),
+	    TEST(test_streams_told_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

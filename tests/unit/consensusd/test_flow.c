@@ -261,6 +261,8 @@ test_opened(void **state)
 	send(50, 0);
 	assert_int_equal(ack(40, 20, NULL, 0, 1), 0);
 	flow_reopen(&flow, at_ms(2));
+	assert_int_equal(flow_acked(&flow, &(struct flow_ack){25, 10, 1, NULL, 0}, 50, at_ms(2)), 0);
+	assert_true(flow.stored == 40 && flow.processed == 20);
 	a.processed = 19;
 	assert_int_equal(flow_opened(&flow, &a, 50, at_ms(3)), ERR_RANGE);
 	a.processed = 31;
@@ -273,6 +275,35 @@ test_opened(void **state)
 	/* What was on its way before is acknowledged after all. */
 	assert_int_equal(flow_acked(&flow, &(struct flow_ack){50, 20, 1, NULL, 0}, 50, at_ms(4)), 0);
 	assert_int_equal(flow.next_seq, 51);
+	/* While it is asked, what it has processed is known to be there. */
+	flow_reopen(&flow, at_ms(5));
+	a = (struct flow_ack){.stored = 60, .processed = 55, .window_bytes = 1};
+	assert_int_equal(flow_acked(&flow, &a, 60, at_ms(6)), 0);
+	assert_true(flow.stored == 55 && flow.processed == 55);
+}
+
+/* A target that lost what it had while nothing is in flight: its answer shows that, an ack may be an old one.
+ */
+static void
+test_answered(void **state)
+{
+	const struct flow_ack less = {.stored = 10, .processed = 5, .window_bytes = 1};
+	const struct flow_ack wrong = {.stored = 60, .window_bytes = 1};
+
+	(void)state;
+	send(50, 0);
+	assert_int_equal(flow_answered(&flow, &less, 50, at_ms(1)), 0);
+	assert_int_equal(ack(40, 20, NULL, 0, 1), 0);
+	assert_int_equal(flow_answered(&flow, &less, 50, at_ms(2)), 0);
+	assert_int_equal(flow.state, FLOW_OPEN); /* the rest is on its way, and will time out */
+	assert_int_equal(ack(50, 20, NULL, 0, 3), 0);
+	assert_int_equal(flow_acked(&flow, &less, 50, at_ms(4)), 0);
+	assert_int_equal(flow_answered(&flow, &wrong, 50, at_ms(4)), ERR_RANGE);
+	assert_int_equal(flow.state, FLOW_OPEN);
+	assert_int_equal(flow_answered(&flow, &less, 50, at_ms(5)), 0);
+	assert_int_equal(flow.state, FLOW_OPENING);
+	assert_true(flow_ask(&flow, at_ms(5), &rng));
+	assert_int_equal(flow_opened(&flow, &less, 50, at_ms(6)), ERR_RANGE);
 }
 
 static void
@@ -436,6 +467,7 @@ main(void)
 	    TEST(test_window),
 	    TEST(test_many_in_flight),
 	    TEST(test_opened),
+	    TEST(test_answered),
 	    TEST(test_refused),
 	    TEST(test_poll),
 	    TEST(test_no_memory),

@@ -194,6 +194,8 @@ test_evict(void **state)
 	/* What it knew is not used any more. */
 	net_pass(3000);
 	settle(2, 2);
+	for (size_t i = 0; i < 2; i++)
+		assert_true(mesh_of(&env.nodes[i])->evictions_told != 0);
 	assert_memory_not_equal(before, mcg_key_get(mesh_mcg(mesh_of(a)), "")->key_id, sizeof(before));
 	x = try_join(c, "");
 	assert_failed(&x, ERR_DENIED, "evicted");

@@ -359,6 +359,78 @@ test_closed(void **state)
 	until(has_streams, 1);
 }
 
+/* --- the index --- */
+
+static struct relation *
+indexed(uint8_t number, const char *tenant, uint64_t first, uint64_t second)
+{
+	struct relations *rs = a->engine.relations;
+	const uint8_t id[STORE_GROUP_BYTES] = {'D', 'S', 'G', 0, number};
+	struct relation *r;
+
+	assert_int_equal(relation_new(rs, id, &r), 0);
+	snprintf(r->tenant, sizeof(r->tenant), "%s", tenant);
+	r->targets[0] = first;
+	r->targets[1] = second;
+	r->target_count = second != 0 ? 2 : 1;
+	relation_index(r);
+	return r;
+}
+
+static size_t
+found(const char *tenant, uint64_t first, uint64_t second)
+{
+	const uint64_t targets[] = {first, second};
+	struct relation_key key = relation_key_make(tenant, targets, second != 0 ? 2 : 1);
+	size_t n = 0;
+
+	for (const struct relation *r = relation_by_key(a->engine.relations, &key); r != NULL; r = r->same)
+		n++;
+	return n;
+}
+
+/* Groups are found by tenant and targets, in whatever order these are named, also when they change. */
+static void
+test_index(void **state)
+{
+	struct relation *r[6];
+
+	(void)state;
+	for (uint8_t i = 0; i < 3; i++)
+		r[i] = indexed(i, "one", i == 1 ? 8 : 7, i == 1 ? 7 : 8);
+	r[3] = indexed(3, "two", 7, 8);
+	r[4] = indexed(4, "one", 7, 0);
+	assert_int_equal(found("one", 7, 8), 3);
+	assert_int_equal(found("one", 8, 7), 3);
+	assert_int_equal(found("two", 8, 7), 1);
+	assert_int_equal(found("one", 7, 0), 1);
+	assert_int_equal(found("one", 8, 0), 0);
+	/* The first, one behind it, and one that has another target less. */
+	relation_free(r[0]);
+	assert_int_equal(found("one", 7, 8), 2);
+	r[2]->target_count = 1;
+	relation_index(r[2]);
+	assert_int_equal(found("one", 7, 8), 1);
+	assert_int_equal(found("one", 7, 0), 2);
+	relation_free(r[4]);
+	assert_int_equal(found("one", 7, 0), 1);
+	relation_free(r[1]);
+	assert_int_equal(found("one", 7, 8), 0);
+	/* Without memory it is not found. */
+	relation_free(r[3]);
+	relation_free(r[2]);
+	r[5] = indexed(5, "one", 7, 0);
+	assert_int_equal(found("one", 7, 0), 1);
+	relation_unindex(r[5]);
+	relation_unindex(r[5]);
+	assert_int_equal(found("one", 7, 0), 0);
+	mem_fail_at(1);
+	relation_index(r[5]);
+	mem_fail_at(0);
+	assert_int_equal(found("one", 7, 0), 0);
+	relation_free(r[5]);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, env_setup, env_teardown)
 
 int
@@ -374,6 +446,7 @@ main(void)
 	    TEST(test_both_restart),
 	    TEST(test_evicted),
 	    TEST(test_closed),
+	    TEST(test_index),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

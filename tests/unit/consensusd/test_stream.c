@@ -337,6 +337,11 @@ test_overflow(void **state)
 	open_flow(1);
 	assert_int_equal(stream_poll(stream, f, now, &rng, &order), STREAM_SEND);
 	assert_int_equal(flow_acked(f, &some, 400, now), 0);
+	/* Nothing is lost, or told, before that is durable. */
+	stream_give_up(stream, 300);
+	assert_int_equal(stream_overflow(stream), 0);
+	assert_int_equal(stream_poll(stream, f, now, &rng, &order), STREAM_SEND);
+	assert_false(stream_is_lost(stream, 1));
 	stream_skip(stream, 300, now);
 	assert_int_equal(stream->skipped_seq, 300);
 	assert_true(stream_is_lost(stream, 1) && stream_is_lost(stream, 300) && !stream_is_lost(stream, 301));
@@ -381,12 +386,80 @@ test_overflow_by_age(void **state)
 	stream->durable_seq = 8;
 	/* What was answered is not lost; ranges that are many become fewer. */
 	stream->policy.ack = POLICY_ACK_ACCEPTED;
+	stream_give_up(stream, 4);
 	stream_skip(stream, 4, now);
 	assert_false(stream_is_lost(stream, 3));
-	stream->policy.ack = POLICY_ACK_ALL;
-	stream_load_skipped(stream, 8);
-	assert_true(stream_is_lost(stream, 1) && stream_is_lost(stream, 8) && !stream_is_lost(stream, 9));
+}
+
+/* From when the store is told to when that is durable nobody gets an answer that would be wrong after a
+ * crash. */
+static void
+test_giving_up(void **state)
+{
+	const struct flow_ack done = {.stored = 8, .processed = 8, .window_bytes = 100000};
+
+	(void)state;
+	retain(20000, 0, POLICY_DROP);
+	publish_batches(3);
+	open_flow(0);
+	open_flow(1);
+	stream_give_up(stream, 4);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(flow_acked(&stream->flows[i], &done, 12, now), 0);
+	assert_true(stream_commit(stream));
 	assert_int_equal(stream->committed_seq, 8);
+	assert_int_equal(stream_answered(stream), 0);
+	stream_skip(stream, 4, now);
+	assert_int_equal(stream_answered(stream), 8);
+	assert_true(stream_is_lost(stream, 1) && stream_is_lost(stream, 4) && !stream_is_lost(stream, 5));
+}
+
+/* What was given up before a restart: whose it is the store knows, and with that it is decided. */
+static void
+test_unsure(void **state)
+{
+	uint64_t missed[] = {stream->flows[1].node, stream->flows[0].node};
+
+	(void)state;
+	stream_load(stream, 12);
+	stream_load_skipped(stream, 8);
+	assert_int_equal(stream->committed_seq, 8);
+	assert_true(
+	    stream_is_unsure(stream, 8) && !stream_is_unsure(stream, 9) && !stream_is_lost(stream, 1));
+	assert_int_equal(stream_fate(stream, 2, NULL, 0), STREAM_FATE_UNSAID);
+	stream_load_processed(stream, stream->flows[0].node, 10);
+	assert_int_equal(stream_fate(stream, 2, NULL, 0), STREAM_FATE_UNSAID);
+	stream_load_processed(stream, stream->flows[1].node, 10);
+	assert_int_equal(stream_fate(stream, 2, NULL, 0), STREAM_FATE_REACHED);
+	assert_int_equal(stream_fate(stream, 2, missed, 1), STREAM_FATE_LOST);
+	stream->policy.ack = POLICY_ACK_QUORUM;
+	stream->policy.quorum = 1;
+	assert_int_equal(stream_fate(stream, 2, missed, 1), STREAM_FATE_REACHED);
+	assert_int_equal(stream_fate(stream, 2, missed, 2), STREAM_FATE_LOST);
+	flow_gone(&stream->flows[1]);
+	stream->policy = (struct policy){0};
+	assert_int_equal(stream_fate(stream, 2, missed, 1), STREAM_FATE_REACHED);
+}
+
+/* A target that lost what it had, when all that is left is to close the stream. */
+static void
+test_contradicts(void **state)
+{
+	struct flow *f = &stream->flows[0];
+	const struct flow_ack all = {.stored = 4, .processed = 4, .window_bytes = 1}, less = {.stored = 3};
+
+	(void)state;
+	publish_batches(1);
+	open_flow(0);
+	assert_int_equal(flow_acked(f, &all, 4, now), 0);
+	assert_false(stream_contradicts(stream, f, &less));
+	assert_int_equal(stream_close(stream), 0);
+	assert_false(stream_contradicts(stream, f, &less)); /* it is not told yet */
+	f->recorded_seq = 4;
+	assert_true(stream_contradicts(stream, f, &less));
+	assert_false(stream_contradicts(stream, f, &all));
+	flow_refused(f, now, &rng);
+	assert_false(stream_contradicts(stream, f, &less));
 }
 
 static void
@@ -548,6 +621,9 @@ main(void)
 	    TEST(test_first_of),
 	    TEST(test_overflow),
 	    TEST(test_overflow_by_age),
+	    TEST(test_giving_up),
+	    TEST(test_unsure),
+	    TEST(test_contradicts),
 	    TEST(test_marks),
 	    TEST(test_pace),
 	    TEST(test_closing),

@@ -1,0 +1,91 @@
+/* api: publishes that are repeated when the message was given up so long ago, or before a restart, that only
+ * the store knows for which targets; see api_impl.h. */
+#include "common/base/err.h"
+#include "common/base/mem.h"
+#include "consensusd/api_impl.h"
+#include "consensusd/api_policy.h"
+#include "consensusd/engine.h"
+#include "consensusd/source.h"
+#include "consensusd/stats.h"
+
+/* A question while the database is asked. */
+struct question {
+	struct api *api;
+	uint64_t call, seq;
+	struct ulid stream, message_id;
+	bool known; /* the database knows the message's targets */
+	uint64_t missed[STORE_TARGETS_MAX];
+	size_t missed_count;
+};
+
+static void
+answer(const struct question *q, struct call *c, const struct source *s)
+{
+	switch (stream_fate(s->stream, q->seq, q->missed, q->missed_count)) {
+	case STREAM_FATE_REACHED:
+		api_result_send(c, s, q->seq, &q->message_id);
+		break;
+	case STREAM_FATE_LOST:
+		api_result_lost(c, s, q->seq);
+		break;
+	case STREAM_FATE_UNSAID:
+		metric_inc(&stats.refused);
+		call_done(c, CODE_UNAVAILABLE,
+		    "message %llu of stream %s is not kept here any more; not all targets that had stored it "
+		    "have said since a restart that they have processed it: try again",
+		    (unsigned long long)q->seq, s->id_text);
+		break;
+	case STREAM_FATE_UNKNOWN:
+		metric_inc(&stats.refused);
+		call_done(c, CODE_DATA_LOSS,
+		    "message %llu of stream %s was given up; whether it had reached '%s' before is not known "
+		    "any "
+		    "more",
+		    (unsigned long long)q->seq, s->id_text, api_policy_ack_name(s->row.policy.ack));
+		break;
+	}
+}
+
+static void
+on_message(void *arg, const struct store_message *row, int err)
+{
+	struct question *q = arg;
+	struct source *s;
+	struct call *c;
+
+	if (row != NULL) {
+		q->known = true;
+		if (row->failed && q->missed_count < STORE_TARGETS_MAX)
+			q->missed[q->missed_count++] = row->dst_node;
+		return;
+	}
+	c = call_find(&q->api->calls, q->call);
+	s = source_find(q->api->engine, &q->stream);
+	if (c != NULL && s != NULL && err == 0 && q->known)
+		answer(q, c, s);
+	else if (c != NULL)
+		call_done(c, CODE_UNAVAILABLE,
+		    "the database of this node can't say what became of message %llu: %s",
+		    (unsigned long long)q->seq,
+		    err != 0 ? err_text(err) : "the stream is not there any more");
+	mem_free(q);
+}
+
+void
+api_fate_ask(
+    struct api *a, struct call *c, const struct source *s, uint64_t seq, const struct ulid *message_id)
+{
+	static const struct ulid none;
+	struct question *q = mem_calloc(1, sizeof(*q));
+	int err;
+
+	if (q == NULL) {
+		call_done(c, CODE_RESOURCE_EXHAUSTED, "out of memory");
+		return;
+	}
+	*q = (struct question){
+	    .api = a, .call = c->handle, .seq = seq, .stream = s->row.stream_id, .message_id = *message_id};
+	err = store_read_message(a->engine->store, &q->stream, seq, &none, on_message, q);
+	if (err != 0)
+		on_message(q, NULL, err);
+}
