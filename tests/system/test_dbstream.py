@@ -4,6 +4,7 @@ import json
 import random
 import signal
 import subprocess
+import tempfile
 
 import grpc
 import psycopg2
@@ -280,6 +281,29 @@ def test_trouble_that_is_not_theirs(m):
     confirmed(p, 1)
     assert query(m.node("c"), "SELECT amount, changes FROM public.stock WHERE item = 'held'") == [(2, 1)]
     assert letters(m.node("c"), stream) == []
+
+
+def test_meshctl(m):
+    """Rows from the command line and from a file, as they are typed."""
+    begun(m)
+    stream = json.loads(ctl(m, "a", "-j", "open", "-t", "acme", "--to", "b", "--handler", "db", "--max-attempts", "1"))["stream_id"]
+    on = ("publish", "--stream", stream, "--db", "stock")
+    ctl(m, "a", *on, '{"item": "nut", "amount": 9007199254740993}', '{"item": "bolt", "amount": 1}', '{"item": "nail"}')
+    ctl(m, "a", *on, "--operation", "update", "-k", '{"item": "bolt"}', '{"amount": 2}')
+    ctl(m, "a", *on, "--operation", "delete", '{"item": "nail"}')
+    with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as f:
+        f.writelines(f'{{"item": "{n}", "amount": {n}}}\n' for n in range(100))
+        f.flush()
+        ctl(m, "a", *on, "--operation", "insert", "-f", f.name)
+    rows = query(m.node("b"), "SELECT item, amount FROM public.stock")
+    assert sorted(rows) == sorted([("nut", 9007199254740993), ("bolt", 2), *((str(n), n) for n in range(100))])
+    for bad in (("publish", "--stream", stream, "--operation", "insert", "{}"), (*on, "[1]"), (*on, "{"), (*on, "-n", "3"),
+                (*on, "--operation", "delete", "-k", "{}", "{}"), (*on, "-k", "1", "{}")):
+        p = subprocess.run([f"{m.state['bin']}/meshctl", "-s", m.node("a")["control_socket"], *bad], capture_output=True,
+                           text=True, timeout=60)
+        assert p.returncode != 0 and p.stderr, bad
+    assert letters(m.node("b"), stream) == []
+    change(m, "b", "DELETE FROM public.stock")
 
 
 def test_paused(m):
