@@ -198,18 +198,24 @@ test_applied(void **state)
 static void
 test_position_is_ahead(void **state)
 {
+	PGconn *other = PQconnectdb(server.conninfo);
+
 	(void)state;
 	open_db(S1, 0, 0);
 	env_forget(a, 2);
 	send_numbers(2, S1, 1, 3);
 	until(is_confirmed, 3);
+	/* All comes into the inbox, and none into the table; then nothing more gets into the store. */
+	PQclear(PQexec(other, "BEGIN; LOCK TABLE public.tally"));
 	send_numbers(2, S1, 4, 6);
-	/* All is in the inbox, then nothing more gets into the store. */
 	while (sink_of(S1)->target->stored_seq < 6)
 		let_run();
 	fake_dbs[1].hold = true;
+	PQclear(PQexec(other, "COMMIT"));
+	PQfinish(other);
 	until(is_at, 6);
 	let_run();
+	assert_int_equal(sink_of(S1)->target->processed_seq, 3);
 	env_stop(b);
 	fake_dbs[1].hold = false;
 	ask(&look, "UPDATE tally SET who = 'before'");
