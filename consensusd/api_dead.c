@@ -223,7 +223,7 @@ discard(struct dead_op *op)
 
 	if (k != NULL && replay_del(k, op->seq) != 0) {
 		op_refuse(op, CODE_FAILED_PRECONDITION,
-		    "it was delivered to the stream's subscriber, which has not answered yet");
+		    "it was delivered to the stream's handler, which has not answered yet");
 		return;
 	}
 	ticket = order_reserve(&e->order) != 0 ? ERR_NOMEM : store_put_letter(e->store, &row);

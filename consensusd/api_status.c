@@ -12,6 +12,7 @@
 #include "consensusd/acl.h"
 #include "consensusd/api_impl.h"
 #include "consensusd/applier.h"
+#include "consensusd/dbsink.h"
 #include "consensusd/memo.h"
 #include "consensusd/engine.h"
 #include "consensusd/meters.h"
@@ -43,8 +44,9 @@ condition(const struct engine *e, char *detail, size_t size)
 		snprintf(detail, size,
 		    "%zu streams wait for room for dead letters (dead-letters-max): there are %llu",
 		    e->letters_waiting, (unsigned long long)e->letters);
-	else if (!acl_trouble(e->acl, detail, size) && !memo_trouble(e, detail, size))
-		applier_trouble(e->applier, detail, size);
+	else if (!acl_trouble(e->acl, detail, size) && !memo_trouble(e, detail, size) &&
+		 *applier_trouble(e->applier, detail, size) == '\0')
+		dbsinks_trouble(e->dbsinks, detail, size);
 	return true;
 }
 

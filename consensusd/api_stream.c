@@ -267,10 +267,16 @@ fill_targets(const struct engine *e, struct store_stream *row)
 static bool
 take_handler(struct call *call, const mesh_v1_OpenClientDataStreamReq *req, struct policy *p)
 {
-	bool discard = strcmp(req->handler, "discard") == 0;
+	static const char *const names[POLICY_HANDLERS] = {"subscriber", "db", "discard"};
+	int handler = 0;
 
-	if (!discard && req->handler[0] != '\0' && strcmp(req->handler, "subscriber") != 0)
-		call_done(call, CODE_INVALID_ARGUMENT, "handler '%s': subscriber or discard", req->handler);
+	while (handler < POLICY_HANDLERS && strcmp(req->handler, names[handler]) != 0)
+		handler++;
+	if (req->handler[0] == '\0')
+		handler = POLICY_SUBSCRIBER;
+	if (handler == POLICY_HANDLERS)
+		call_done(
+		    call, CODE_INVALID_ARGUMENT, "handler '%s': subscriber, db or discard", req->handler);
 	else if (req->max_attempts < 0 || req->max_attempts > POLICY_ATTEMPTS_MAX)
 		call_done(call, CODE_INVALID_ARGUMENT, "max_attempts %ld: 0 (no end) to %d",
 		    (long)req->max_attempts, POLICY_ATTEMPTS_MAX);
@@ -278,7 +284,7 @@ take_handler(struct call *call, const mesh_v1_OpenClientDataStreamReq *req, stru
 		call_done(call, CODE_INVALID_ARGUMENT, "retry_ms %lld: 0 (one second) to %d",
 		    (long long)req->retry_ms, RETRY_MAX_MS);
 	else {
-		p->handler = discard ? POLICY_DISCARD : POLICY_SUBSCRIBER;
+		p->handler = (enum policy_handler)handler;
 		p->max_attempts = (uint32_t)req->max_attempts;
 		p->retry_ms = (uint32_t)req->retry_ms;
 		return true;

@@ -72,7 +72,7 @@ applier_trouble(const struct applier *a, char *out, size_t size)
 		snprintf(out, size,
 		    "database updates wait for the one at position %llu, a dead letter, to be resolved: %s",
 		    (unsigned long long)a->letter, a->why);
-	else if (a->rests >= APPLIER_RESTS_TROUBLE)
+	else if (a->rests >= DBLINE_RESTS_TROUBLE)
 		snprintf(out, size, "database updates are tried again and again: %s", a->why);
 	else
 		snprintf(out, size, "%s", "");
@@ -80,16 +80,6 @@ applier_trouble(const struct applier *a, char *out, size_t size)
 }
 
 /* ---- doing updates ---- */
-
-int
-applier_make(struct applier *a, const uint8_t *payload, size_t len, struct applier_change *c,
-    char why[APPLIER_WHY_SIZE])
-{
-	if (applier_change_read(c, payload, len) == 0)
-		return applier_statement_make(&a->statement, &a->rules, c, why);
-	snprintf(why, APPLIER_WHY_SIZE, "what the update carries is no DBUpdate");
-	return ERR_FORMAT;
-}
 
 /* The first update that is not done. */
 static bool
@@ -104,7 +94,7 @@ next(struct applier *a, uint64_t after, struct applier_update *out)
 static void
 well(struct applier *a)
 {
-	bool was = a->rests >= APPLIER_RESTS_TROUBLE;
+	bool was = a->rests >= DBLINE_RESTS_TROUBLE;
 
 	a->rests = 0;
 	backoff_reset(&a->backoff);
@@ -127,11 +117,11 @@ applier_moved(struct applier *a, uint64_t position)
 void
 applier_rest(struct applier *a)
 {
-	a->state = APPLIER_RESTING;
+	a->line.state = DBLINE_RESTING;
 	metric_inc(&applier_stats.retried);
-	log_info("database updates are put off: %s", a->answer.text);
-	if (++a->rests == APPLIER_RESTS_TROUBLE)
-		applier_trouble_changed(a, a->answer.text);
+	log_info("database updates are put off: %s", a->line.answer.text);
+	if (++a->rests == DBLINE_RESTS_TROUBLE)
+		applier_trouble_changed(a, a->line.answer.text);
 	loop_timer_arm_ms(a->timer, backoff_next_ms(&a->backoff, &a->rng));
 }
 
@@ -140,51 +130,50 @@ on_timer(void *arg)
 {
 	struct applier *a = arg;
 
-	if (a->state == APPLIER_RESTING)
-		applier_idle(a);
+	if (a->line.state == DBLINE_RESTING)
+		dbline_idle(&a->line);
 }
 
 /* The update that the batch began with can't be done, or not in time. */
 static void
 first_failed(struct applier *a)
 {
-	const struct applier_answer *x = &a->answer;
+	const struct dbline_answer *x = &a->line.answer;
 	struct applier_update u;
 
-	if (x->verdict == APPLIER_LATE) {
+	if (x->verdict == DBLINE_LATE) {
 		a->lates = a->late_index == a->batch_first ? a->lates + 1 : 1;
 		a->late_index = a->batch_first;
 	}
-	if (x->verdict == APPLIER_AGAIN || (x->verdict == APPLIER_LATE && a->lates < APPLIER_TIMEOUTS_MAX))
+	if (x->verdict == DBLINE_AGAIN || (x->verdict == DBLINE_LATE && a->lates < DBLINE_TIMEOUTS_MAX))
 		applier_rest(a);
 	else if (next(a, a->position, &u) && u.index == a->batch_first)
 		applier_letter_write(a, &u, x->text);
 	else
-		applier_idle(a);
+		dbline_idle(&a->line);
 }
 
 /* The transaction of a batch failed and is rolled back. */
 static void
-batch_failed(struct applier *a)
+batch_failed(void *arg)
 {
-	const struct applier_answer *x = &a->answer;
-	size_t which = x->failed_at - APPLIER_FIRST_STATEMENT;
+	struct applier *a = arg;
+	size_t which;
 
-	if (x->failed_at < APPLIER_FIRST_STATEMENT) {
-		/* Somebody else has moved the position: where is it? */
-		applier_reconnect(a, x->text);
-		return;
-	}
-	/* At COMMIT: a constraint that is checked at the end.  One of them has broken it. */
-	if (which >= a->batch_count && x->failed_at + 1 == x->asked)
-		which = a->batch_count == 1 ? 0 : 1;
-	if (which >= a->batch_count) {
-		applier_rest(a); /* our own tables */
-	} else if (which > 0) {
-		a->batch_limit = which;
-		applier_idle(a);
-	} else {
+	switch (dbline_blame(&a->line, a->batch_count, &which)) {
+	case DBLINE_POSITION:
+		dbline_reconnect(&a->line, a->line.answer.text);
+		break;
+	case DBLINE_NOBODY:
+		applier_rest(a);
+		break;
+	case DBLINE_FIRST:
 		first_failed(a);
+		break;
+	case DBLINE_LATER:
+		a->batch_limit = which;
+		dbline_idle(&a->line);
+		break;
 	}
 }
 
@@ -197,14 +186,16 @@ batch_committed(struct applier *a, struct metric *count)
 	a->retry = false;
 	a->letters -= a->letters > 0 && a->letter_gone ? 1 : 0;
 	applier_moved(a, a->batch_last);
-	applier_idle(a);
+	dbline_idle(&a->line);
 }
 
 static void
-batch_done(struct applier *a)
+batch_done(void *arg)
 {
-	if (a->answer.failed)
-		applier_rollback(a, batch_failed);
+	struct applier *a = arg;
+
+	if (a->line.answer.failed)
+		dbline_rollback(&a->line, batch_failed);
 	else
 		batch_committed(a, &applier_stats.applied);
 }
@@ -216,7 +207,7 @@ ask_letter(struct applier *a, const char *sql)
 	struct pg_params p = {0};
 
 	pg_params_int8(&p, a->letter);
-	applier_ask(a, sql, &p);
+	dbline_ask(&a->line, sql, &p);
 }
 
 /* A transaction with u, whose statement is made, and those after it. */
@@ -224,41 +215,44 @@ static void
 apply(struct applier *a, struct applier_update *u)
 {
 	size_t limit = a->letter != 0 ? 1 : a->batch_limit, bytes = 0;
-	struct applier_change c;
 	char why[APPLIER_WHY_SIZE];
 
 	a->batch_first = u->index;
 	a->batch_count = 0;
-	applier_begin(a);
+	dbline_begin(&a->line, a->handler, a->position);
 	do {
-		applier_ask_statement(a);
+		dbline_ask_statement(&a->line);
 		a->batch_last = u->index;
 		a->batch_count++;
 		bytes += u->len;
-	} while (a->batch_count < limit && bytes < APPLIER_BATCH_BYTES && next(a, a->batch_last, u) &&
-		 applier_make(a, u->payload, u->len, &c, why) == 0);
+	} while (a->batch_count < limit && bytes < DBLINE_TRANSACTION_BYTES && next(a, a->batch_last, u) &&
+		 dbline_make(&a->line, NULL, u->payload, u->len, why) == 0);
 	a->letter_gone = a->letter == a->batch_first;
 	if (a->letter_gone)
 		ask_letter(a, "DELETE FROM mesh.dead_letters WHERE position = $1");
-	applier_ask_move(a, a->batch_last);
-	applier_ask(a, "COMMIT", NULL);
-	applier_send(a, batch_done);
+	dbline_ask_move(&a->line, a->handler, a->batch_last);
+	dbline_ask(&a->line, "COMMIT", NULL);
+	dbline_send(&a->line, batch_done);
 }
 
 static void
-pass_failed(struct applier *a)
+pass_failed(void *arg)
 {
-	if (a->answer.failed_at < APPLIER_FIRST_STATEMENT)
-		applier_reconnect(a, a->answer.text);
+	struct applier *a = arg;
+
+	if (a->line.answer.failed_at < DBLINE_FIRST_STATEMENT)
+		dbline_reconnect(&a->line, a->line.answer.text);
 	else
 		applier_rest(a);
 }
 
 static void
-pass_done(struct applier *a)
+pass_done(void *arg)
 {
-	if (a->answer.failed)
-		applier_rollback(a, pass_failed);
+	struct applier *a = arg;
+
+	if (a->line.answer.failed)
+		dbline_rollback(&a->line, pass_failed);
 	else
 		batch_committed(a, &applier_stats.passed);
 }
@@ -275,18 +269,17 @@ pass(struct applier *a, struct applier_update *u)
 		a->batch_count++;
 	} while (a->batch_count < a->rules.batch_max && next(a, a->batch_last, u));
 	a->letter_gone = false;
-	applier_begin(a);
+	dbline_begin(&a->line, a->handler, a->position);
 	if (a->letter != 0)
 		ask_letter(a, "UPDATE mesh.dead_letters SET blocking = false WHERE position = $1");
-	applier_ask_move(a, a->batch_last);
-	applier_ask(a, "COMMIT", NULL);
-	applier_send(a, pass_done);
+	dbline_ask_move(&a->line, a->handler, a->batch_last);
+	dbline_ask(&a->line, "COMMIT", NULL);
+	dbline_send(&a->line, pass_done);
 }
 
 static void
 start(struct applier *a)
 {
-	struct applier_change c;
 	struct applier_update u;
 	char why[APPLIER_WHY_SIZE];
 	int err;
@@ -303,71 +296,45 @@ start(struct applier *a)
 	}
 	if (a->letter != 0 && !a->retry)
 		return;
-	err = applier_make(a, u.payload, u.len, &c, why);
+	err = dbline_make(&a->line, NULL, u.payload, u.len, why);
 	if (err == 0) {
 		apply(a, &u);
 	} else if (err == ERR_NOMEM) {
-		a->answer = (struct applier_answer){0};
-		snprintf(a->answer.text, sizeof(a->answer.text), "%s", err_text(err));
+		a->line.answer = (struct dbline_answer){0};
+		snprintf(a->line.answer.text, sizeof(a->line.answer.text), "%s", err_text(err));
 		applier_rest(a);
 	} else {
 		applier_letter_write(a, &u, why);
 	}
 }
 
-void
-applier_go_on(struct applier *a)
+static void
+go_on(void *ctx)
 {
-	if (a->state != APPLIER_IDLE)
-		return;
+	struct applier *a = ctx;
+
 	if (!TAILQ_EMPTY(&a->requests))
 		applier_request_go_on(a);
 	else
 		start(a);
 }
 
-/* From the loop: there are updates without end, perhaps. */
-void
-applier_idle(struct applier *a)
-{
-	a->state = APPLIER_IDLE;
-	loop_defer_add(a->loop, &a->wake);
-}
-
-static void
-on_wake(void *arg)
-{
-	applier_go_on(arg);
-}
-
 /* ---- the connection ---- */
 
 static void
-down(struct applier *a, const char *why)
+on_down(void *ctx, const char *why)
 {
-	/* Attempts go on; their reason is told once. */
-	if (strncmp(a->lost, why, sizeof(a->lost) - 1) != 0)
-		log_info("database updates: no connection: %s", why);
-	snprintf(a->lost, sizeof(a->lost), "%s", why);
-	a->state = APPLIER_DOWN;
+	struct applier *a = ctx;
+
 	loop_timer_disarm(a->timer);
 	applier_requests_fail(a, why);
 }
 
-void
-applier_reconnect(struct applier *a, const char *why)
-{
-	char text[STORE_CONN_TROUBLE_BYTES];
-
-	snprintf(text, sizeof(text), "%s", why); /* it may go with the connection */
-	store_conn_retry(a->conn);
-	down(a, text);
-}
-
 static void
-on_position(struct applier *a, const struct pg_result *res)
+on_position(void *arg, const struct pg_result *res)
 {
-	uint64_t position = applier_rows(res) == 1 ? (uint64_t)applier_row_int(res, 0, 0) : 0;
+	struct applier *a = arg;
+	uint64_t position = dbline_rows(res) == 1 ? (uint64_t)dbline_row_int(res, 0, 0) : 0;
 
 	if (position < a->position)
 		log_warn("the database has done updates up to %llu, and had done them up to %llu: "
@@ -377,54 +344,40 @@ on_position(struct applier *a, const struct pg_result *res)
 }
 
 static void
-on_ready(struct applier *a)
+on_ready(void *arg)
 {
-	if (a->answer.failed) {
-		applier_reconnect(a, a->answer.text);
+	struct applier *a = arg;
+
+	if (a->line.answer.failed) {
+		dbline_reconnect(&a->line, a->line.answer.text);
 		return;
 	}
 	applier_letters_take(a);
-	store_conn_settled(a->conn);
-	a->lost[0] = '\0';
 	/* What was wrong may have been put right meanwhile. */
 	a->retry = a->letter != 0;
 	a->batch_limit = a->rules.batch_max;
 	if (a->attached)
 		a->cb.applied(a->cb.ctx, a->position);
-	applier_idle(a);
+	dbline_settled(&a->line);
 }
 
 static void
-on_settings(struct applier *a)
+on_settings(void *arg)
 {
+	struct applier *a = arg;
 	struct pg_params p = {0};
 
 	/* Letters of another log name positions that mean nothing in this one. */
 	pg_params_text(&p, a->handler);
-	applier_ask(a,
+	dbline_ask(&a->line,
 	    "WITH fresh AS (INSERT INTO mesh.handler_positions (handler, position) VALUES ($1::text, 0)"
 	    " ON CONFLICT DO NOTHING RETURNING 1)"
 	    " DELETE FROM mesh.dead_letters WHERE EXISTS (SELECT FROM fresh)",
 	    &p);
-	applier_ask(a, "SELECT position FROM mesh.handler_positions WHERE handler = $1::text", &p);
-	applier_want(a, on_position);
+	dbline_ask(&a->line, "SELECT position FROM mesh.handler_positions WHERE handler = $1::text", &p);
+	dbline_want(&a->line, on_position);
 	applier_letters_ask(a);
-	applier_send(a, on_ready);
-}
-
-static void
-on_up(void *ctx)
-{
-	struct applier *a = ctx;
-
-	a->state = APPLIER_SETUP;
-	applier_pg_setup(a, on_settings);
-}
-
-static void
-on_down(void *ctx, const char *why)
-{
-	down(ctx, why);
+	dbline_send(&a->line, on_ready);
 }
 
 /* ---- its life ---- */
@@ -433,43 +386,36 @@ struct applier *
 applier_new(struct loop *l, const struct conf *conf, const char *user, void (*changed)(void *ctx), void *ctx)
 {
 	struct applier *a = mem_calloc(1, sizeof(*a));
-	const struct store_conn_callbacks cb = {.on_up = on_up, .on_down = on_down, .ctx = a};
+	const struct dbline_callbacks cb = {.up = on_settings, .down = on_down, .go_on = go_on, .ctx = a};
+	bool made = false;
 	uint64_t seed;
 
 	if (a == NULL)
 		return NULL;
 	metrics_register();
-	a->loop = l;
 	a->changed = changed;
 	a->changed_ctx = ctx;
 	a->behind_since = MONO_NEVER;
 	a->batch_limit = 1;
 	snprintf(a->handler, sizeof(a->handler), "db");
-	a->wake.fn = on_wake;
-	a->wake.arg = a;
 	TAILQ_INIT(&a->requests);
-	applier_statement_init(&a->statement);
 	crypto_random(&seed, sizeof(seed));
 	rng_seed(&a->rng, seed);
-	backoff_init(&a->backoff, APPLIER_RETRY_MIN_MS, APPLIER_RETRY_MAX_MS);
+	backoff_init(&a->backoff, DBLINE_RETRY_MIN_MS, DBLINE_RETRY_MAX_MS);
 	a->timer = loop_timer_new(l, on_timer, a);
 	if (a->timer != NULL && applier_rules_load(&a->rules, conf) == 0)
-		a->conn = store_conn_new(l, conf_str(conf, "consensusd", "database"), user, &cb);
-	if (a->conn == NULL) {
+		made = dbline_init(&a->line, l, conf, user, "database updates", &a->rules, &cb) == 0;
+	if (!made) {
 		applier_free(a);
 		return NULL;
 	}
-	store_conn_stop(a->conn);
 	return a;
 }
 
 void
 applier_open(struct applier *a)
 {
-	if (a->open)
-		return;
-	a->open = true;
-	store_conn_retry(a->conn);
+	dbline_open(&a->line);
 }
 
 void
@@ -478,11 +424,9 @@ applier_free(struct applier *a)
 	if (a == NULL)
 		return;
 	applier_requests_fail(a, "this node stops");
-	store_conn_free(a->conn);
-	loop_defer_del(&a->wake);
+	dbline_fini(&a->line);
 	if (a->timer != NULL)
 		loop_timer_free(a->timer);
-	applier_statement_fini(&a->statement);
 	applier_rules_fini(&a->rules);
 	mem_free(a->taken.payload);
 	mem_free(a);
@@ -500,8 +444,8 @@ applier_log(struct applier *a, const uint8_t id[APPLIER_LOG_BYTES])
 		return;
 	memcpy(a->handler, handler, sizeof(a->handler));
 	a->position = 0;
-	if (a->state != APPLIER_DOWN)
-		applier_reconnect(a, "it is another log");
+	if (a->line.state != DBLINE_DOWN)
+		dbline_reconnect(&a->line, "it is another log");
 }
 
 void
@@ -510,7 +454,7 @@ applier_attach(struct applier *a, const struct applier_callbacks *cb)
 	a->attached = cb != NULL;
 	if (cb != NULL)
 		a->cb = *cb;
-	if (a->attached && a->state != APPLIER_DOWN && a->state != APPLIER_SETUP)
+	if (a->attached && dbline_up(&a->line))
 		a->cb.applied(a->cb.ctx, a->position);
 	applier_wake(a);
 }
@@ -528,15 +472,14 @@ applier_configure(struct applier *a, const struct conf *conf)
 	a->rules = fresh;
 	/* The session's settings are set, and a letter is tried again, on a new connection.  If a transaction
 	 * is under way the database will tell whether it was committed. */
-	if (a->state != APPLIER_DOWN)
-		applier_reconnect(a, "the configuration was read again");
+	if (a->line.state != DBLINE_DOWN)
+		dbline_reconnect(&a->line, "the configuration was read again");
 }
 
 void
 applier_wake(struct applier *a)
 {
-	if (a->state == APPLIER_IDLE)
-		loop_defer_add(a->loop, &a->wake);
+	dbline_wake(&a->line);
 }
 
 uint64_t

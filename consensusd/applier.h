@@ -8,7 +8,7 @@
  *
  * Updates that fail for what they say (not allowed, malformed, a constraint) become dead letters.  The next
  * ones wait until it is resolved, or go on (db-on-error).  For what says nothing about the update (connection
- * lost, deadlock, lock held, disk full, shutdown) it is tried again; after APPLIER_TIMEOUTS_MAX times out of
+ * lost, deadlock, lock held, disk full, shutdown) it is tried again; after DBLINE_TIMEOUTS_MAX times out of
  * time it becomes a dead letter as well.  Above APPLIER_LETTERS_MAX dead letters they wait in any case.
  *
  * A node without db-table passes over all updates: its position moves, nothing else happens.
@@ -28,8 +28,7 @@ struct conf;
 struct loop;
 
 enum {
-	APPLIER_LETTERS_MAX = 10000, /* put aside */
-	APPLIER_TIMEOUTS_MAX = 5,
+	APPLIER_LETTERS_MAX = 10000,              /* put aside */
 	APPLIER_LIST_COUNT = 100,                 /* letters in an answer, if not asked for otherwise */
 	APPLIER_LIST_MAX_COUNT = 1000,            /* the most */
 	APPLIER_LIST_MAX_BYTES = 3 * 1024 * 1024, /* of updates in an answer: the rest has to be asked for */

@@ -8,12 +8,14 @@
 #include "consensusd/core/json_scan.h"
 
 static void
-on_letters(struct applier *a, const struct pg_result *res)
+on_letters(void *arg, const struct pg_result *res)
 {
-	if (applier_rows(res) != 1)
+	struct applier *a = arg;
+
+	if (dbline_rows(res) != 1)
 		return;
-	a->read.letters = (uint64_t)applier_row_int(res, 0, 0);
-	a->read.letter = (uint64_t)applier_row_int(res, 0, 1);
+	a->read.letters = (uint64_t)dbline_row_int(res, 0, 0);
+	a->read.letter = (uint64_t)dbline_row_int(res, 0, 1);
 }
 
 void
@@ -26,10 +28,10 @@ applier_letters_take(struct applier *a)
 void
 applier_letters_ask(struct applier *a)
 {
-	applier_ask(a,
+	dbline_ask(&a->line,
 	    "SELECT count(*), coalesce(min(position) FILTER (WHERE blocking), 0) FROM mesh.dead_letters",
 	    NULL);
-	applier_want(a, on_letters);
+	dbline_want(&a->line, on_letters);
 }
 
 /* As much of a text as the database can keep for sure. */
@@ -43,24 +45,27 @@ param_text(struct pg_params *p, const char *text, size_t len, bool all)
 
 /* The database has tables of this program that it can't be written to, or its encoding lacks characters. */
 static void
-letter_failed(struct applier *a)
+letter_failed(void *arg)
 {
-	if (a->answer.verdict == APPLIER_WRONG && strncmp(a->answer.state, "22", 2) == 0)
+	struct applier *a = arg;
+
+	if (a->line.answer.verdict == DBLINE_WRONG && strncmp(a->line.answer.state, "22", 2) == 0)
 		a->plain = true;
-	if (a->answer.failed_at < APPLIER_FIRST_STATEMENT)
-		applier_reconnect(a, a->answer.text);
+	if (a->line.answer.failed_at < DBLINE_FIRST_STATEMENT)
+		dbline_reconnect(&a->line, a->line.answer.text);
 	else
 		applier_rest(a);
 }
 
 static void
-letter_written(struct applier *a)
+letter_written(void *arg)
 {
+	struct applier *a = arg;
 	const struct applier_failure *f = &a->failure;
 	bool was = a->letter != 0;
 
-	if (a->answer.failed) {
-		applier_rollback(a, letter_failed);
+	if (a->line.answer.failed) {
+		dbline_rollback(&a->line, letter_failed);
 		return;
 	}
 	applier_letters_take(a);
@@ -79,7 +84,7 @@ letter_written(struct applier *a)
 		applier_moved(a, f->position);
 	if (f->blocking || was)
 		applier_trouble_changed(a, f->blocking ? f->error : "");
-	applier_idle(a);
+	dbline_idle(&a->line);
 }
 
 static void
@@ -121,8 +126,8 @@ applier_letter_write(struct applier *a, const struct applier_update *u, const ch
 	pg_params_bytes(&p, &blocking, 1);
 	pg_params_int8(&p, u->node);
 	pg_params_bytes(&p, u->payload, u->len);
-	applier_begin(a);
-	applier_ask(a,
+	dbline_begin(&a->line, a->handler, a->position);
+	dbline_ask(&a->line,
 	    "INSERT INTO mesh.dead_letters AS d (position, update_id, table_name, operation, key, \"row\", "
 	    "error,"
 	    " attempts, blocking, origin_node, payload)"
@@ -131,8 +136,8 @@ applier_letter_write(struct applier *a, const struct applier_update *u, const ch
 	    " attempts = d.attempts + EXCLUDED.attempts, failed_at = now(), blocking = EXCLUDED.blocking",
 	    &p);
 	if (!f->blocking)
-		applier_ask_move(a, f->position);
+		dbline_ask_move(&a->line, a->handler, f->position);
 	applier_letters_ask(a);
-	applier_ask(a, "COMMIT", NULL);
-	applier_send(a, letter_written);
+	dbline_ask(&a->line, "COMMIT", NULL);
+	dbline_send(&a->line, letter_written);
 }

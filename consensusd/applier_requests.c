@@ -32,7 +32,7 @@ request_add(struct applier *a, const struct applier_request *want)
 {
 	struct applier_request *r;
 
-	if (a->state == APPLIER_DOWN || a->state == APPLIER_SETUP)
+	if (!dbline_up(&a->line))
 		return ERR_UNAVAIL;
 	if (a->request_count >= APPLIER_REQUESTS_MAX)
 		return ERR_FULL;
@@ -41,9 +41,9 @@ request_add(struct applier *a, const struct applier_request *want)
 		return ERR_NOMEM;
 	TAILQ_INSERT_TAIL(&a->requests, r, entry);
 	a->request_count++;
-	if (a->state == APPLIER_RESTING) {
+	if (a->line.state == DBLINE_RESTING) {
 		loop_timer_disarm(a->timer);
-		applier_idle(a);
+		dbline_idle(&a->line);
 	}
 	applier_wake(a);
 	return 0;
@@ -83,7 +83,7 @@ applier_resolve(
 static const char *
 row_text(const struct pg_result *res, size_t row, int column, size_t *len)
 {
-	return (const char *)applier_row_bytes(res, row, column, len);
+	return (const char *)dbline_row_bytes(res, row, column, len);
 }
 
 static void
@@ -92,8 +92,8 @@ letter_read(struct applier_letter *l, const struct pg_result *res, size_t row)
 	const uint8_t *id;
 	size_t len;
 
-	*l = (struct applier_letter){.position = (uint64_t)applier_row_int(res, row, 0)};
-	id = applier_row_bytes(res, row, 1, &len);
+	*l = (struct applier_letter){.position = (uint64_t)dbline_row_int(res, row, 0)};
+	id = dbline_row_bytes(res, row, 1, &len);
 	if (len == sizeof(l->id.b))
 		memcpy(l->id.b, id, len);
 	l->table = row_text(res, row, 2, &l->table_len);
@@ -101,16 +101,17 @@ letter_read(struct applier_letter *l, const struct pg_result *res, size_t row)
 	l->key = row_text(res, row, 4, &l->key_len);
 	l->row = row_text(res, row, 5, &l->row_len);
 	l->error = row_text(res, row, 6, &l->error_len);
-	l->attempts = (uint32_t)applier_row_int(res, row, 7);
-	l->failed_unix_ms = (uint64_t)applier_row_int(res, row, 8);
-	l->blocking = applier_row_int(res, row, 9) != 0;
+	l->attempts = (uint32_t)dbline_row_int(res, row, 7);
+	l->failed_unix_ms = (uint64_t)dbline_row_int(res, row, 8);
+	l->blocking = dbline_row_int(res, row, 9) != 0;
 }
 
 /* The answer points into the rows, so it is given while they are there. */
 static void
-on_list(struct applier *a, const struct pg_result *res)
+on_list(void *arg, const struct pg_result *res)
 {
-	size_t count = applier_rows(res);
+	struct applier *a = arg;
+	size_t count = dbline_rows(res);
 	struct applier_letter *letters = mem_calloc(count + 1, sizeof(*letters));
 
 	if (letters == NULL) {
@@ -124,11 +125,13 @@ on_list(struct applier *a, const struct pg_result *res)
 }
 
 static void
-list_done(struct applier *a)
+list_done(void *arg)
 {
-	if (a->answer.failed)
-		finish(a, ERR_UNAVAIL, a->answer.text, NULL, 0);
-	applier_idle(a);
+	struct applier *a = arg;
+
+	if (a->line.answer.failed)
+		finish(a, ERR_UNAVAIL, a->line.answer.text, NULL, 0);
+	dbline_idle(&a->line);
 }
 
 static void
@@ -141,7 +144,7 @@ list(struct applier *a, uint64_t after, uint64_t upto, uint32_t limit)
 	pg_params_int8(&p, limit);
 	pg_params_int8(&p, APPLIER_LIST_MAX_BYTES);
 	/* At least one, whatever its size. */
-	applier_ask(a,
+	dbline_ask(&a->line,
 	    "SELECT position, update_id, table_name, operation, key, \"row\", error, attempts,"
 	    " (extract(epoch FROM failed_at) * 1000)::bigint, blocking FROM (SELECT *,"
 	    " sum(octet_length(payload)) OVER (ORDER BY position) - octet_length(payload) AS before"
@@ -149,8 +152,8 @@ list(struct applier *a, uint64_t after, uint64_t upto, uint32_t limit)
 	    " LIMIT $3) AS part) AS d WHERE before = 0 OR before + octet_length(payload) <= $4::bigint"
 	    " ORDER BY position",
 	    &p);
-	applier_want(a, on_list);
-	applier_send(a, list_done);
+	dbline_want(&a->line, on_list);
+	dbline_send(&a->line, list_done);
 }
 
 /* ---- resolving, one letter after the other ---- */
@@ -163,7 +166,7 @@ resolved(struct applier *a)
 
 	if (!r->found && r->position != 0) {
 		finish(a, ERR_NOENT, "there is no dead letter at this position", NULL, 0);
-		applier_idle(a);
+		dbline_idle(&a->line);
 		return;
 	}
 	list(a, r->position > 0 ? r->position - 1 : 0, r->position > 0 ? r->position : INT64_MAX, r->limit);
@@ -175,15 +178,17 @@ one_done(struct applier *a)
 	struct applier_request *r = TAILQ_FIRST(&a->requests);
 
 	r->cursor = a->taken.position;
-	applier_idle(a);
+	dbline_idle(&a->line);
 }
 
 static void
-noted(struct applier *a)
+noted(void *arg)
 {
-	if (a->answer.failed) {
-		finish(a, ERR_UNAVAIL, a->answer.text, NULL, 0);
-		applier_idle(a);
+	struct applier *a = arg;
+
+	if (a->line.answer.failed) {
+		finish(a, ERR_UNAVAIL, a->line.answer.text, NULL, 0);
+		dbline_idle(&a->line);
 		return;
 	}
 	metric_inc(&applier_stats.failed);
@@ -205,38 +210,40 @@ note(struct applier *a, const char *error)
 		snprintf(a->why, sizeof(a->why), "%s", plain);
 	pg_params_int8(&p, a->taken.position);
 	pg_params_text(&p, plain);
-	applier_ask(a,
+	dbline_ask(&a->line,
 	    "UPDATE mesh.dead_letters SET attempts = attempts + 1, error = $2, failed_at = now()"
 	    " WHERE position = $1",
 	    &p);
-	applier_send(a, noted);
+	dbline_send(&a->line, noted);
 }
 
 static void
-attempt_failed(struct applier *a)
+attempt_failed(void *arg)
 {
-	const struct applier_answer *x = &a->answer;
+	struct applier *a = arg;
+	const struct dbline_answer *x = &a->line.answer;
 	char text[STORE_CONN_TROUBLE_BYTES];
 
 	memcpy(text, x->text, sizeof(text));
-	if (x->failed_at < APPLIER_FIRST_STATEMENT) {
-		applier_reconnect(a, text);
-	} else if (x->verdict != APPLIER_WRONG) {
+	if (x->failed_at < DBLINE_FIRST_STATEMENT) {
+		dbline_reconnect(&a->line, text);
+	} else if (x->verdict != DBLINE_WRONG) {
 		finish(a, ERR_UNAVAIL, text, NULL, 0);
-		applier_idle(a);
+		dbline_idle(&a->line);
 	} else {
 		note(a, text);
 	}
 }
 
 static void
-attempt_done(struct applier *a)
+attempt_done(void *arg)
 {
+	struct applier *a = arg;
 	struct applier_request *r = TAILQ_FIRST(&a->requests);
 	bool discard = r->kind == APPLIER_DISCARD;
 
-	if (a->answer.failed) {
-		applier_rollback(a, attempt_failed);
+	if (a->line.answer.failed) {
+		dbline_rollback(&a->line, attempt_failed);
 		return;
 	}
 	applier_letters_take(a);
@@ -257,45 +264,46 @@ attempt(struct applier *a, bool discard)
 {
 	struct pg_params p = {0};
 
-	applier_begin(a);
+	dbline_begin(&a->line, a->handler, a->position);
 	if (!discard)
-		applier_ask_statement(a);
+		dbline_ask_statement(&a->line);
 	pg_params_int8(&p, a->taken.position);
-	applier_ask(a, "DELETE FROM mesh.dead_letters WHERE position = $1", &p);
+	dbline_ask(&a->line, "DELETE FROM mesh.dead_letters WHERE position = $1", &p);
 	if (a->taken.blocking && a->taken.position > a->position)
-		applier_ask_move(a, a->taken.position);
+		dbline_ask_move(&a->line, a->handler, a->taken.position);
 	applier_letters_ask(a);
-	applier_ask(a, "COMMIT", NULL);
-	applier_send(a, attempt_done);
+	dbline_ask(&a->line, "COMMIT", NULL);
+	dbline_send(&a->line, attempt_done);
 }
 
 static void
-on_taken(struct applier *a, const struct pg_result *res)
+on_taken(void *arg, const struct pg_result *res)
 {
+	struct applier *a = arg;
 	const uint8_t *payload;
 
 	mem_free(a->taken.payload);
 	a->taken.payload = NULL;
 	a->taken.position = 0;
-	if (applier_rows(res) != 1)
+	if (dbline_rows(res) != 1)
 		return;
-	a->taken.position = (uint64_t)applier_row_int(res, 0, 0);
-	a->taken.blocking = applier_row_int(res, 0, 1) != 0;
-	payload = applier_row_bytes(res, 0, 2, &a->taken.len);
+	a->taken.position = (uint64_t)dbline_row_int(res, 0, 0);
+	a->taken.blocking = dbline_row_int(res, 0, 1) != 0;
+	payload = dbline_row_bytes(res, 0, 2, &a->taken.len);
 	a->taken.payload = mem_dup(payload, a->taken.len);
 }
 
 static void
-taken(struct applier *a)
+taken(void *arg)
 {
+	struct applier *a = arg;
 	struct applier_request *r = TAILQ_FIRST(&a->requests);
-	struct applier_change c;
 	char why[APPLIER_WHY_SIZE];
 	int err = 0;
 
-	if (a->answer.failed) {
-		finish(a, ERR_UNAVAIL, a->answer.text, NULL, 0);
-		applier_idle(a);
+	if (a->line.answer.failed) {
+		finish(a, ERR_UNAVAIL, a->line.answer.text, NULL, 0);
+		dbline_idle(&a->line);
 		return;
 	}
 	if (a->taken.position == 0) {
@@ -306,10 +314,10 @@ taken(struct applier *a)
 	if (a->taken.payload == NULL)
 		err = ERR_NOMEM;
 	else if (r->kind == APPLIER_RETRY)
-		err = applier_make(a, a->taken.payload, a->taken.len, &c, why);
+		err = dbline_make(&a->line, NULL, a->taken.payload, a->taken.len, why);
 	if (err == ERR_NOMEM) {
 		finish(a, err, err_text(err), NULL, 0);
-		applier_idle(a);
+		dbline_idle(&a->line);
 	} else if (err != 0) {
 		note(a, why);
 	} else {
@@ -325,12 +333,12 @@ take(struct applier *a, const struct applier_request *r)
 	a->taken.position = 0;
 	pg_params_int8(&p, r->cursor);
 	pg_params_int8(&p, r->position > 0 ? r->position : INT64_MAX);
-	applier_ask(a,
+	dbline_ask(&a->line,
 	    "SELECT position, blocking, payload FROM mesh.dead_letters WHERE position > $1 AND position <= $2"
 	    " ORDER BY position LIMIT 1",
 	    &p);
-	applier_want(a, on_taken);
-	applier_send(a, taken);
+	dbline_want(&a->line, on_taken);
+	dbline_send(&a->line, taken);
 }
 
 void

@@ -44,6 +44,39 @@ applier_table_column(const struct applier_table *t, const char *name, size_t len
 	return column_find(t, name, len);
 }
 
+bool
+applier_table_may(const struct applier_table *t, const char *tenant)
+{
+	for (size_t i = 0; i < t->tenant_count; i++)
+		if (strcmp(t->tenants[i], tenant) == 0)
+			return true;
+	return false;
+}
+
+bool
+applier_rules_may(const struct applier_rules *r, const char *tenant)
+{
+	for (size_t i = 0; i < r->table_count; i++)
+		if (applier_table_may(&r->tables[i], tenant))
+			return true;
+	return false;
+}
+
+static int
+tenants_take(struct applier_table *t, const struct conf *conf, size_t block)
+{
+	size_t n = conf_block_values(conf, "consensusd", "db-table", block, "stream-tenants");
+
+	t->tenants = mem_calloc(n + 1, sizeof(*t->tenants));
+	if (t->tenants == NULL)
+		return ERR_NOMEM;
+	for (t->tenant_count = 0; t->tenant_count < n; t->tenant_count++)
+		snprintf(t->tenants[t->tenant_count], sizeof(t->tenants[0]), "%s",
+		    conf_block_item(
+			conf, "consensusd", "db-table", block, "stream-tenants", t->tenant_count));
+	return 0;
+}
+
 static void
 columns_take(struct applier_table *t, const struct conf *conf, size_t block, const char *directive, bool key)
 {
@@ -77,7 +110,7 @@ table_load(struct applier_table *t, const struct conf *conf, size_t block)
 	for (size_t i = 0; i < operations; i++)
 		t->operations |= applier_operation_of(
 		    conf_block_item(conf, "consensusd", "db-table", block, "operations", i));
-	return 0;
+	return tenants_take(t, conf, block);
 }
 
 /* Updates may not reach what this daemon keeps for itself, or what PostgreSQL does. */
@@ -119,8 +152,10 @@ applier_rules_load(struct applier_rules *r, const struct conf *conf)
 void
 applier_rules_fini(struct applier_rules *r)
 {
-	for (size_t i = 0; i < r->table_count; i++)
+	for (size_t i = 0; i < r->table_count; i++) {
 		mem_free(r->tables[i].columns);
+		mem_free(r->tables[i].tenants);
+	}
 	mem_free(r->tables);
 	*r = (struct applier_rules){0};
 }

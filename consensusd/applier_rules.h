@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/base/id.h"
 #include "common/base/must.h"
 
 struct conf;
@@ -27,6 +28,8 @@ struct applier_table {
 	unsigned operations; /* enum applier_operation */
 	struct applier_column *columns;
 	size_t column_count;
+	char (*tenants)[TENANT_TEXT_SIZE]; /* whose streams may write to it */
+	size_t tenant_count;
 };
 
 struct applier_rules {
@@ -46,6 +49,10 @@ void applier_rules_fini(struct applier_rules *r);
 const struct applier_table *applier_rules_table(const struct applier_rules *r, const char *name);
 const struct applier_column *applier_table_column(
     const struct applier_table *t, const char *name, size_t len);
+/* Whether streams of the tenant may write to it. */
+bool applier_table_may(const struct applier_table *t, const char *tenant);
+/* To any table. */
+bool applier_rules_may(const struct applier_rules *r, const char *tenant);
 /* 0: unknown. */
 unsigned applier_operation_of(const char *name);
 

@@ -386,6 +386,24 @@ param(struct applier_statement *s, int i, const char *text, size_t len)
 	s->param_lens[i] = len > 0 ? len : sizeof(empty_object) - 1;
 }
 
+/* The table, if it is open to whose update it is; else NULL, with why. */
+static const struct applier_table *
+find_table(struct maker *m, const struct applier_change *c)
+{
+	const struct applier_table *t = applier_rules_table(m->rules, c->table);
+
+	if (t == NULL)
+		(void)refuse(
+		    m, ERR_DENIED, "table \"%s\" is not allowed here (mesh.conf: db-table)", c->table);
+	else if (c->tenant != NULL && !applier_table_may(t, c->tenant))
+		(void)refuse(m, ERR_DENIED,
+		    "table %s is not open to streams of tenant %s here (mesh.conf: db-table, stream-tenants)",
+		    t->name, c->tenant);
+	else
+		return t;
+	return NULL;
+}
+
 int
 applier_statement_make(struct applier_statement *s, const struct applier_rules *rules,
     const struct applier_change *c, char why[APPLIER_WHY_SIZE])
@@ -395,10 +413,9 @@ applier_statement_make(struct applier_statement *s, const struct applier_rules *
 
 	buf_reset(&s->sql);
 	why[0] = '\0';
-	m.table = applier_rules_table(rules, c->table);
+	m.table = find_table(&m, c);
 	if (m.table == NULL)
-		return refuse(
-		    &m, ERR_DENIED, "table \"%s\" is not allowed here (mesh.conf: db-table)", c->table);
+		return ERR_DENIED;
 	err = scan(&m, "key", c->key, c->key_len, &m.key);
 	if (err == 0)
 		err = scan(&m, "row", c->row, c->row_len, &m.row);

@@ -27,6 +27,7 @@ struct applier_change {
 	char operation[APPLIER_OPERATION_SIZE];
 	const char *key, *row;
 	size_t key_len, row_len;
+	const char *tenant; /* whose stream carries it; NULL: the control group does */
 };
 
 struct applier_statement {
@@ -36,7 +37,7 @@ struct applier_statement {
 	int param_count;
 };
 
-/* Decodes what an update carries.  ERR_FORMAT: it is no DBUpdate; then the change is empty. */
+/* Decodes what an update carries (not of whom).  ERR_FORMAT: it is no DBUpdate; then the change is empty. */
 int applier_change_read(struct applier_change *c, const uint8_t *payload, size_t len) MUST_USE;
 
 void applier_statement_init(struct applier_statement *s);

@@ -16,6 +16,7 @@
 #include "consensusd/api.h"
 #include "consensusd/bulletin.h"
 #include "consensusd/applier.h"
+#include "consensusd/dbsink.h"
 #include "consensusd/engine.h"
 #include "consensusd/keyring.h"
 #include "consensusd/memo.h"
@@ -152,7 +153,9 @@ open_database(struct consensusd *c, const struct conf *conf)
 	if (err != 0)
 		return err;
 	e->applier = applier_new(e->loop, conf, c->database_user, on_applier_changed, e);
-	return e->applier != NULL ? 0 : ERR_FORMAT;
+	if (e->applier != NULL)
+		e->dbsinks = dbsinks_new(e, conf, c->database_user);
+	return e->dbsinks != NULL ? 0 : ERR_FORMAT;
 }
 
 /* Keys that name directives of consensusd. */

@@ -16,6 +16,7 @@
 #include "consensusd/bulletin.h"
 #include "consensusd/core/credit.h"
 #include "consensusd/applier.h"
+#include "consensusd/dbsink.h"
 #include "consensusd/egress.h"
 #include "consensusd/follower.h"
 #include "consensusd/group.h"
@@ -65,6 +66,8 @@ engine_configure(struct engine *e, const struct conf *conf)
 	e->assembly.message_max = (size_t)conf_int(conf, "consensusd", "message-max");
 	if (e->applier != NULL)
 		applier_configure(e->applier, conf);
+	if (e->dbsinks != NULL)
+		dbsinks_configure(e->dbsinks, conf);
 	memo_configure(e, conf);
 }
 
@@ -156,6 +159,7 @@ engine_fini(struct engine *e)
 		engine_read_free(TAILQ_FIRST(&e->reads));
 	source_free_all(e);
 	sink_free_all(e);
+	dbsinks_free(e->dbsinks);
 	regulator_free(e->regulator);
 	meters_free(e->meters);
 	memo_close(e);
@@ -466,6 +470,8 @@ on_ready(void *ctx)
 		bulletin_loaded(e->bulletin);
 		if (e->applier != NULL)
 			applier_open(e->applier);
+		if (e->dbsinks != NULL)
+			dbsinks_open(e->dbsinks);
 	}
 	HASH_ITER (hh, e->sources, s, next) {
 		source_read_ids(s);

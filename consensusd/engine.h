@@ -36,6 +36,7 @@ struct applier;
 struct asks;
 struct bulletin;
 struct conf;
+struct dbsinks;
 struct dedupe;
 struct egress;
 struct groups;
@@ -97,6 +98,7 @@ struct engine {
 	struct acl *acl;             /* policies of tenants */
 	struct shared *shared;       /* its configuration for the daemons of this node */
 	struct applier *applier;     /* of database updates */
+	struct dbsinks *dbsinks;     /* of streams that carry some */
 	struct meters *meters;       /* metrics of streams and tenants */
 	struct regulator *regulator; /* what operators say of streams */
 	struct bulletin *bulletin;   /* what nodes say about themselves */

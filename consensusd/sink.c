@@ -9,6 +9,7 @@
 #include "common/os/log.h"
 #include "consensusd/api.h"
 #include "consensusd/core/qos.h"
+#include "consensusd/dbsink.h"
 #include "consensusd/limits.h"
 #include "consensusd/regulator.h"
 #include "consensusd/replay.h"
@@ -50,7 +51,7 @@ sink_new(struct engine *e, const struct store_stream *row, struct sink **out)
 		s->target->owner = s;
 		HASH_ADD(hh, e->sinks, row.stream_id.b, ULID_BYTES, s);
 	}
-	if (!HASH_ADDED(s) || relation_add_sink(s) != 0) {
+	if (!HASH_ADDED(s) || relation_add_sink(s) != 0 || dbsink_attach(s) != 0) {
 		sink_free(s);
 		return ERR_NOMEM;
 	}
@@ -72,6 +73,7 @@ sink_free(struct sink *s)
 	}
 	relation_del_sink(s);
 	subscriber_detach(s);
+	dbsink_detach(s);
 	sink_failed_free(s);
 	replay_free(s);
 	engine_at_cancel(e, &s->timed);
@@ -335,6 +337,14 @@ passed(struct sink *s)
 	sink_touch(s);
 }
 
+/* When it is to be looked at, whatever happens. */
+static struct mono
+due(const struct sink *s, struct mono now)
+{
+	return mono_min(
+	    mono_min(s->target->ack_at, s->clear_at), mono_min(sink_retry_at(s, now), dbsink_at(s, now)));
+}
+
 void
 sink_turn(struct engine *e)
 {
@@ -355,10 +365,10 @@ sink_turn(struct engine *e)
 		sink_end_orphan(s);
 		if (!replay_turn(s))
 			s->clear_at = mono_min(s->clear_at, mono_add_ms(now, CLEAR_IDLE_MS));
-		engine_at(
-		    e, &s->timed, mono_min(mono_min(s->target->ack_at, s->clear_at), sink_retry_at(s, now)));
+		engine_at(e, &s->timed, due(s, now));
 		if (s->subscriber != NULL)
 			subscriber_ready(s->subscriber);
+		dbsink_ready(s);
 	}
 }
 

@@ -18,6 +18,7 @@
 #include "proto/e2e.pb.h"
 
 struct control;
+struct dbsink;
 struct frame;
 struct replay;
 struct subscriber;
@@ -42,6 +43,7 @@ struct sink {
 	struct ages ages;      /* of what is not */
 	struct control *pause; /* the operator's rule that decides, NULL: none; the regulator's */
 	struct retry *retry;   /* messages that failed; NULL: none did */
+	struct dbsink *db;     /* with the handler db, else NULL */
 	struct replay *replay; /* dead letters that are delivered once more; NULL: none ever was */
 	bool letters_full;     /* it waits for room for a dead letter */
 	struct meter meter;

@@ -11,6 +11,7 @@
 #include "consensusd/acl.h"
 #include "consensusd/api.h"
 #include "consensusd/code.h"
+#include "consensusd/dbsink.h"
 #include "consensusd/keyring.h"
 #include "consensusd/meta.h"
 #include "consensusd/seal.h"
@@ -234,8 +235,11 @@ acceptable(struct engine *e, const mesh_e2e_Header *h, const struct store_stream
 		refuse(e, h, row->src_node, CODE_FAILED_PRECONDITION, why);
 		return false;
 	}
-	if (row->policy.handler == POLICY_DB) {
-		snprintf(why, sizeof(why), "node %s has no handler 'db' for streams", e->node_name);
+	if (row->policy.handler == POLICY_DB && !dbsinks_may(e->dbsinks, row->tenant_id)) {
+		snprintf(why, sizeof(why),
+		    "node %s has no table that streams of tenant %s may write to (mesh.conf: db-table, "
+		    "stream-tenants)",
+		    e->node_name, row->tenant_id);
 		refuse(e, h, row->src_node, CODE_FAILED_PRECONDITION, why);
 		return false;
 	}
@@ -330,7 +334,7 @@ adopt(struct sink *s, const struct store_stream *row)
 	if (row->revision <= s->row.revision || s->target->state != TARGET_OPEN ||
 	    row->src_node == s->engine->self)
 		return 0;
-	if (strcmp(row->tenant_id, s->row.tenant_id) != 0)
+	if (strcmp(row->tenant_id, s->row.tenant_id) != 0 || row->policy.handler != s->row.policy.handler)
 		return ERR_EXISTS;
 	copy = mem_dup(row->meta, row->meta_len);
 	if (copy == NULL)

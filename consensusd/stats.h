@@ -47,6 +47,12 @@
 	    "Messages that are processed, or given up, and that are durable")                                \
 	X(discarded, "mesh_stream_discarded_messages_total", COUNTER, NULL,                                  \
 	    "Messages of streams whose handler discards them")                                               \
+	X(db_applied, "mesh_stream_db_applied_messages_total", COUNTER, NULL,                                \
+	    "Messages applied to the database by the handler db")                                            \
+	X(db_failed, "mesh_stream_db_failed_total", COUNTER, NULL,                                           \
+	    "Times a message could not be applied for what it says")                                         \
+	X(db_retried, "mesh_stream_db_retried_total", COUNTER, NULL,                                         \
+	    "Times messages for the database were put off by trouble that is not theirs")                    \
 	X(nacks, "mesh_stream_nacks_total", COUNTER, NULL, "Times a handler could not process a message")    \
 	X(retried, "mesh_stream_retries_total", COUNTER, NULL, "Messages handed out again after that")       \
 	X(letters_made, "mesh_stream_dead_letters_total", COUNTER, NULL,                                     \

@@ -25,8 +25,7 @@ subscribers_init(struct subscribers *s, struct engine *e)
 void
 subscribers_fini(struct subscribers *s)
 {
-	mem_free(s->plain);
-	s->plain = NULL;
+	opened_fini(&s->opened);
 }
 
 void

@@ -16,6 +16,7 @@
 #include <bsd/sys/queue.h>
 
 #include "consensusd/engine.h"
+#include "consensusd/opened.h"
 
 struct call;
 struct calls;
@@ -31,8 +32,7 @@ struct subscribers {
 	struct subscriber_list all, ready;
 	size_t count;
 	uint64_t last_number; /* of a subscription */
-	uint8_t *plain;       /* one opened message */
-	size_t plain_bytes;
+	struct opened opened;
 };
 
 void subscribers_init(struct subscribers *s, struct engine *e);

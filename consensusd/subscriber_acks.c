@@ -127,6 +127,12 @@ unary_sink(struct api *a, struct call *call, const char *stream, uint64_t subscr
 		call_done(call, CODE_PERMISSION_DENIED, "%s", why);
 		return NULL;
 	}
+	if (k->row.policy.handler != POLICY_SUBSCRIBER) {
+		call_done(call, CODE_FAILED_PRECONDITION,
+		    "stream %s has a handler of its own at its targets: nobody else says what is processed",
+		    k->id_text);
+		return NULL;
+	}
 	if (subscription != 0 && k->subscription != 0 && subscription != k->subscription) {
 		metric_inc(&stats.fenced);
 		call_done(call, CODE_FAILED_PRECONDITION,

@@ -9,7 +9,6 @@
 #include "consensusd/digest.h"
 #include "consensusd/limits.h"
 #include "consensusd/replay.h"
-#include "consensusd/seal.h"
 #include "consensusd/sink.h"
 #include "consensusd/stats.h"
 #include "consensusd/subscriber_impl.h"
@@ -158,46 +157,26 @@ put_head(uint8_t *mem, const struct sink *k, const struct message *m, size_t pay
 	return (size_t)(p - *tail);
 }
 
-static int
-plain_room(struct subscribers *all, size_t bytes)
-{
-	uint8_t *p;
-
-	if (bytes <= all->plain_bytes)
-		return 0;
-	p = mem_reallocarray(all->plain, bytes, 1);
-	if (p == NULL)
-		return ERR_NOMEM;
-	all->plain = p;
-	all->plain_bytes = bytes;
-	return 0;
-}
-
 /* Opens and sends one message. */
 static int
 send_message(struct subscriber *s, struct sink *k, const struct message *m)
 {
 	const struct batch_record *rec = m->record;
-	const uint8_t *headers, *payload;
-	size_t headers_len, payload_len, tail_len;
+	struct opened *o = &s->all->opened;
 	uint8_t mem[ITEM_HEAD_BYTES], *tail;
-	int err = plain_room(s->all, rec->sealed_len);
+	size_t tail_len;
+	int err = opened_take(o, k->engine->keyring, k->row.tenant_id, m->batch, rec);
 
-	if (err == 0)
-		err = seal_open(k->engine->keyring, k->row.tenant_id, m->batch, rec, s->all->plain, &headers,
-		    &headers_len, &payload, &payload_len);
-	if (err == 0)
-		err = digest_check(headers, headers_len, payload, payload_len);
-	if (err == 0 && !retag(s->all->plain + (headers - s->all->plain), headers_len))
+	if (err == 0 && !retag(o->headers, o->headers_len))
 		err = ERR_FORMAT;
 	if (err != 0)
 		return err;
-	tail_len = put_head(mem, k, m, payload_len, &tail);
+	tail_len = put_head(mem, k, m, o->payload_len, &tail);
 	const struct iovec iov[] = {
 	    {mem, (size_t)(tail - mem)},
-	    {(void *)(uintptr_t)headers, headers_len},
+	    {o->headers, o->headers_len},
 	    {tail, tail_len},
-	    {(void *)(uintptr_t)payload, payload_len},
+	    {(void *)(uintptr_t)o->payload, o->payload_len},
 	};
 	call_item(s->call, iov, sizeof(iov) / sizeof(iov[0]));
 	if (!m->dead_letter)

@@ -11,6 +11,7 @@
 #include "meshctl/handlers.h"
 #include "meshctl/out.h"
 #include "meshctl/publisher.h"
+#include "meshctl/row_message.h"
 #include "meshctl/source.h"
 #include "meshctl/stream_open.h"
 
@@ -23,6 +24,7 @@ const struct option_def cmd_open_options[] = {
 
 const struct option_def cmd_publish_options[] = {
     STREAM_OPEN_OPTIONS,
+    ROW_MESSAGE_OPTIONS,
     {"file", 'f', "FILE", "publish a file in pieces (with --lines: its lines); - is standard input"},
     {"lines", 'l', NULL, "each line is a message"},
     {"piece", 0, "SIZE", "size of the pieces of a file (default 64KB)"},
@@ -98,12 +100,14 @@ open_input(const char *file, int *fd)
 	return CODE_NOTFOUND;
 }
 
-/* Words; else made-up messages; else a file in pieces or lines; else the lines of standard input. */
+/* Words; else made-up messages; else a file in pieces or lines (as rows always are); else the lines of
+ * standard input. */
 static int
 source_of(const struct args *a, struct source **out)
 {
 	struct source_conf conf = {.kind = SOURCE_WORDS, .words = a->words, .count = a->word_count, .fd = -1};
 	const char *file = args_str(a, "file", NULL);
+	bool rows = args_str(a, "db", NULL) != NULL;
 	int64_t count, size, piece;
 	int code = CODE_OK;
 
@@ -119,12 +123,16 @@ source_of(const struct args *a, struct source **out)
 		out_error("a message has at most %d bytes", SOURCE_MESSAGE_MAX_BYTES);
 		return CODE_USAGE;
 	}
+	if (count > 0 && rows) {
+		out_error("--count: made-up messages are no rows for --db");
+		return CODE_USAGE;
+	}
 	if (count > 0) {
 		conf.kind = SOURCE_MADE;
 		conf.count = (uint64_t)count;
 		conf.piece_bytes = (size_t)size;
 	} else if (a->word_count == 0) {
-		conf.kind = file == NULL || args_flag(a, "lines") ? SOURCE_LINES : SOURCE_PIECES;
+		conf.kind = file == NULL || rows || args_flag(a, "lines") ? SOURCE_LINES : SOURCE_PIECES;
 		conf.piece_bytes = (size_t)piece;
 		code = open_input(file != NULL ? file : "-", &conf.fd);
 	}
@@ -216,6 +224,7 @@ int
 cmd_publish(struct ctl *ctl, const struct args *a)
 {
 	struct publisher_conf conf = {.ctl = ctl};
+	struct row_message row;
 	json_t *handle = NULL;
 	int64_t epoch;
 	int code;
@@ -225,7 +234,13 @@ cmd_publish(struct ctl *ctl, const struct args *a)
 	    args_int(a, "window", PUBLISHER_WINDOW_DEFAULT, 1, PUBLISHER_WINDOW_MAX, &conf.window) != 0 ||
 	    args_duration_ms(a, "retry", 0, &conf.retry_ms) != 0)
 		return CODE_USAGE;
-	code = source_of(a, &conf.source);
+	code = row_message_init(&row, a);
+	if (row.table != NULL) {
+		conf.make = row_message_make;
+		conf.make_arg = &row;
+	}
+	if (code == CODE_OK)
+		code = source_of(a, &conf.source);
 	if (code == CODE_OK)
 		code = stream_open(ctl, a, conf.retry_ms, &handle);
 	conf.epoch = (uint64_t)epoch;
@@ -236,5 +251,6 @@ cmd_publish(struct ctl *ctl, const struct args *a)
 		code = publish(ctl, a, &conf, handle);
 	json_decref(handle);
 	source_free(conf.source);
+	row_message_fini(&row);
 	return code;
 }

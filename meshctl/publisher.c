@@ -244,6 +244,10 @@ take_one(struct publisher *p)
 
 	if (r != 1)
 		return r;
+	if (p->conf.make != NULL)
+		r = p->conf.make(p->conf.make_arg, &data, &len);
+	if (r < 0)
+		return r;
 	*m = (struct pending){.data = mem_dup(data, len), .len = len};
 	if (m->data == NULL)
 		return ERR_NOMEM;
@@ -262,7 +266,7 @@ source_failed(struct publisher *p, int err)
 {
 	if (err == ERR_LIMIT)
 		out_error("a line is longer than a message may be (%d bytes)", SOURCE_MESSAGE_MAX_BYTES);
-	else
+	else if (err != ERR_FORMAT)
 		out_error("the input can't be read: %s", err == ERR_IO ? strerror(errno) : err_text(err));
 	stop(p, CODE_FAILED);
 }
@@ -383,7 +387,8 @@ session(struct publisher *p, int64_t retry_ms)
 		if (p->ended && p->count == 0)
 			p->again = false; /* all was confirmed before the connection broke */
 		else {
-			pump(p);
+			/* From the loop: only there it can be stopped. */
+			loop_timer_arm_ms(p->tick, 0);
 			client_run(p->client);
 			interrupted = client_interrupted(p->client);
 			code = p->code;

@@ -10,6 +10,7 @@
 #define MESHCTL_PUBLISHER_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "common/base/must.h"
@@ -33,9 +34,13 @@ struct publisher_conf {
 	uint64_t next_seq; /* of the first message */
 	uint64_t epoch;    /* of the producer; 0: the node does not check it */
 	bool digest;       /* goes with each message */
-	int64_t rate;      /* messages a second; 0: no limit */
-	int64_t window;    /* messages */
-	int64_t retry_ms;  /* how long to wait for a node that went away */
+	/* Makes a message of what the source gave, borrowed until the next call; NULL: that is the message.
+	 * An error ends all: ERR_FORMAT was printed. */
+	int (*make)(void *make_arg, const uint8_t **data, size_t *len);
+	void *make_arg;
+	int64_t rate;     /* messages a second; 0: no limit */
+	int64_t window;   /* messages */
+	int64_t retry_ms; /* how long to wait for a node that went away */
 	/* Called a few times a second, and after each result if it is wanted; may be NULL. */
 	void (*on_progress)(void *arg, const struct publisher *p);
 	void (*on_result)(void *arg, uint64_t seq, int64_t latency_us);

@@ -26,7 +26,7 @@ struct ctl;
 	    {"retention-time", 0, "DURATION", "and for how long"},                                           \
 	    {"overflow", 0, "POLICY", "beyond that: hold publishers (default), or drop the oldest"},         \
 	    {"fence", 0, NULL, "begin a new producer epoch of a stream that is open"},                       \
-	    {"handler", 0, "NAME", "what its targets do: subscriber or discard"},                            \
+	    {"handler", 0, "NAME", "what its targets do: subscriber, db or discard"},                        \
 	    {"max-attempts", 0, "N", "that fail until a message is a dead letter (default: no end)"},        \
 	    {"retry-wait", 0, "DURATION", "before the second attempt (default 1s)"},                         \
 	{                                                                                                    \

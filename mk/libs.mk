@@ -15,7 +15,7 @@ LIB_CRYPTO  = -lcrypto
 LIB_TLS     = -lssl
 #   <openssl/*> in transportd/tls*.c transportd/tls_impl.h gatewayd/tls*.c meshctl/ca*.c meshctl/ca_impl.h: TLS and certificates
 LIB_PG      = -lpq
-#   <postgresql/libpq-fe.h> in consensusd/store_pg*.c consensusd/store_pg*.h consensusd/applier_pg.c: PostgreSQL
+#   <postgresql/libpq-fe.h> in consensusd/store_pg*.c consensusd/store_pg*.h consensusd/dbline_pg.c: PostgreSQL
 LIB_REDIS   = -lhiredis
 #   <hiredis/*> in consensusd/cache_redis*.c: Redis
 LIB_H2      = -lnghttp2

@@ -51,6 +51,7 @@ enum conf_type {
 	CONF_NODEID,   /* 13 characters, kept as text */
 	CONF_ULID,     /* kept as text */
 	CONF_NAME,     /* [A-Za-z0-9._-]{1,63} */
+	CONF_TENANT,   /* [a-z0-9._-]{1,64} */
 	CONF_SQL_NAME, /* of a table or column: [a-z_][a-z0-9_]{0,62} */
 };
 

@@ -210,6 +210,8 @@ const struct conf_directive conf_table[] = {
 	"columns that name a row, which they may write as well"},
     {"consensusd", "db-table", "operations", CONF_ENUM, CONF_LIST | CONF_REQUIRED | CONF_RELOAD, NULL, 0, 0,
 	"insert|update|delete|upsert", "what database updates may do"},
+    {"consensusd", "db-table", "stream-tenants", CONF_TENANT, CONF_LIST | CONF_RELOAD, NULL, 0, 0, NULL,
+	"tenants whose streams may write to it"},
 
     COMMON("gatewayd"),
     {"gatewayd", NULL, "listen", CONF_ADDRESS, CONF_LIST, NULL, 0, 0, NULL, "address of the gRPC API (TLS)"},

@@ -44,6 +44,8 @@ type_accepts(enum conf_type t)
 		return "a ULID: 26 characters of Crockford base32";
 	case CONF_NAME:
 		return "a name: 1 to 63 letters, digits, '.', '_' and '-'";
+	case CONF_TENANT:
+		return "a tenant: 1 to 64 of a to z, digits, '.', '_' and '-'";
 	case CONF_SQL_NAME:
 		return "a name in a database: 1 to 63 of a to z, digits and '_', no digit first";
 	case CONF_PATH:
@@ -253,6 +255,8 @@ value_parse(const struct conf_directive *d, const char *text, const char *dir, i
 		return id_make(d->type, text, canon);
 	case CONF_NAME:
 		return node_name_valid(text) ? 0 : ERR_FORMAT;
+	case CONF_TENANT:
+		return tenant_valid(text) ? 0 : ERR_FORMAT;
 	case CONF_SQL_NAME:
 		return conf_sql_name_valid(text) ? 0 : ERR_FORMAT;
 	case CONF_PATH:

@@ -66,6 +66,10 @@ SELECT ulid_text(g.stream_id), seq, NULL, node_text(g.src_node), node_text(g.dst
 FROM delivery_gaps g CROSS JOIN generate_series(g.first_seq, g.last_seq) AS seq;
 
 
+-- Streams with the handler db have a position of their own, stream: and the id, beside those of 0003.
+COMMENT ON COLUMN handler_positions.position IS
+	'db: index in the control group''s log; stream: seq of the last message that was applied';
+
 -- What operators have said of streams at this node: rules that pause or throttle.
 CREATE TABLE stream_controls (
 	kind smallint NOT NULL,                    -- 0 pause, 1 throttle

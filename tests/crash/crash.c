@@ -19,6 +19,7 @@
 #include "consensusd/call.h"
 #include "consensusd/core/mcg.h"
 #include "consensusd/core/raft.h"
+#include "consensusd/dbsink_impl.h"
 #include "consensusd/e2e.h"
 #include "consensusd/peers.h"
 #include "consensusd/sink.h"
@@ -264,6 +265,12 @@ WRAP(peers_send, int, message_point(kind),
 WRAP_VOID(raft_step, P_raft_step, (struct raft * r, struct raft_msg *m, struct mono now), (r, m, now))
 WRAP(mcg_apply, int, P_apply, (struct mcg * m, struct raft_entry *e, struct mcg_result *out), (m, e, out))
 WRAP_VOID(raft_applied, P_raft_applied, (struct raft * r, uint64_t index), (r, index))
+
+/* --- the application's tables --- */
+
+WRAP(dbsink_batch, bool, P_db_batch, (struct dbsink * d), (d))
+WRAP_VOID(dbline_send, P_db_send, (struct dbline * l, dbline_fn *done), (l, done))
+WRAP(dbsink_take_current, struct dbsink *, P_db_answer, (struct dbsinks * all), (all))
 
 /* --- applications --- */
 

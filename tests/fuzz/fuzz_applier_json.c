@@ -8,9 +8,10 @@
 #include "consensusd/core/json_scan.h"
 
 static struct applier_column columns[] = {{"id", true}, {"sub", true}, {"a", false}, {"b_2", false}};
+static char tenants[][TENANT_TEXT_SIZE] = {"acme"};
 static struct applier_table tables[] = {
-    {"items", APPLIER_INSERT | APPLIER_UPDATE | APPLIER_DELETE | APPLIER_UPSERT, columns, 4},
-    {"log", APPLIER_INSERT, columns, 3},
+    {"items", APPLIER_INSERT | APPLIER_UPDATE | APPLIER_DELETE | APPLIER_UPSERT, columns, 4, NULL, 0},
+    {"log", APPLIER_INSERT, columns, 3, tenants, 1},
 };
 static const struct applier_rules rules = {.schema = "public", .tables = tables, .table_count = 2};
 
@@ -69,6 +70,22 @@ check_json(const char *text, size_t len)
 	}
 }
 
+/* The same from a stream: its tenant reaches no table but the one that is open to it. */
+static void
+check_stream(struct applier_statement *s, const struct applier_change *c)
+{
+	struct applier_change of_stream = *c;
+	char why[APPLIER_WHY_SIZE], first[APPLIER_WHY_SIZE];
+	int err;
+
+	of_stream.tenant = "acme";
+	err = applier_statement_make(s, &rules, &of_stream, why);
+	FUZZ_CHECK(err != 0 || strcmp(c->table, "log") == 0);
+	FUZZ_CHECK(strcmp(c->table, "log") != 0 || applier_statement_make(s, &rules, c, first) == err);
+	of_stream.tenant = "other";
+	FUZZ_CHECK(applier_statement_make(s, &rules, &of_stream, why) != 0);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -85,6 +102,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	check_json(c.key, c.key_len);
 	check_json(c.row, c.row_len);
+	check_stream(&s, &c);
 	if (applier_statement_make(&s, &rules, &c, why) != 0) {
 		FUZZ_CHECK(why[0] != '\0' && strlen(why) < sizeof(why));
 		return 0;

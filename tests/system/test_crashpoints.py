@@ -2,7 +2,7 @@
 doubled or reordered, and what was confirmed was processed.
 
 Source and target of a stream die at the same time, each at its own points, again and again, while a publisher has
-hundreds of messages in flight and streams come and go, updates are agreed on and told.  After each death the daemon
+hundreds of messages in flight, rows for the target's database too, and streams come and go, updates are agreed on and told.  After each death the daemon
 is started again, and what was in flight has to arrive before the next one.  A point that is never reached fails the
 test: the points, and who must reach them, are in tests/crash/points.def.
 
@@ -32,6 +32,7 @@ from devmeshlib.mesh import ROOT, Mesh
 from flow import RETRIED, Sink
 from groups import QUICK, Senders, check_updates, found, said
 from harness import Flow, check_alive, check_rows, mesh, query, wait_all, wait_until
+from rowload import EndlessTally, check_tally, tables
 from streamload import BRIEF, BriefStreams, EndlessPublisher, check_brief, check_drained, check_logs
 
 LONG = bool(os.environ.get("TEST_LONG"))
@@ -150,8 +151,10 @@ class Load:
         self.publisher = Bursts(self.source, self.stream, 200, 1 << 20, WINDOW)
         self.sink, self.brief_sink = Sink(self.target, "acme", [self.stream]), Sink(self.target, BRIEF)
         self.brief = BriefStreams(m, seed, lambda rng: ("a", ["c"]))
+        self.rows = EndlessTally(self.source, open_stream(self.source, "acme", ["c"], handler="db").stream_id, 200, 500,
+                                 WINDOW)
         self.calls = [kind(m, n) for n in SIDES for kind in (Calls, Follower)]
-        self.parts = [self.sink, self.brief_sink, self.publisher, self.brief, *self.calls]
+        self.parts = [self.sink, self.brief_sink, self.publisher, self.rows, self.brief, *self.calls]
 
     def start(self):
         for part in self.parts:
@@ -171,16 +174,18 @@ class Load:
 
     def recover(self, after):
         """Until what was in flight is confirmed, and streams come and go again."""
-        handed, briefs = self.publisher.handed, len(self.brief.done)
+        handed, rows, briefs = self.publisher.handed, self.rows.handed, len(self.brief.done)
 
         def done():
             self.check()
-            return self.publisher.confirmed >= handed and len(self.brief.done) > briefs
+            return (self.publisher.confirmed >= handed and self.rows.confirmed >= rows
+                    and len(self.brief.done) > briefs)
 
         try:
             wait_until(f"recovery from {after}", done, RECOVER_S)
         except AssertionError as e:
-            raise AssertionError(f"{e}: {self.publisher.confirmed} of {handed} confirmed, the sink has "
+            raise AssertionError(f"{e}: {self.publisher.confirmed} of {handed} confirmed, "
+                                 f"{self.rows.confirmed} of {rows} rows, the sink has "
                                  f"{self.sink.got(self.stream)}, {len(self.brief.done) - briefs} brief streams") from None
         self.check_confirmed()
 
@@ -188,7 +193,9 @@ class Load:
         for part in (self.brief, *self.calls):
             part.stopping.set()
         self.publisher.finish()
+        self.rows.finish()
         wait_all([self.publisher], [self.sink], RECOVER_S)
+        wait_until("the last row", lambda: self.rows.confirmed == self.rows.last or self.rows.error, RECOVER_S)
         wait_until("the last brief stream", lambda: not self.brief.is_alive(), RECOVER_S)
         self.check()
 
@@ -280,6 +287,7 @@ def plan_of(file, node):
 def check_all(m, load, senders):
     check_rows(load.source, [load.target], load.stream, load.publisher.last)
     load.check_confirmed()
+    check_tally(m, "c", load.rows.stream_id, load.rows.last)
     check_brief(load.brief, {"c": load.brief_sink})
     check_drained(m)
     check_updates(m, senders.finish(), at="b")
@@ -290,6 +298,7 @@ def test_points():
     print(f"  crashpoints: CRASH_SEED={SEED}", flush=True)
     with mesh(3, tenants=["acme", BRIEF], redis=True, settings=QUICK) as m:
         found(m)
+        tables(m, "c")
         files = arm_mesh(m, SIDES)
         load, reached = Load(m, SEED), set()
         killers = [Killer(m, n, files[n], load, plan_of(files[n], n), reached) for n in SIDES]

@@ -183,7 +183,7 @@ def test_dead_at_once(m):
 
 
 def test_policy_is_checked(m):
-    for bad, word in ((dict(handler="x"), "discard"), (dict(handler="db"), "discard"), (dict(max_attempts=-1), "max_attempts"),
+    for bad, word in ((dict(handler="x"), "discard"), (dict(handler="dbs"), "discard"), (dict(max_attempts=-1), "max_attempts"),
                       (dict(retry_ms=300_001), "retry_ms")):
         assert word in expect(grpc.StatusCode.INVALID_ARGUMENT, open_stream, m.node("a"), "acme", ["c"], **bad)
 

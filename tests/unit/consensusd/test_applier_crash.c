@@ -4,6 +4,8 @@
  */
 #include "tests/unit/consensusd/applier_user.h"
 
+#include "consensusd/dbline.h"
+
 #include "common/base/err.h"
 #include "common/base/rng.h"
 
@@ -204,7 +206,7 @@ test_out_of_time(void **state)
 	assert_int_equal(u->failure.position, 2);
 	assert_non_null(strstr(u->failure.error, "57014"));
 	list(u, 0, 0);
-	assert_int_equal(u->letters[0].attempts, APPLIER_TIMEOUTS_MAX);
+	assert_int_equal(u->letters[0].attempts, DBLINE_TIMEOUTS_MAX);
 	assert_string_equal(ask(u, "SELECT string_agg(n::text, ',' ORDER BY at) FROM trace"), "1,3");
 	user_free(u);
 }

@@ -161,8 +161,9 @@ test_json_limits(void **state)
 /* ---- statements ---- */
 
 static struct applier_column columns[] = {{"id", true}, {"sub", true}, {"a", false}, {"select", false}};
+static char tenants[][TENANT_TEXT_SIZE] = {"acme", "b.c"};
 static struct applier_table tables[] = {
-    {"order", APPLIER_INSERT | APPLIER_UPDATE | APPLIER_DELETE | APPLIER_UPSERT, columns, 4}};
+    {"order", APPLIER_INSERT | APPLIER_UPDATE | APPLIER_DELETE | APPLIER_UPSERT, columns, 4, tenants, 2}};
 static const struct applier_rules rules = {.schema = "app", .tables = tables, .table_count = 1};
 
 #define KEY "json_populate_record(NULL::\"app\".\"order\", $1::json) AS k"
@@ -198,6 +199,33 @@ change(const char *operation, const char *key, const char *row)
 
 	snprintf(c.operation, sizeof(c.operation), "%s", operation);
 	return c;
+}
+
+/* What a stream carries needs the operator's word for its tenant as well. */
+static void
+test_tenants(void **state)
+{
+	struct applier_change c = change("insert", "", "{\"id\": 1}");
+	struct applier_statement s;
+	char why[APPLIER_WHY_SIZE];
+
+	(void)state;
+	applier_statement_init(&s);
+	assert_int_equal(applier_statement_make(&s, &rules, &c, why), 0);
+	c.tenant = "b.c";
+	assert_int_equal(applier_statement_make(&s, &rules, &c, why), 0);
+	for (size_t i = 0; i < 3; i++) {
+		c.tenant = (const char *const[]){"b", "acmee", ""}[i];
+		assert_int_equal(applier_statement_make(&s, &rules, &c, why), ERR_DENIED);
+		assert_non_null(strstr(why, "table order is not open to streams of tenant"));
+		assert_false(applier_rules_may(&rules, c.tenant));
+	}
+	assert_true(applier_rules_may(&rules, "acme"));
+	snprintf(c.table, sizeof(c.table), "other");
+	c.tenant = "acme";
+	assert_int_equal(applier_statement_make(&s, &rules, &c, why), ERR_DENIED);
+	assert_non_null(strstr(why, "table \"other\" is not allowed"));
+	applier_statement_fini(&s);
 }
 
 static void
@@ -250,6 +278,7 @@ main(void)
 	    cmocka_unit_test(test_members),
 	    cmocka_unit_test(test_json_limits),
 	    cmocka_unit_test(test_statements),
+	    cmocka_unit_test(test_tenants),
 	    cmocka_unit_test(test_no_memory),
 	};
 
