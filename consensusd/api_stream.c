@@ -419,10 +419,13 @@ static void
 fill_progress(struct engine *e, struct source *s, mesh_v1_StreamInfo *info)
 {
 	(void)e;
-	info->targets_count = (pb_size_t)s->stream->flow_count;
 	for (size_t i = 0; i < s->stream->flow_count; i++) {
 		const struct flow *f = s->flows[i].flow;
-		mesh_v1_TargetProgress *t = &info->targets[i];
+		mesh_v1_TargetProgress *t;
+
+		if (!flow_matters(f))
+			continue;
+		t = &info->targets[info->targets_count++];
 
 		nodeid_format(t->node_id, f->node);
 		t->stored_seq = (int64_t)f->stored;

@@ -138,6 +138,12 @@ flow_told(struct flow *f)
 }
 
 bool
+flow_matters(const struct flow *f)
+{
+	return !f->removed || f->untold;
+}
+
+bool
 flow_concerns(const struct flow *f, uint64_t seq)
 {
 	return f->first_seq <= seq && (!f->removed || f->processed >= seq);

@@ -110,6 +110,8 @@ void flow_gone(struct flow *f);
 /* The same, because somebody wanted it so: from now on it is told, until flow_told(). */
 void flow_remove(struct flow *f, struct mono now);
 void flow_told(struct flow *f);
+/* False: the target was removed and knows it, which leaves nothing to be said of it. */
+bool flow_matters(const struct flow *f);
 /* Whether the message at seq is, or was, this target's concern: it is a target and was one at that time, or
  * has processed it. */
 bool flow_concerns(const struct flow *f, uint64_t seq);
