@@ -82,11 +82,12 @@ meta_sign(const struct keyring *k, const struct store_stream *row, struct buf *o
 	return err;
 }
 
+/* Where targets were evicted there may be fewer than the quorum: then publishers are refused. */
 static bool
 policy_fits(const mesh_e2e_StreamMeta *m)
 {
 	return m->ack < POLICY_ACKS && m->overflow < POLICY_OVERFLOWS && m->handler < POLICY_HANDLERS &&
-	       (m->ack == POLICY_ACK_QUORUM) == (m->ack_quorum != 0) && m->ack_quorum <= m->targets_count;
+	       (m->ack == POLICY_ACK_QUORUM) == (m->ack_quorum != 0) && m->ack_quorum <= STORE_TARGETS_MAX;
 }
 
 /* Nodes, each once among those that are and those that were; what they get begins somewhere in time. */

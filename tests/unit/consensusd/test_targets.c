@@ -433,6 +433,96 @@ test_quorum(void **state)
 	until(confirmed, 20);
 }
 
+/* The old group can't decide without b: the new one fixes what that had not. */
+static void
+test_fixed_by_new_group(void **state)
+{
+	(void)state;
+	begin("");
+	assert_int_equal(env_open_policy(a, S1, "b", "committed", 0, false)->replies, 1);
+	until(has_voters, 2);
+	publish(10);
+	until(confirmed, 10);
+	env_stop(b);
+	publish(10);
+	check_targets(change("a", ""), "ba");
+	/* This group is of a alone as long as b is away. */
+	until(confirmed, 20);
+	publish(10);
+	until(confirmed, 30);
+	check_targets(change("", "b"), "a");
+	subscribe(a);
+	until(committed, 30);
+	assert_int_equal(a->calls[9].items, 10);
+}
+
+static bool
+has_one(struct env *e)
+{
+	const struct store_stream *row;
+	struct ulid id = id_of();
+
+	(void)e;
+	row = fake_row(&fake_dbs[0], &id);
+	return row != NULL && row->dst_count == 1;
+}
+
+/* An eviction may leave fewer than the quorum: the stream is there still, and another target makes it whole.
+ */
+static void
+test_evicted_below_quorum(void **state)
+{
+	(void)state;
+	begin("");
+	assert_int_equal(env_open_policy(a, S1, "bc", "quorum", 2, false)->replies, 1);
+	source_evicted(&a->engine, ids[2]);
+	until(has_one, 0);
+	restart(a);
+	assert_int_equal(source()->row.dst_count, 1);
+	subscribe(a);
+	subscribe(b);
+	check_targets(change("a", ""), "ba");
+	publish(10);
+	until(confirmed, 10);
+}
+
+static bool
+delivered(struct env *e)
+{
+	(void)e;
+	return watched->calls[9].items >= wanted;
+}
+
+/* What was delivered before the removal may be acknowledged after it, by one that has other streams, too. */
+static void
+test_late_ack(void **state)
+{
+	mesh_v1_StreamSelector all = env_selector("one", ""), late = mesh_v1_StreamSelector_init_zero;
+
+	(void)state;
+	begin("c");
+	check_targets(change("b", ""), "cb");
+	env_subscribe(b, 9, &all);
+	publish(3);
+	watched = b;
+	until(delivered, 3);
+	check_targets(change("", "b"), "c");
+	until(forgotten, 0);
+	until(told, 0);
+	snprintf(late.acks[0].stream_id, sizeof(late.acks[0].stream_id), S1);
+	late.acks[0].seq = 3;
+	late.acks_count = 1;
+	env_send_pb(b->gateway, GC_SUBSCRIBE_MORE, 9, mesh_v1_StreamSelector_fields, &late);
+	check_targets(change("b", ""), "cb");
+	publish(1);
+	until(delivered, 4);
+	assert_int_equal(b->calls[9].done, 0);
+	/* Of one that it never had it is a mistake. */
+	late.acks[0].stream_id[25]++;
+	env_send_pb(b->gateway, GC_SUBSCRIBE_MORE, 9, mesh_v1_StreamSelector_fields, &late);
+	assert_int_equal(env_wait(b, 9)->code, CODE_NOT_FOUND);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, env_setup, env_teardown)
 
 int
@@ -448,6 +538,9 @@ main(void)
 	    TEST(test_refused),
 	    TEST(test_self),
 	    TEST(test_quorum),
+	    TEST(test_fixed_by_new_group),
+	    TEST(test_late_ack),
+	    TEST(test_evicted_below_quorum),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
