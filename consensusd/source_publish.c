@@ -172,7 +172,7 @@ source_give(struct source *s)
 	struct stream *st = s->stream;
 	int err = 0;
 
-	while (err == 0 && (st->pending != NULL || st->sealed != NULL))
+	while (err == 0 && (st->sealed != NULL || stream_sealable(st)))
 		err = give_pending(s);
 	return err;
 }

@@ -17,6 +17,7 @@
 #include "common/os/log.h"
 #include "consensusd/api.h"
 #include "consensusd/source_impl.h"
+#include "consensusd/stats.h"
 
 /* --- the row --- */
 
@@ -267,6 +268,7 @@ let_leave(struct source *s)
 		flow_remove(f->flow, clock_mono());
 		f->denied = false;
 		snprintf(f->error, sizeof(f->error), "it was removed, and has not heard of it yet");
+		metric_inc(&stats.targets_removed);
 		say(s, f->flow->node, "is no target any more: it was removed", "stream_target_removed");
 	}
 }
@@ -282,6 +284,7 @@ tell_of_new(const struct source *s)
 			continue;
 		snprintf(what, sizeof(what), "is a target now, from message %llu on",
 		    (unsigned long long)f->first_seq);
+		metric_inc(&stats.targets_added);
 		say(s, f->node, what, "stream_target_added");
 	}
 }

@@ -78,7 +78,7 @@ stream_add(struct stream *s, uint64_t node)
 {
 	struct flow *f;
 
-	MUST(s->pending == NULL && s->sealed == NULL);
+	MUST(s->sealed == NULL && !stream_sealable(s));
 	f = place_for(s, node);
 	MUST(f->conf == NULL || f->state == FLOW_GONE);
 	if (f->conf != NULL)
