@@ -330,4 +330,5 @@ FORWARD(dead_letters, api_letters_list)
 FORWARD(resolve, api_letters_resolve)
 FORWARD(message, api_message_status)
 FORWARD(control_streams, api_control_streams)
+FORWARD(stream_targets, api_stream_targets)
 #undef FORWARD

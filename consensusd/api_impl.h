@@ -47,6 +47,7 @@ void api_publish_fenced(struct source *s, uint64_t epoch);
 void api_publish_release(struct api *a);
 void api_stream_open(struct api *a, struct client *c, const struct imsg *m);
 void api_stream_close(struct api *a, struct client *c, const struct imsg *m);
+void api_stream_targets(struct api *a, struct client *c, const struct imsg *m);
 void api_stream_list(struct api *a, struct client *c, const struct imsg *m);
 void api_status_node(struct api *a, struct client *c, const struct imsg *m);
 void api_status_metrics(struct api *a, struct client *c, const struct imsg *m);
@@ -104,5 +105,16 @@ void api_dead_free(struct api *a);
 struct call *api_unary(struct api *a, struct client *c, const struct imsg *m);
 /* Answers with an encoded message of at most limit bytes. */
 void api_reply_message(struct call *call, const void *fields, const void *msg, size_t limit);
+
+/* --- api_stream.c, for the other calls about streams --- */
+/* Answers with the stream's handle. */
+void api_stream_reply(struct call *call, struct source *s, uint64_t epoch);
+/* The node of this id or name; 0: the call has ended. */
+uint64_t api_stream_node(struct call *call, const struct engine *e, const char *text);
+/* The stream that the client may publish to and end; NULL: the call has ended, or the stream was closed
+ * before
+ * (*was_closed): then it is the caller's. */
+struct source *api_stream_find(
+    struct call *call, struct engine *e, const char *stream_id, const char *tenant_id, bool *was_closed);
 
 #endif

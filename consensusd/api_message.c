@@ -69,6 +69,16 @@ raise(mesh_v1_MessageTarget *t, enum state state, const char *error)
 	snprintf(t->error, sizeof(t->error), "%s", error);
 }
 
+/* It became a target later: that it has no such message to process says nothing. */
+static bool
+never_for(const struct engine *e, const struct ulid *stream, const struct store_message *row)
+{
+	struct source *s = source_find(e, stream);
+	const struct flow *f = s != NULL ? stream_flow(s->stream, row->dst_node) : NULL;
+
+	return f != NULL && f->first_seq > row->seq;
+}
+
 static void
 take_row(struct question *q, const struct store_message *row)
 {
@@ -85,6 +95,8 @@ take_row(struct question *q, const struct store_message *row)
 		ulid_format(q->status.message_id, &row->message_id);
 	/* Of other targets a target knows nothing. */
 	if (row->src_node != e->self && row->dst_node != e->self)
+		return;
+	if (never_for(e, &q->stream, row))
 		return;
 	t = target_of(&q->status, row->dst_node);
 	if (row->failed)
@@ -103,8 +115,11 @@ take_flows(struct question *q, const struct source *s)
 {
 	for (size_t i = 0; i < s->stream->flow_count; i++) {
 		const struct flow *f = &s->stream->flows[i];
-		mesh_v1_MessageTarget *t = target_of(&q->status, f->node);
+		mesh_v1_MessageTarget *t;
 
+		if (!flow_concerns(f, q->seq))
+			continue;
+		t = target_of(&q->status, f->node);
 		if (f->processed >= q->seq)
 			raise(t, PROCESSED, "");
 		else if (f->state == FLOW_REFUSED || f->state == FLOW_GONE)

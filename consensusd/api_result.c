@@ -35,7 +35,7 @@ targets_text(const struct source *s, uint64_t seq, char *out, size_t size)
 		const char *before = done ? "processed by " : at > 0 ? "; not by " : "not processed by ";
 
 		for (size_t i = 0; i < st->flow_count && at < size; i++) {
-			if ((st->flows[i].processed >= seq) != done)
+			if ((st->flows[i].processed >= seq) != done || !flow_concerns(&st->flows[i], seq))
 				continue;
 			at += (size_t)snprintf(out + at, size - at, "%s%s", before,
 			    engine_node_text(s->engine, st->flows[i].node));
@@ -55,7 +55,7 @@ put_nodes(uint8_t *p, unsigned field, const struct source *s, uint64_t seq, enum
 	for (size_t i = 0; i < s->stream->flow_count; i++) {
 		const struct flow *f = &s->stream->flows[i];
 
-		if (place_of(f, seq) != place)
+		if (!flow_concerns(f, seq) || place_of(f, seq) != place)
 			continue;
 		nodeid_format(text, f->node);
 		p = wire_bytes(p, field, text, NODEID_TEXT_SIZE - 1);

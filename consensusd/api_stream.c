@@ -26,8 +26,8 @@ status_text(struct source *s)
 	return source_refused_flow(s) != NULL ? "refused" : stream_state_name(s->stream->state);
 }
 
-static void
-reply_handle(struct call *call, struct source *s, uint64_t epoch)
+void
+api_stream_reply(struct call *call, struct source *s, uint64_t epoch)
 {
 	mesh_v1_StreamHandle h = mesh_v1_StreamHandle_init_zero;
 
@@ -52,7 +52,7 @@ api_stream_opened(struct source *s, uint64_t handle)
 	struct call *call = call_find(&s->engine->api->calls, handle);
 
 	if (call != NULL)
-		reply_handle(call, s, s->row.epoch);
+		api_stream_reply(call, s, s->row.epoch);
 }
 
 void
@@ -62,7 +62,7 @@ api_stream_fenced(struct source *s, uint64_t handle, uint64_t epoch)
 
 	api_publish_fenced(s, epoch);
 	if (call != NULL)
-		reply_handle(call, s, epoch);
+		api_stream_reply(call, s, epoch);
 }
 
 void
@@ -86,8 +86,8 @@ has_target(const struct store_stream *row, uint64_t node)
 	return false;
 }
 
-static uint64_t
-resolve(const struct engine *e, const char *text)
+uint64_t
+api_stream_node(struct call *call, const struct engine *e, const char *text)
 {
 	const struct node *n = nodes_resolve(&e->nodes, text);
 	uint64_t id;
@@ -96,6 +96,11 @@ resolve(const struct engine *e, const char *text)
 		return n->id;
 	if (strcmp(text, e->node_name) == 0 || (nodeid_parse(text, &id) == 0 && id == e->self))
 		return e->self;
+	if (router_knows_nodes(e->router))
+		call_done(call, CODE_NOT_FOUND, "node '%s' is not known here", text);
+	else
+		call_done(call, CODE_UNAVAILABLE,
+		    "node '%s' is not known here yet: this node has just started; try again", text);
 	return 0;
 }
 
@@ -110,18 +115,10 @@ find_targets(struct call *call, const struct engine *e, const mesh_v1_OpenClient
 		return false;
 	}
 	for (pb_size_t i = 0; i < req->target_nodes_count; i++) {
-		uint64_t node = resolve(e, req->target_nodes[i]);
+		uint64_t node = api_stream_node(call, e, req->target_nodes[i]);
 
-		if (node == 0 && !router_knows_nodes(e->router)) {
-			call_done(call, CODE_UNAVAILABLE,
-			    "node '%s' is not known here yet: this node has just started; try again",
-			    req->target_nodes[i]);
+		if (node == 0)
 			return false;
-		}
-		if (node == 0) {
-			call_done(call, CODE_NOT_FOUND, "node '%s' is not known here", req->target_nodes[i]);
-			return false;
-		}
 		if (!has_target(row, node))
 			row->dst_nodes[row->dst_count++] = node;
 	}
@@ -164,7 +161,7 @@ open_again(struct call *call, struct source *s, const struct store_stream *row,
 	else if (req->fence && s->stream->state != STREAM_OPENING)
 		fence(call, s);
 	else if (s->stream->state != STREAM_OPENING)
-		reply_handle(call, s, s->row.epoch);
+		api_stream_reply(call, s, s->row.epoch);
 	else if (source_wait_open(s, call->handle) != 0)
 		call_done(
 		    call, CODE_UNAVAILABLE, "too many calls wait for stream %s to be opened", s->id_text);
@@ -357,8 +354,9 @@ api_stream_open(struct api *a, struct client *c, const struct imsg *m)
 
 /* --- closing --- */
 
-static struct source *
-find_to_close(struct call *call, struct engine *e, const mesh_v1_StreamHandle *h)
+struct source *
+api_stream_find(
+    struct call *call, struct engine *e, const char *stream_id, const char *tenant_id, bool *was_closed)
 {
 	static const struct ulid none;
 	struct source *s;
@@ -366,22 +364,21 @@ find_to_close(struct call *call, struct engine *e, const mesh_v1_StreamHandle *h
 	uint64_t seq;
 	char why[ACL_WHY_SIZE];
 
-	if (ulid_parse(h->stream_id, &id) != 0) {
-		call_done(call, CODE_INVALID_ARGUMENT, "stream_id '%s' is not a ULID", h->stream_id);
+	*was_closed = false;
+	if (ulid_parse(stream_id, &id) != 0) {
+		call_done(call, CODE_INVALID_ARGUMENT, "stream_id '%s' is not a ULID", stream_id);
 		return NULL;
 	}
 	s = source_find(e, &id);
-	if (s == NULL && idcache_find(&e->closed, &id, &none, &seq)) {
-		call_reply(call, NULL, 0); /* closed before: the same answer */
+	*was_closed = s == NULL && idcache_find(&e->closed, &id, &none, &seq);
+	if (*was_closed)
 		return NULL;
-	}
 	if (s == NULL) {
-		call_done(call, CODE_NOT_FOUND, "stream %s is not open at this node", h->stream_id);
+		call_done(call, CODE_NOT_FOUND, "stream %s is not open at this node", stream_id);
 		return NULL;
 	}
-	if (h->tenant_id[0] != '\0' && strcmp(h->tenant_id, s->row.tenant_id) != 0) {
-		call_done(
-		    call, CODE_PERMISSION_DENIED, "stream %s is not tenant %s's", h->stream_id, h->tenant_id);
+	if (tenant_id[0] != '\0' && strcmp(tenant_id, s->row.tenant_id) != 0) {
+		call_done(call, CODE_PERMISSION_DENIED, "stream %s is not tenant %s's", stream_id, tenant_id);
 		return NULL;
 	}
 	if (!acl_may_publish(s, call->who, why)) {
@@ -398,6 +395,7 @@ api_stream_close(struct api *a, struct client *c, const struct imsg *m)
 	mesh_v1_StreamHandle h = mesh_v1_StreamHandle_init_zero;
 	struct call *call = api_unary(a, c, m);
 	struct source *s;
+	bool was_closed;
 	int err;
 
 	if (call == NULL)
@@ -410,7 +408,9 @@ api_stream_close(struct api *a, struct client *c, const struct imsg *m)
 		call_done(call, CODE_UNAVAILABLE, "the database of this node is away");
 		return;
 	}
-	s = find_to_close(call, a->engine, &h);
+	s = api_stream_find(call, a->engine, h.stream_id, h.tenant_id, &was_closed);
+	if (was_closed)
+		call_reply(call, NULL, 0); /* the same answer */
 	if (s == NULL)
 		return;
 	err = source_close(s, call->handle);
@@ -425,10 +425,13 @@ static void
 fill_progress(struct engine *e, struct source *s, mesh_v1_StreamInfo *info)
 {
 	(void)e;
-	info->targets_count = (pb_size_t)s->stream->flow_count;
 	for (size_t i = 0; i < s->stream->flow_count; i++) {
 		const struct flow *f = s->flows[i].flow;
-		mesh_v1_TargetProgress *t = &info->targets[i];
+		mesh_v1_TargetProgress *t;
+
+		if (!flow_matters(f))
+			continue;
+		t = &info->targets[info->targets_count++];
 
 		nodeid_format(t->node_id, f->node);
 		t->stored_seq = (int64_t)f->stored;
@@ -436,7 +439,7 @@ fill_progress(struct engine *e, struct source *s, mesh_v1_StreamInfo *info)
 		t->in_flight_bytes = (int64_t)f->inflight_bytes;
 		t->retransmits = (int64_t)f->retransmits;
 		snprintf(t->state, sizeof(t->state), "%s", flow_state_name(f->state));
-		snprintf(t->error, sizeof(t->error), "%s", s->flows[i].error);
+		snprintf(t->error, sizeof(t->error), "%.*s", (int)sizeof(t->error) - 1, s->flows[i].error);
 	}
 }
 

@@ -63,9 +63,12 @@ api_traffic_source(const struct source *s, mesh_v1_StreamInfo *info)
 	fill_rates(info, &s->in, &s->done, now);
 	info->oldest_ms = waited_ms(&s->ages, s->stream->committed_seq, now);
 	fill_control(info, s->pause, s->limit);
-	for (size_t i = 0; i < s->stream->flow_count; i++) {
-		fill_target(s, &s->flows[i], &info->targets[i], now);
-		info->retransmits += info->targets[i].retransmits;
+	/* In the order of those that it has. */
+	for (size_t i = 0, at = 0; i < s->stream->flow_count; i++) {
+		if (!flow_matters(s->flows[i].flow))
+			continue;
+		fill_target(s, &s->flows[i], &info->targets[at], now);
+		info->retransmits += info->targets[at++].retransmits;
 	}
 }
 

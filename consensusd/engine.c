@@ -392,6 +392,23 @@ load_failed(struct engine *e, const char *what, int err)
 	loop_stop(e->loop);
 }
 
+/* Closed by its source, or this node is no target of it any more. */
+static void
+load_closed(struct engine *e, const struct store_stream *row)
+{
+	struct store_stream full = *row;
+
+	if (row->src_node != e->self && meta_load(&full) == 0) {
+		for (size_t i = 0; i < full.left_count; i++) {
+			if (full.left[i] != e->self)
+				continue;
+			fresh_removed(e, &row->stream_id, full.revision);
+			return;
+		}
+	}
+	fresh_closed(e, &row->stream_id, row->close_seq);
+}
+
 static void
 on_load_stream(void *ctx, const struct store_stream *row)
 {
@@ -400,7 +417,7 @@ on_load_stream(void *ctx, const struct store_stream *row)
 	int err = 0;
 
 	if (row->state == STORE_STREAM_CLOSED) {
-		fresh_closed(e, &row->stream_id, row->close_seq);
+		load_closed(e, row);
 	} else {
 		err = meta_load(&full);
 		if (err == 0 && row->src_node == e->self)

@@ -30,6 +30,28 @@ fresh_closed(struct engine *e, const struct ulid *stream_id, uint64_t close_seq)
 	log_debug("a closed stream is not remembered any more");
 }
 
+/* In the place of a message id: such a one is not drawn. */
+static const struct ulid removed_id = {{0xff, 'r', 'e', 'm', 'o', 'v', 'e', 'd'}};
+
+void
+fresh_removed(struct engine *e, const struct ulid *stream_id, uint64_t revision)
+{
+	bool full = idcache_full(&e->closed);
+
+	if (idcache_add(&e->closed, stream_id, &removed_id, revision > 0 ? revision : 1) == 0 && !full)
+		return;
+	e->fresh.floor_ms = clock_unix_ms();
+	log_debug("that this node left a stream is not remembered any more");
+}
+
+uint64_t
+fresh_removed_at(const struct engine *e, const struct ulid *stream_id)
+{
+	uint64_t revision;
+
+	return idcache_find(&e->closed, stream_id, &removed_id, &revision) ? revision : 0;
+}
+
 /* --- challenges --- */
 
 /* Good for this piece of time and the next. */

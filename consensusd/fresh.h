@@ -31,6 +31,10 @@ void fresh_init(struct fresh *f);
 /* Remembers that a stream was closed after seq.  As long as there is room: then for those made until now only
  * a challenge helps. */
 void fresh_closed(struct engine *e, const struct ulid *stream_id, uint64_t close_seq);
+/* Remembers that this node is no target of a stream any more; fresh_removed_at() has the revision of the
+ * stream at that time, or 0. */
+void fresh_removed(struct engine *e, const struct ulid *stream_id, uint64_t revision);
+uint64_t fresh_removed_at(const struct engine *e, const struct ulid *stream_id);
 /* Is it the source's wish now?  h, which has passed its checks, is what brought row. */
 bool fresh_is(const struct engine *e, const mesh_e2e_Header *h, const struct store_stream *row);
 /* What to challenge its source with. */

@@ -27,6 +27,14 @@ fill(mesh_e2e_StreamMeta *m, const struct store_stream *row)
 	m->targets_count = (pb_size_t)row->dst_count;
 	for (size_t i = 0; i < row->dst_count; i++)
 		m->targets[i] = row->dst_nodes[i];
+	for (size_t i = 0; i < row->dst_count; i++) {
+		m->first_seqs[i] = row->dst_first[i];
+		if (row->dst_first[i] > 0)
+			m->first_seqs_count = m->targets_count;
+	}
+	m->left_count = (pb_size_t)row->left_count;
+	for (size_t i = 0; i < row->left_count; i++)
+		m->left[i] = row->left[i];
 	memcpy(m->qos, row->qos, sizeof(m->qos));
 	m->priority = row->priority;
 	m->created_unix_ms = row->created_unix_ms;
@@ -74,11 +82,29 @@ meta_sign(const struct keyring *k, const struct store_stream *row, struct buf *o
 	return err;
 }
 
+/* Where targets were evicted there may be fewer than the quorum: then publishers are refused. */
 static bool
 policy_fits(const mesh_e2e_StreamMeta *m)
 {
 	return m->ack < POLICY_ACKS && m->overflow < POLICY_OVERFLOWS && m->handler < POLICY_HANDLERS &&
-	       (m->ack == POLICY_ACK_QUORUM) == (m->ack_quorum != 0) && m->ack_quorum <= m->targets_count;
+	       (m->ack == POLICY_ACK_QUORUM) == (m->ack_quorum != 0) && m->ack_quorum <= STORE_TARGETS_MAX;
+}
+
+/* Nodes, each once among those that are and those that were; what they get begins somewhere in time. */
+static bool
+targets_fit(const mesh_e2e_StreamMeta *m)
+{
+	if (m->first_seqs_count != 0 && m->first_seqs_count != m->targets_count)
+		return false;
+	for (pb_size_t i = 0; i < m->targets_count; i++) {
+		if (m->targets[i] == 0 || (m->first_seqs_count != 0 && m->first_seqs[i] > INT64_MAX))
+			return false;
+		for (pb_size_t k = 0; k < m->left_count; k++) {
+			if (m->left[k] == m->targets[i])
+				return false;
+		}
+	}
+	return true;
 }
 
 static int
@@ -90,11 +116,7 @@ check_form(const mesh_e2e_StreamMeta *m)
 	if (!tenant_valid(m->tenant_id) || m->source == 0 || m->targets_count == 0 ||
 	    m->targets_count > STORE_TARGETS_MAX || m->group_id.size != STORE_GROUP_BYTES || !policy_fits(m))
 		return ERR_FORMAT;
-	for (pb_size_t i = 0; i < m->targets_count; i++) {
-		if (m->targets[i] == 0)
-			return ERR_FORMAT;
-	}
-	return 0;
+	return targets_fit(m) ? 0 : ERR_FORMAT;
 }
 
 static int
@@ -131,6 +153,22 @@ policy_to_row(const mesh_e2e_StreamMeta *m, struct store_stream *row)
 	};
 }
 
+/* In the order of the row's targets. */
+static void
+targets_to_row(const mesh_e2e_StreamMeta *m, struct store_stream *row)
+{
+	for (size_t i = 0; i < row->dst_count; i++) {
+		row->dst_first[i] = 0;
+		for (pb_size_t k = 0; k < m->first_seqs_count && k < m->targets_count; k++) {
+			if (m->targets[k] == row->dst_nodes[i])
+				row->dst_first[i] = m->first_seqs[k];
+		}
+	}
+	row->left_count = m->left_count;
+	for (pb_size_t k = 0; k < m->left_count; k++)
+		row->left[k] = m->left[k];
+}
+
 int
 meta_load(struct store_stream *row)
 {
@@ -143,6 +181,8 @@ meta_load(struct store_stream *row)
 		err = ERR_FORMAT;
 	if (err == 0)
 		policy_to_row(&m, row);
+	if (err == 0)
+		targets_to_row(&m, row);
 	return err;
 }
 
@@ -163,6 +203,7 @@ to_row(const mesh_e2e_StreamMeta *m, struct store_stream *row)
 	memcpy(row->key_id, m->key_id.bytes, sizeof(row->key_id));
 	for (size_t i = 0; i < row->dst_count; i++)
 		row->dst_nodes[i] = m->targets[i];
+	targets_to_row(m, row);
 	policy_to_row(m, row);
 }
 

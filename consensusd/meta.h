@@ -18,7 +18,8 @@ enum { META_MAX_BYTES = 1024 };
 /* Appends the signed StreamMeta of a row whose source is this node. */
 int meta_sign(const struct keyring *k, const struct store_stream *row, struct buf *out) MUST_USE;
 
-/* Fills in what a row that was loaded has in its meta alone: group and policy.  ERR_FORMAT. */
+/* Fills in what a row that was loaded has in its meta alone: group, policy, and where targets begin.
+ * ERR_FORMAT. */
 int meta_load(struct store_stream *row) MUST_USE;
 
 /*

@@ -222,8 +222,13 @@ relation_add_source(struct source *s)
 void
 relation_del_source(struct source *s, bool closed)
 {
-	struct relation *r = s->relation.relation;
+	struct relation *r = s->relation.relation, *next = s->relation.next;
 
+	if (next != NULL) {
+		s->relation.next = NULL;
+		next->expected--;
+		relation_used(next);
+	}
 	if (r == NULL)
 		return;
 	if (closed && r->ready && dsg_find(r->state, &s->row.stream_id) != NULL &&
@@ -232,6 +237,41 @@ relation_del_source(struct source *s, bool closed)
 	TAILQ_REMOVE(&r->sources, s, relation.entry);
 	s->relation.relation = NULL;
 	relation_used(r);
+}
+
+void
+relation_expect(struct source *s)
+{
+	struct relation *r = relation_find(s->engine->relations, s->row.group_id);
+
+	MUST(r != NULL && s->relation.next == NULL);
+	r->expected++;
+	s->relation.next = r;
+	relation_used(r);
+}
+
+void
+relation_move(struct source *s)
+{
+	struct relation *r = s->relation.next;
+
+	MUST(r != NULL);
+	if (r != s->relation.relation) {
+		/* The source leaves, too, and with it what it has expected. */
+		relation_del_source(s, true);
+		s->relation = (struct relation_source){.relation = r, .cap = UINT64_MAX, .moved = true};
+		TAILQ_INSERT_TAIL(&r->sources, s, relation.entry);
+	} else {
+		s->relation.next = NULL;
+		r->expected--;
+	}
+	relation_used(r);
+	/* It was lost meanwhile, and another one took its place. */
+	if (memcmp(s->row.group_id, r->id, STORE_GROUP_BYTES) != 0) {
+		memcpy(s->row.group_id, r->id, STORE_GROUP_BYTES);
+		source_revise(s);
+	}
+	relation_arrived(s);
 }
 
 /* --- a target's --- */
@@ -346,8 +386,11 @@ relation_renew(struct relation *r)
 	r->applied = 0;
 	r->role = (struct raft_status){0};
 	TAILQ_FOREACH (s, &r->sources, relation.entry) {
-		memcpy(s->row.group_id, r->id, STORE_GROUP_BYTES);
 		s->relation.cap = UINT64_MAX;
+		/* It is about to leave, and its row says for where. */
+		if (s->change.under_way)
+			continue;
+		memcpy(s->row.group_id, r->id, STORE_GROUP_BYTES);
 		source_revise(s);
 	}
 	if (relation_begin(r, true) != 0)

@@ -40,6 +40,8 @@ struct relation_source {
 	uint64_t proposed_seq; /* descriptors up to here are in the log of this term, or about to be */
 	bool placed;           /* proposed_seq says something: the group has a state to go by */
 	bool blocked;          /* flows wait for the group */
+	bool moved;            /* this process has moved it here from another group */
+	struct relation *next; /* where it goes when its row is durable; NULL: it stays */
 	bool redone;           /* that the log is ahead of the outbox was put right, and is not applied yet */
 	uint64_t cap; /* what the log has above is of a time before the last crash; UINT64_MAX: nothing */
 };
@@ -66,6 +68,10 @@ size_t relations_count(const struct relations *rs);
 /* The relation of a stream that is about to be opened: its group is in row->group_id then.  ERR_NOMEM,
  * ERR_FULL (groups, or the store). */
 int relation_choose(struct engine *e, struct store_stream *row) MUST_USE;
+/* The stream goes to the group that its row has, which was chosen just now, when that is durable. */
+void relation_expect(struct source *s);
+/* It is: what the group before it has not agreed upon is proposed to the new one. */
+void relation_move(struct source *s);
 /* A source is there; its row has the group. */
 int relation_add_source(struct source *s) MUST_USE;
 /* closed: for good; the group forgets the stream. */

@@ -60,6 +60,7 @@ struct relation {
 	char tenant[TENANT_TEXT_SIZE];
 	uint64_t targets[STORE_TARGETS_MAX];
 	size_t target_count;
+	unsigned expected; /* sources that come when their row is durable */
 	struct relation_source_list sources;
 	struct relation_sink_list sinks;
 	struct buf proposal; /* commands for the next entry */
@@ -115,6 +116,8 @@ void relation_queue(struct relation *r);
 void relation_propose(struct relation *r);
 /* The log is another one, or this node leads it no more: what was proposed may be lost. */
 void relation_unready(struct relation *r);
+/* A source has come from another relation. */
+void relation_arrived(struct source *s);
 /* Whether this node leads and its state has all that was committed before. */
 void relation_look(struct relation *r);
 

@@ -30,7 +30,9 @@ relation_duty_soon(struct relation *r)
 void
 relation_used(struct relation *r)
 {
-	r->unused_since = TAILQ_EMPTY(&r->sources) && TAILQ_EMPTY(&r->sinks) ? clock_mono() : MONO_NEVER;
+	bool used = !TAILQ_EMPTY(&r->sources) || !TAILQ_EMPTY(&r->sinks) || r->expected > 0;
+
+	r->unused_since = used ? MONO_NEVER : clock_mono();
 	relation_duty_soon(r);
 }
 

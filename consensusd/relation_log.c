@@ -147,16 +147,47 @@ relation_unready(struct relation *r)
 static int
 put_open(struct source *s, uint64_t described, uint64_t epoch)
 {
-	struct dsg_open o = {.stream = s->row.stream_id,
-	    .epoch = epoch,
-	    .described = described,
-	    .target_count = s->stream->flow_count};
+	struct dsg_open o = {.stream = s->row.stream_id, .epoch = epoch, .described = described};
 
-	for (size_t i = 0; i < o.target_count; i++) {
-		o.targets[i] = s->stream->flows[i].node;
-		o.processed[i] = min_u64(s->stream->flows[i].processed, described);
+	for (size_t i = 0; i < s->stream->flow_count; i++) {
+		const struct flow *f = &s->stream->flows[i];
+
+		if (f->state == FLOW_GONE)
+			continue;
+		o.targets[o.target_count] = f->node;
+		o.processed[o.target_count++] = min_u64(f->processed, described);
 	}
+	/* A stream without any target ends; until then its group has the last one. */
+	if (o.target_count == 0)
+		o.targets[o.target_count++] = s->row.dst_nodes[0];
 	return dsg_put_open(&s->relation.relation->proposal, &o);
+}
+
+/* A stream that comes from another group: what was agreed upon there is so here; what was not is described
+ * anew, as far as it is in memory, so that publishers get their answer even if no target is there to be sent
+ * it. */
+static void
+bring(struct source *s)
+{
+	struct relation_source *x = &s->relation;
+	const struct stream *st = s->stream;
+	const struct dsg_stream *has = dsg_find(x->relation->state, &st->id);
+	uint64_t at = max_u64(st->fixed_seq, tail_first(&st->tail) - 1);
+	struct batch *b;
+
+	/* It was of this group before; that it left may not have been applied yet. */
+	if (has != NULL)
+		at = max_u64(at, min_u64(has->described, st->durable_seq));
+	b = tail_get(&st->tail, at + 1);
+	if (at == 0 || put_open(s, at, b != NULL ? b->epoch : st->epoch) != 0)
+		return; /* it is opened with the first batch that is described */
+	x->proposed_seq = at;
+	x->placed = true;
+	relation_queue(x->relation);
+	while (b != NULL && b->first_seq == at + 1 && relation_describe(s, b)) {
+		at = batch_last_seq(b);
+		b = tail_get(&st->tail, at + 1);
+	}
 }
 
 /* After a restart the log may have batches that the outbox does not: they were never sent, and are made
@@ -178,10 +209,20 @@ settle(struct source *s)
 		return;
 	}
 	s->relation.cap = UINT64_MAX;
-	if (x != NULL) {
+	if (s->relation.moved) {
+		bring(s);
+	} else if (x != NULL) {
 		s->relation.proposed_seq = x->described;
 		s->relation.placed = true;
 	}
+}
+
+void
+relation_arrived(struct source *s)
+{
+	if (s->relation.relation->ready)
+		settle(s);
+	source_ready_all(s);
 }
 
 void

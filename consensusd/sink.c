@@ -5,6 +5,7 @@
 
 #include "common/base/err.h"
 #include "common/base/mem.h"
+#include "common/base/num.h"
 #include "common/os/clock.h"
 #include "common/os/log.h"
 #include "consensusd/api.h"
@@ -91,16 +92,36 @@ sink_free_all(struct engine *e)
 		sink_free(e->sinks);
 }
 
+/* What this node never gets is as good as processed. */
+static void
+load_position(struct sink *s, uint64_t processed)
+{
+	uint64_t before = s->row.first_seq > 0 ? s->row.first_seq - 1 : 0;
+
+	target_load(s->target, max_u64(s->row.inbox_last_seq, before), max_u64(processed, before));
+	s->counted_seq = s->target->processed_seq;
+}
+
+void
+sink_begin(struct sink *s)
+{
+	load_position(s, 0);
+	s->cleared_seq = s->target->processed_seq;
+}
+
 int
 sink_load(struct engine *e, const struct store_stream *row)
 {
 	struct sink *s;
-	int err = sink_new(e, row, &s);
+	struct store_stream own = *row;
+	int err;
 
+	(void)sink_first_seq(e, row, &own.first_seq);
+	err = sink_new(e, &own, &s);
 	if (err != 0)
 		return err;
 	s->target->state = TARGET_OPEN;
-	target_load(s->target, row->inbox_last_seq, 0);
+	load_position(s, 0);
 	if (row->src_node != e->self)
 		s->target->epoch = row->epoch;
 	/* When it came is not known: it is as old as this process. */
@@ -112,9 +133,9 @@ sink_load(struct engine *e, const struct store_stream *row)
 void
 sink_load_offset(struct sink *s, uint64_t seq)
 {
-	target_load(s->target, s->row.inbox_last_seq, seq);
+	load_position(s, seq);
 	/* Not cleared_seq: the last run may have ended before it cleared what was processed. */
-	s->counted_seq = seq;
+	s->counted_seq = s->target->processed_seq;
 	ages_cut(&s->ages, seq);
 }
 
@@ -126,6 +147,10 @@ sink_end(struct sink *s)
 	struct engine *e = s->engine;
 	struct ulid id = s->row.stream_id;
 
+	if (s->removed) {
+		sink_left(s);
+		return;
+	}
 	sink_send_position(s, mesh_e2e_MsgType_MSG_CLOSED);
 	fresh_closed(s->engine, &s->row.stream_id, s->target->close_seq);
 	log_info("stream %s from %s closed after %llu messages", s->id_text,
@@ -354,6 +379,8 @@ sink_turn(struct engine *e)
 	while ((s = TAILQ_FIRST(&e->dirty_sinks)) != NULL) {
 		TAILQ_REMOVE(&e->dirty_sinks, s, dirty_entry);
 		s->dirty = false;
+		if (s->removed)
+			continue; /* nothing may wait for the store when it is freed */
 		store_batches(s);
 		pass_unwanted(s);
 		if (target_pass_gap(s->target))
@@ -377,7 +404,7 @@ sink_turn(struct engine *e)
 int
 sink_ack(struct sink *s, uint64_t seq)
 {
-	int err = target_ack(s->target, seq);
+	int err = s->removed ? ERR_RANGE : target_ack(s->target, seq);
 
 	if (err != 0)
 		return err;

@@ -49,9 +49,11 @@ struct sink {
 	struct meter meter;
 	TAILQ_ENTRY(sink) dirty_entry;
 	bool dirty;
-	bool orphan; /* its source is none any more */
-	bool denied; /* by a policy: nothing is received (acl.h) */
-	bool asking; /* the database, whether what the inbox lacks was given up */
+	bool orphan;  /* its source is none any more */
+	bool denied;  /* by a policy: nothing is received (acl.h) */
+	bool removed; /* no target any more: it ends when what was given to the store is durable */
+	bool again;   /* and is one again, from another message on */
+	bool asking;  /* the database, whether what the inbox lacks was given up */
 	UT_hash_handle hh;
 };
 

@@ -205,16 +205,6 @@ sink_on_batch(struct engine *e, const mesh_e2e_Header *h, const struct frame *f)
 
 /* --- opening --- */
 
-static bool
-is_target(const struct engine *e, const struct store_stream *row)
-{
-	for (size_t i = 0; i < row->dst_count; i++) {
-		if (row->dst_nodes[i] == e->self)
-			return true;
-	}
-	return false;
-}
-
 /* Whether this node takes the stream; if not, it has said why. */
 static bool
 acceptable(struct engine *e, const mesh_e2e_Header *h, const struct store_stream *row)
@@ -224,6 +214,10 @@ acceptable(struct engine *e, const mesh_e2e_Header *h, const struct store_stream
 	uint64_t seq;
 	char why[256];
 
+	if (row->revision <= fresh_removed_at(e, &row->stream_id)) {
+		metric_inc(&stats.bad_frames); /* old: this node was a target then, and is none since */
+		return false;
+	}
 	if (!permitted(e, h, row))
 		return false;
 	if (idcache_find(&e->closed, &row->stream_id, &none, &seq)) {
@@ -311,6 +305,7 @@ open_new(struct engine *e, const mesh_e2e_Header *h, const struct store_stream *
 	err = sink_new(e, row, &s);
 	if (err != 0)
 		return; /* the source asks again */
+	sink_begin(s);
 	if (row->src_node == e->self) {
 		/* The source's row, durable since before it asked, is this one too. */
 		s->target->state = TARGET_OPEN;
@@ -331,8 +326,7 @@ adopt(struct sink *s, const struct store_stream *row)
 	struct store_stream changed = s->row;
 	void *copy;
 
-	if (row->revision <= s->row.revision || s->target->state != TARGET_OPEN ||
-	    row->src_node == s->engine->self)
+	if (row->revision <= s->row.revision || s->target->state != TARGET_OPEN)
 		return 0;
 	if (strcmp(row->tenant_id, s->row.tenant_id) != 0 || row->policy.handler != s->row.policy.handler)
 		return ERR_EXISTS;
@@ -342,10 +336,11 @@ adopt(struct sink *s, const struct store_stream *row)
 	changed.revision = row->revision;
 	changed.epoch = row->epoch;
 	changed.policy = row->policy;
-	memcpy(changed.group_id, row->group_id, sizeof(changed.group_id));
+	sink_take_targets(&changed, row);
 	changed.meta = copy;
 	changed.meta_len = row->meta_len;
-	if (store_put_stream(s->engine->store, &changed) < 0) {
+	/* Of this node's own stream the source has written the row. */
+	if (row->src_node != s->engine->self && store_put_stream(s->engine->store, &changed) < 0) {
 		mem_free(copy);
 		return ERR_FULL; /* the source asks again */
 	}
@@ -364,13 +359,18 @@ sink_on_open(struct engine *e, const mesh_e2e_Header *h, const struct frame *f)
 	int err = meta_verify(f->payload, f->payload_len, &row);
 
 	if (err != 0 || row.src_node != f->src || ulid_compare(&row.stream_id, &id) != 0 ||
-	    !is_target(e, &row)) {
+	    (!sink_first_seq(e, &row, &row.first_seq) && !sink_has_left(e, &row))) {
 		metric_inc(&stats.bad_frames);
 		log_warn("node %s asks to open a stream that is not its own or not for this node",
 		    engine_node_text(e, f->src));
 		return;
 	}
-	if (s == NULL && row.src_node != e->self && source_find(e, &id) != NULL)
+	if (s != NULL && s->row.src_node == f->src && sink_over(s, &row))
+		sink_remove(s, &row);
+	else if (sink_has_left(e, &row)) {
+		if (s == NULL)
+			sink_not_here(e, &row);
+	} else if (s == NULL && row.src_node != e->self && source_find(e, &id) != NULL)
 		metric_inc(&stats.bad_frames); /* its row would take the place of our stream's */
 	else if (s == NULL)
 		open_new(e, h, &row);

@@ -12,6 +12,23 @@ int sink_new(struct engine *e, const struct store_stream *row, struct sink **out
 void sink_opened(struct sink *s);
 /* The end is durable: tells the source, and forgets the stream. */
 void sink_end(struct sink *s);
+/* Where a new one begins: at the first message that this node gets. */
+void sink_begin(struct sink *s);
+/* It was removed, durably: its source is told, and it is forgotten. */
+void sink_left(struct sink *s);
+/* What this node is to get first, of what a row of its source says; 0: all.  False: it is no target. */
+bool sink_first_seq(const struct engine *e, const struct store_stream *row, uint64_t *first_seq);
+/* Or it was one, and may not know that it is none. */
+bool sink_has_left(const struct engine *e, const struct store_stream *row);
+/* This newer row says that what is here is of no use. */
+bool sink_over(const struct sink *s, const struct store_stream *row);
+/* What a newer row says of targets and group. */
+void sink_take_targets(struct store_stream *to, const struct store_stream *row);
+/* The source says that this node is none of its targets any more (row is its statement), or that it became
+ * one anew: what is here is of no use.  If there is no room for that now the source says it again. */
+void sink_remove(struct sink *s, const struct store_stream *row);
+/* The same about a stream that is not here. */
+void sink_not_here(struct engine *e, const struct store_stream *row);
 /* Ends a stream that is an orphan, if all of it is processed. */
 void sink_end_orphan(struct sink *s);
 /* Sends a frame of this type with the given position, or with the present one. */

@@ -25,8 +25,8 @@ source_find(const struct engine *e, const struct ulid *id)
 
 /* --- making and ending --- */
 
-static void
-node_unlink(struct source_flow *f)
+void
+source_flow_unlink(struct source_flow *f)
 {
 	if (f->node == NULL)
 		return;
@@ -39,8 +39,8 @@ node_unlink(struct source_flow *f)
 	f->node = NULL;
 }
 
-static int
-node_link(struct source_flow *f, uint64_t node)
+int
+source_flow_link(struct source_flow *f, uint64_t node)
 {
 	struct source_flow *first;
 
@@ -55,22 +55,43 @@ node_link(struct source_flow *f, uint64_t node)
 	return 0;
 }
 
+int
+source_flow_init(struct source *s, size_t i)
+{
+	struct source_flow *f = &s->flows[i];
+
+	*f = (struct source_flow){.source = s, .flow = &s->stream->flows[i]};
+	f->flow->owner = f;
+	f->timed.fn = source_on_flow_timer;
+	f->timed.arg = f;
+	return source_flow_link(f, f->flow->node);
+}
+
 static int
 flows_init(struct source *s)
 {
 	int err = 0;
 
-	for (size_t i = 0; i < s->stream->flow_count && err == 0; i++) {
-		struct source_flow *f = &s->flows[i];
-
-		f->source = s;
-		f->flow = &s->stream->flows[i];
-		f->flow->owner = f;
-		f->timed.fn = source_on_flow_timer;
-		f->timed.arg = f;
-		err = node_link(f, f->flow->node);
-	}
+	s->flows = mem_calloc(s->stream->flow_count, sizeof(s->flows[0]));
+	if (s->flows == NULL)
+		return ERR_NOMEM;
+	for (size_t i = 0; i < s->stream->flow_count && err == 0; i++)
+		err = source_flow_init(s, i);
 	return err;
+}
+
+/* Those that were removed and may not know it have flows, too, as long as there is a place. */
+static struct stream *
+stream_of(struct engine *e, const struct store_stream *row)
+{
+	uint64_t nodes[STREAM_TARGETS_MAX];
+	size_t count = 0;
+
+	for (size_t i = 0; i < row->dst_count; i++)
+		nodes[count++] = row->dst_nodes[i];
+	for (size_t i = 0; i < row->left_count && count < STREAM_TARGETS_MAX; i++)
+		nodes[count++] = row->left[i];
+	return stream_new(&row->stream_id, row->tenant_id, nodes, count, &e->stream_conf, &e->budget);
 }
 
 /* What is dropped to have memory is needed still. */
@@ -83,7 +104,7 @@ on_trim(void *arg, const struct batch *b)
 static int
 source_new(struct engine *e, const struct store_stream *row, struct source **out)
 {
-	struct source *s = mem_calloc(1, sizeof(*s) + row->dst_count * sizeof(s->flows[0]));
+	struct source *s = mem_calloc(1, sizeof(*s));
 	int err = 0;
 
 	if (s == NULL)
@@ -93,8 +114,7 @@ source_new(struct engine *e, const struct store_stream *row, struct source **out
 	s->ids_next = 1;
 	s->row = *row;
 	s->row.meta = mem_dup(row->meta, row->meta_len);
-	s->stream = stream_new(
-	    &row->stream_id, row->tenant_id, row->dst_nodes, row->dst_count, &e->stream_conf, &e->budget);
+	s->stream = stream_of(e, row);
 	ulid_format(s->id_text, &row->stream_id);
 	s->class = qos_class(row->qos);
 	s->clear.fn = source_on_clear_timer;
@@ -145,11 +165,11 @@ source_free(struct source *s)
 		HASH_DEL(e->sources, s);
 		metric_add(&stats.sources, -1);
 	}
-	for (size_t i = 0; s->stream != NULL && i < s->stream->flow_count; i++) {
+	for (size_t i = 0; s->flows != NULL && i < s->stream->flow_count; i++) {
 		struct source_flow *f = &s->flows[i];
 
 		engine_at_cancel(e, &f->timed);
-		node_unlink(f);
+		source_flow_unlink(f);
 		if (f->queued)
 			TAILQ_REMOVE(&e->ready_flows[s->class], f, ready);
 	}
@@ -159,6 +179,7 @@ source_free(struct source *s)
 		TAILQ_REMOVE(&e->dirty_sources, s, dirty_entry);
 	stream_free(s->stream, &e->pool);
 	mem_free((void *)(uintptr_t)s->row.meta);
+	mem_free(s->flows);
 	mem_free(s);
 }
 
@@ -190,9 +211,8 @@ source_put_row(struct source *s, enum stream_state state)
 	return 0;
 }
 
-/* Signs what the row says of the stream; what it said before is kept if that fails. */
-static int
-sign(struct source *s)
+int
+source_sign(struct engine *e, struct store_stream *row)
 {
 	uint8_t mem[META_MAX_BYTES];
 	struct buf meta;
@@ -200,25 +220,34 @@ sign(struct source *s)
 	int err;
 
 	buf_init_fixed(&meta, mem, sizeof(mem));
-	err = meta_sign(s->engine->keyring, &s->row, &meta);
+	err = meta_sign(e->keyring, row, &meta);
 	if (err != 0)
 		return err;
 	copy = mem_dup(buf_head(&meta), buf_left(&meta));
 	if (copy == NULL)
 		return ERR_NOMEM;
-	mem_free((void *)(uintptr_t)s->row.meta);
-	s->row.meta = copy;
-	s->row.meta_len = buf_left(&meta);
+	row->meta = copy;
+	row->meta_len = buf_left(&meta);
 	return 0;
 }
 
-/* Also beyond one that targets were told of and that did not get into the database. */
-static void
-next_revision(struct source *s)
+int
+source_sign_again(struct source *s)
+{
+	const uint8_t *before = s->row.meta;
+	int err = source_sign(s->engine, &s->row);
+
+	if (err == 0)
+		mem_free((void *)(uintptr_t)before);
+	return err;
+}
+
+void
+source_next_revision(struct store_stream *row)
 {
 	uint64_t now = clock_unix_ms();
 
-	s->row.revision = now > s->row.revision ? now : s->row.revision + 1;
+	row->revision = now > row->revision ? now : row->revision + 1;
 }
 
 int
@@ -231,14 +260,14 @@ source_fence(struct source *s, uint64_t call)
 	if (s->fence_count == SOURCE_CALLS_MAX)
 		return ERR_FULL;
 	s->row.epoch++;
-	next_revision(s);
-	err = sign(s);
+	source_next_revision(&s->row);
+	err = source_sign_again(s);
 	if (err == 0)
 		err = source_put_row(s, STREAM_OPEN);
 	if (err != 0) {
 		/* Nobody has seen the new one; the meta of the old one is as good a statement as before. */
 		s->row.epoch--;
-		if (sign(s) != 0)
+		if (source_sign_again(s) != 0)
 			log_debug("stream %s: its meta names an epoch that was not begun", s->id_text);
 		return err;
 	}
@@ -254,11 +283,17 @@ source_revise(struct source *s)
 {
 	if (s->ended)
 		return;
-	next_revision(s);
-	if (sign(s) != 0)
+	source_next_revision(&s->row);
+	if (source_sign_again(s) != 0)
 		log_warn("stream %s: its new group can't be told to its targets yet: no memory", s->id_text);
 	if (source_put_row(s, s->stream->state) != 0)
 		log_warn("stream %s: its new group is not written to the database yet", s->id_text);
+	source_tell(s);
+}
+
+void
+source_tell(struct source *s)
+{
 	for (size_t i = 0; i < s->stream->flow_count; i++) {
 		flow_reopen(s->flows[i].flow, clock_mono());
 		source_flow_ready(&s->flows[i]);
@@ -333,6 +368,7 @@ source_load(struct engine *e, const struct store_stream *row)
 	if (err != 0)
 		return err;
 	stream_load(s->stream, row->outbox_last_seq);
+	source_load_targets(s);
 	s->relation.cap = s->stream->durable_seq;
 	s->stream->state = STREAM_OPEN;
 	if (row->state == STORE_STREAM_CLOSING)
@@ -443,6 +479,7 @@ source_row_durable(struct stream *stream, uint64_t state)
 
 	s->rows_durable++;
 	answer_fences(s);
+	source_targets_durable(s);
 	switch ((enum stream_state)state) {
 	case STREAM_OPENING:
 		n = s->open_call_count;

@@ -56,6 +56,13 @@ struct source {
 		uint64_t call, epoch, row;
 	} fences[SOURCE_CALLS_MAX];
 	size_t fence_count;
+	/* Other targets: in the row, which is not durable yet, so nobody is told. */
+	struct source_change {
+		bool under_way;
+		uint64_t row, first_seq; /* of what those that are new get */
+		uint64_t calls[SOURCE_CALLS_MAX];
+		size_t call_count;
+	} change;
 	/* After a restart: message ids are read from the outbox up to ids_last; ids_next is what is missing,
 	 * ids_read where the read that is under way began. */
 	uint64_t ids_last, ids_next, ids_read;
@@ -77,7 +84,7 @@ struct source {
 	struct acl_seen acl;
 	uint8_t class; /* of its traffic: qos.h */
 	UT_hash_handle hh;
-	struct source_flow flows[];
+	struct source_flow *flows; /* as many as the stream has */
 };
 
 /* NULL if unknown. */
@@ -100,6 +107,19 @@ int source_close(struct source *s, uint64_t call) MUST_USE;
  * that is durable.  ERR_AGAIN: it is not open yet; ERR_STATE: closing; ERR_FULL. */
 int source_fence(struct source *s, uint64_t call) MUST_USE;
 void source_free(struct source *s);
+
+/*
+ * The stream has these targets from the next message on, durably when the call is answered: new ones get
+ * nothing older, and nothing is waited for that others have not processed.  SOURCE_SAME: it has them, the
+ * call is the caller's to answer.  ERR_STALE: another change is under way; ERR_AGAIN: it is not open yet, or
+ * the store is full; ERR_STATE: closing; ERR_RANGE: fewer than its policy's quorum; ERR_LIMIT:
+ * STREAM_TARGETS_MAX, with those that do not know yet that they are removed; ERR_FULL: too many calls wait;
+ * ERR_NOMEM.  Nothing was changed.
+ */
+enum { SOURCE_SAME = 1 };
+int source_change_targets(struct source *s, const uint64_t *nodes, size_t count, uint64_t call) MUST_USE;
+/* Its row is durable, perhaps with another set of targets. */
+void source_targets_durable(struct source *s);
 void source_free_all(struct engine *e);
 
 /* stream_publish(), sealing when a batch is full; call (0: none) is answered when it is committed.

@@ -70,9 +70,8 @@ source_answer(struct source *s)
 		api_publish_committed(s, &w);
 }
 
-/* A target has processed more. */
-static void
-commit(struct source *s)
+void
+source_commit(struct source *s)
 {
 	uint64_t before = s->stream->committed_seq;
 
@@ -84,8 +83,8 @@ commit(struct source *s)
 	source_answer(s);
 }
 
-static void
-fail_waiters(struct source_flow *f)
+void
+source_fail_waiters(struct source_flow *f)
 {
 	struct source *s = f->source;
 	struct waiter w;
@@ -109,7 +108,7 @@ refuse(struct source_flow *f, uint32_t code, const char *why)
 		    engine_node_text(e, f->flow->node), why);
 	}
 	if (stream_hopeless(f->source->stream))
-		fail_waiters(f);
+		source_fail_waiters(f);
 	source_flow_ready(f);
 }
 
@@ -147,7 +146,6 @@ target_gone(struct source_flow *f)
 {
 	struct source *s = f->source;
 	uint64_t node = f->flow->node;
-	size_t kept = 0;
 
 	flow_gone(f->flow);
 	snprintf(f->error, sizeof(f->error), "it was evicted from the mesh");
@@ -155,19 +153,15 @@ target_gone(struct source_flow *f)
 	log_notice("stream %s: %s is no target any more: it was evicted", s->id_text,
 	    engine_node_text(s->engine, node));
 	api_stream_event(s->engine, "stream_target_gone", s->id_text, s->row.tenant_id, "source");
-	for (size_t i = 0; i < s->row.dst_count; i++)
-		if (s->row.dst_nodes[i] != node)
-			s->row.dst_nodes[kept++] = s->row.dst_nodes[i];
-	if (kept > 0) {
-		s->row.dst_count = kept;
+	if (source_row_drop(&s->row, node)) {
 		source_revise(s);
 	} else if (s->stream->state == STREAM_OPEN && stream_close(s->stream) == 0 &&
 		   source_put_row(s, STREAM_CLOSING) != 0) {
 		log_warn("stream %s: that it ends is not written yet", s->id_text);
 	}
 	if (stream_hopeless(s->stream))
-		fail_waiters(f);
-	commit(s);
+		source_fail_waiters(f);
+	source_commit(s);
 	source_progressed(s);
 	source_flow_ready(f);
 }
@@ -183,10 +177,12 @@ source_evicted(struct engine *e, uint64_t node, uint64_t since)
 	for (s = HASH_LAST(e->sources); s != NULL && s->begun > since; s = next) {
 		next = s->hh.prev;
 		f = stream_flow(s->stream, node);
-		if (f == NULL || f->state >= FLOW_CLOSED)
-			continue;
-		target_gone(f->owner);
-		any = true;
+		if (f != NULL && f->state < FLOW_CLOSED) {
+			target_gone(f->owner);
+			any = true;
+		} else if (f != NULL && f->untold) {
+			source_target_told(f->owner);
+		}
 	}
 	if (any)
 		relations_evicted(e->relations, node);
@@ -231,7 +227,7 @@ acked(struct source_flow *f, const mesh_e2e_Header *h,
 	}
 	if (f->flow->processed > before) {
 		rate_add(&f->done, clock_mono(), f->flow->processed - before, 0);
-		commit(f->source);
+		source_commit(f->source);
 		source_progressed(f->source);
 	}
 	source_flow_ready(f);
@@ -267,7 +263,7 @@ source_on_opened(struct engine *e, const mesh_e2e_Header *h, const struct frame 
 	sf->error[0] = '\0';
 	sf->code = 0;
 	sf->doubts = 0;
-	commit(sf->source);
+	source_commit(sf->source);
 	source_progressed(sf->source);
 	source_flow_ready(sf);
 }
@@ -278,7 +274,7 @@ source_on_refused(struct engine *e, const mesh_e2e_Header *h, const struct frame
 	struct source_flow *sf = flow_of(e, h, f);
 	mesh_e2e_Refusal r = mesh_e2e_Refusal_init_zero;
 
-	if (sf == NULL || sf->denied || sf->flow->state == FLOW_OPEN)
+	if (sf == NULL || sf->denied || sf->flow->state == FLOW_OPEN || sf->flow->state >= FLOW_CLOSED)
 		return;
 	if (pb_unpack(f->payload, f->payload_len, mesh_e2e_Refusal_fields, &r) != 0) {
 		metric_inc(&stats.bad_frames);
@@ -295,7 +291,16 @@ source_on_closed(struct engine *e, const mesh_e2e_Header *h, const struct frame 
 
 	if (sf == NULL)
 		return;
+	if (sf->flow->untold) {
+		/* To what it was told before, perhaps: it is asked again. */
+		if (h->seq != sf->source->row.revision)
+			return;
+		source_target_told(sf);
+		return;
+	}
 	st = sf->source->stream;
+	if (sf->flow->state == FLOW_GONE)
+		return; /* it says it again */
 	if (st->state != STREAM_CLOSING || sf->flow->recorded_seq < st->close_seq) {
 		metric_inc(&stats.bad_frames);
 		return;

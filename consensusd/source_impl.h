@@ -3,7 +3,8 @@
  *
  * source.c makes, loads and ends streams, source_publish.c takes messages in and gives batches to the
  * store, source_sort.c says who begins, source_send.c sends them and writes progress, source_frames.c hears
- * what targets say, source_retain.c gives up what is too much.
+ * what targets say, source_retain.c gives up what is too much,
+ * source_targets.c changes its targets.
  */
 #ifndef CONSENSUSD_SOURCE_IMPL_H
 #define CONSENSUSD_SOURCE_IMPL_H
@@ -12,6 +13,30 @@
 
 /* Gives the row, with this state, to the store. */
 int source_put_row(struct source *s, enum stream_state state) MUST_USE;
+/* Makes row->meta (the caller's, mem_free()), signed. */
+int source_sign(struct engine *e, struct store_stream *row) MUST_USE;
+/* The same for the source's own row: what it said before is kept if that fails. */
+int source_sign_again(struct source *s) MUST_USE;
+/* Also beyond one that targets were told of and that did not get into the database. */
+void source_next_revision(struct store_stream *row);
+/* The node of a flow: it is there for whoever looks for the flows to it. */
+int source_flow_link(struct source_flow *f, uint64_t node) MUST_USE;
+void source_flow_unlink(struct source_flow *f);
+/* A flow's place begins anew, for another target perhaps.  ERR_NOMEM. */
+int source_flow_init(struct source *s, size_t i) MUST_USE;
+/* All targets are asked again, with what the row says now. */
+void source_tell(struct source *s);
+/* Gives all that is pending to the store.  ERR_FULL and others: not now. */
+int source_give(struct source *s) MUST_USE;
+/* More is processed, or less is waited for. */
+void source_commit(struct source *s);
+void source_fail_waiters(struct source_flow *f);
+/* A target is none any more, in the row.  False: it is the only one. */
+bool source_row_drop(struct store_stream *row, uint64_t node);
+/* After a restart: where targets began, and those that may not know that they are none. */
+void source_load_targets(struct source *s);
+/* The target that was removed knows it. */
+void source_target_told(struct source_flow *f);
 /* Has what is pending looked at in the turn. */
 void source_touch(struct source *s);
 /* Gives what is pending to the store, for all streams where it is time. */

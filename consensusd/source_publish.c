@@ -167,6 +167,17 @@ give_pending(struct source *s)
 }
 
 int
+source_give(struct source *s)
+{
+	struct stream *st = s->stream;
+	int err = 0;
+
+	while (err == 0 && (st->sealed != NULL || stream_sealable(st)))
+		err = give_pending(s);
+	return err;
+}
+
+int
 source_publish(struct source *s, const struct publish *p, uint64_t call, uint64_t *seq)
 {
 	struct engine *e = s->engine;
@@ -202,7 +213,9 @@ struct source_flow *
 source_refused_flow(struct source *s)
 {
 	for (size_t i = 0; i < s->stream->flow_count; i++) {
-		if (s->flows[i].flow->state == FLOW_REFUSED || s->flows[i].flow->state == FLOW_GONE)
+		const struct flow *f = s->flows[i].flow;
+
+		if (f->state == FLOW_REFUSED || (f->state == FLOW_GONE && !f->removed))
 			return &s->flows[i];
 	}
 	return NULL;

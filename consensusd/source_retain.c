@@ -60,7 +60,7 @@ put(struct source *s, uint64_t upto)
 		const struct flow *f = &st->flows[i];
 		uint64_t have = f->stored > st->skipped_seq ? f->stored : st->skipped_seq;
 
-		if (have < upto && f->node != e->self)
+		if (have < upto && f->node != e->self && f->state != FLOW_GONE)
 			ticket = store_put_skipped(e->store, &st->id, e->self, f->node, have + 1, upto);
 	}
 	if (ticket > 0)

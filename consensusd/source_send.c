@@ -119,7 +119,10 @@ source_send_open(struct source_flow *f, const uint8_t *nonce)
 	struct source *s = f->source;
 	char why[ACL_WHY_SIZE];
 
-	if (!acl_may_send(s, f->flow->node, why)) {
+	/* Nobody hears of what may not be so after a crash. */
+	if (s->change.under_way)
+		return;
+	if (f->flow->state != FLOW_GONE && !acl_may_send(s, f->flow->node, why)) {
 		source_flow_deny(f, why);
 		return;
 	}

@@ -66,6 +66,10 @@
 	    "Messages that could not be decrypted for a subscriber")                                         \
 	X(expired, "mesh_stream_expired_chunks_total", COUNTER, NULL,                                        \
 	    "Messages published in chunks and never finished")                                               \
+	X(targets_added, "mesh_stream_target_changes_total", COUNTER, "change=\"added\"",                    \
+	    "Targets that streams of this node got or lost while they were open")                            \
+	X(targets_removed, "mesh_stream_target_changes_total", COUNTER, "change=\"removed\"",                \
+	    "Targets that streams of this node got or lost while they were open")                            \
 	X(sources, "mesh_stream_open_streams", GAUGE, "role=\"source\"", "Open streams")                     \
 	X(sinks, "mesh_stream_open_streams", GAUGE, "role=\"target\"", "Open streams")                       \
 	X(taken_over, "mesh_stream_taken_over_total", COUNTER, NULL,                                         \

@@ -48,10 +48,15 @@ struct store_stream {
 	size_t dst_count;
 	char qos[32];
 	int32_t priority;
-	bool striping; /* source: large batches on all lanes of a link */
+	bool striping;      /* source: large batches on all lanes of a link */
+	uint64_t first_seq; /* of what this node gets of it as a target; 0: all */
 	/* Part of meta, no columns: its Raft group, how often the meta was changed, what was asked for. */
 	uint8_t group_id[STORE_GROUP_BYTES];
 	uint64_t revision;
+	uint64_t dst_first[STORE_TARGETS_MAX]; /* of what each target gets; 0: all */
+	uint64_t
+	    left[STORE_TARGETS_MAX]; /* nodes that were targets and may not know yet that they are none */
+	size_t left_count;
 	struct policy policy;
 	uint64_t created_unix_ms;
 	uint64_t epoch;

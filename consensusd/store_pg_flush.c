@@ -2,6 +2,7 @@
 #include "consensusd/store_pg_flush.h"
 
 #include <postgresql/libpq-fe.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/base/buf.h"
@@ -11,7 +12,7 @@
 #include "consensusd/store_pg_params.h"
 #include "consensusd/store_pg_rows.h"
 
-enum { YEAR_9999_MS_HIGH = 253402300 };
+enum { YEAR_9999_MS_HIGH = 253402300, EXTRA_SIZE = 80 };
 
 struct store_flush *
 store_flush_new(uint64_t number, uint64_t seed)
@@ -282,12 +283,25 @@ send_marker(const struct store_flush *f, struct pg_conn *pg, const char *instanc
 	return pg_params_send(pg, statements[STMT_MARKER].name, &p);
 }
 
+/* What is merged into the column meta. */
+static void
+stream_extra(const struct store_stream *row, char out[EXTRA_SIZE])
+{
+	const char *striping = row->striping ? "\"striping\": \"on\"" : "";
+
+	if (row->first_seq > 1)
+		snprintf(out, EXTRA_SIZE, "{%s%s\"first_seq\": %llu}", striping, row->striping ? ", " : "",
+		    (unsigned long long)row->first_seq);
+	else
+		snprintf(out, EXTRA_SIZE, "{%s}", striping);
+}
+
 static int
 send_stream(const struct store_stream *row, struct pg_conn *pg, struct buf *scratch)
 {
 	const uint64_t year_9999_ms = YEAR_9999_MS_HIGH * UINT64_C(1000000);
 	struct pg_params p = {0};
-	char tenant[sizeof(row->tenant_id)], qos[sizeof(row->qos)];
+	char tenant[sizeof(row->tenant_id)], qos[sizeof(row->qos)], extra[EXTRA_SIZE];
 	int err;
 
 	buf_reset(scratch);
@@ -310,7 +324,8 @@ send_stream(const struct store_stream *row, struct pg_conn *pg, struct buf *scra
 	pg_params_bytes(&p, row->meta, row->meta_len);
 	/* PostgreSQL's time ends, too, and this comes from another node. */
 	pg_params_int8(&p, row->created_unix_ms < year_9999_ms ? row->created_unix_ms : year_9999_ms);
-	pg_params_text(&p, row->striping ? "{\"striping\": \"on\"}" : "{}");
+	stream_extra(row, extra);
+	pg_params_text(&p, extra);
 	return pg_params_send(pg, statements[STMT_STREAM].name, &p);
 }
 

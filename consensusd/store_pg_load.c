@@ -17,7 +17,8 @@
 
 /*
  * Outbox and inbox are cleared only of what is processed, so the highest offset stands for what is no
- * longer there.  The inbox counts up to its first gap.
+ * longer there.  The inbox counts up to its first gap, from the
+ * first message that this node gets.
  */
 static const char streams_sql[] =
     "SELECT s.stream_id, s.tenant_id, s.src_node, s.dst_nodes, s.qos, s.priority::bigint,"
@@ -27,7 +28,8 @@ static const char streams_sql[] =
     "END)"
     " FROM streams s"
     " CROSS JOIN LATERAL (SELECT coalesce(max(f.committed_seq), 0) AS highest,"
-    "   coalesce(max(f.committed_seq) FILTER (WHERE f.node_id = $2), 0) AS own"
+    "   greatest(coalesce(max(f.committed_seq) FILTER (WHERE f.node_id = $2), 0),"
+    "   coalesce((s.meta->>'first_seq')::bigint, 1) - 1) AS own"
     "   FROM stream_offsets f WHERE f.stream_id = s.stream_id) AS c"
     " LEFT JOIN LATERAL (SELECT b.last_seq FROM outbox b WHERE b.stream_id = s.stream_id"
     "   ORDER BY b.first_seq DESC LIMIT 1) AS o ON true"

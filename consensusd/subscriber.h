@@ -55,6 +55,8 @@ void subscribers_permit(struct subscribers *all);
 void subscriber_stream_opened(struct engine *e, struct sink *k);
 void subscriber_detach(struct sink *k);
 void subscriber_stream_closed(struct subscriber *s, struct sink *k);
+/* This node is no target of it any more. */
+void subscriber_stream_removed(struct subscriber *s, struct sink *k);
 /* Messages up to seq were acknowledged: their credit comes back. */
 void subscriber_credit(struct sink *k, uint64_t seq);
 /* Those from seq on will be delivered again: their credit comes back. */

@@ -38,6 +38,23 @@ sink_of(struct subscriber *s, const char *what, const char *stream, uint64_t sub
 	return NULL;
 }
 
+/* What was delivered before this node was removed from the stream's targets may be answered after it. */
+static bool
+is_past(const struct subscriber *s, const char *stream, int64_t seq)
+{
+	const struct sink *k;
+	struct ulid id;
+
+	if (ulid_parse(stream, &id) != 0)
+		return false;
+	k = sink_find(s->all->engine, &id);
+	if (k != NULL && k->removed)
+		return true;
+	if (fresh_removed_at(s->all->engine, &id) == 0)
+		return false;
+	return k == NULL || k->subscriber == NULL || (seq > 0 && (uint64_t)seq < k->row.first_seq);
+}
+
 /* Of a dead letter that came once more, or of all up to seq. */
 static int
 ack(struct sink *k, int64_t seq)
@@ -50,8 +67,11 @@ ack(struct sink *k, int64_t seq)
 bool
 subscriber_take_ack(struct subscriber *s, const mesh_v1_StreamAck *in)
 {
-	struct sink *k = sink_of(s, "ack", in->stream_id, in->subscription);
+	struct sink *k;
 
+	if (is_past(s, in->stream_id, in->seq))
+		return true;
+	k = sink_of(s, "ack", in->stream_id, in->subscription);
 	if (k == NULL)
 		return false;
 	if (ack(k, in->seq) == 0)
@@ -101,6 +121,8 @@ subscriber_take_nack(struct subscriber *s, const mesh_v1_StreamNack *in)
 
 	if (!nack_fits(s->call, in))
 		return false;
+	if (is_past(s, in->stream_id, in->seq))
+		return true;
 	k = sink_of(s, "nack", in->stream_id, in->subscription);
 	return k != NULL && nack(s->call, k, in);
 }

@@ -141,8 +141,8 @@ subscriber_attach_all(struct subscriber *s)
 	int err = 0;
 
 	HASH_ITER (hh, s->all->engine->sinks, k, next) {
-		if (err != 0 || k->target->state == TARGET_OPENING || !subscriber_selects(s, k) ||
-		    !subscriber_may_have(s, k, why))
+		if (err != 0 || k->target->state == TARGET_OPENING || k->removed ||
+		    !subscriber_selects(s, k) || !subscriber_may_have(s, k, why))
 			continue;
 		if (k->subscriber == NULL)
 			err = attach(s, k);
@@ -268,15 +268,30 @@ subscriber_stream_opened(struct engine *e, struct sink *k)
 		refuse_others(all, k);
 }
 
-void
-subscriber_stream_closed(struct subscriber *s, struct sink *k)
+/* A subscription to certain streams ends with the last of them; one that follows a tenant stays. */
+static bool
+end_one(struct subscriber *s, struct sink *k)
 {
-	/* A subscription to certain streams ends with the last of them; one that follows a tenant stays. */
 	bool last = s->selector.stream_ids_count > 0 && TAILQ_FIRST(&s->sinks) == k &&
 		    TAILQ_NEXT(k, subscribed) == NULL && ++s->closed_count >= s->selector.stream_ids_count;
 
 	subscriber_detach(k);
-	if (last)
+	return last;
+}
+
+void
+subscriber_stream_removed(struct subscriber *s, struct sink *k)
+{
+	if (end_one(s, k))
+		call_done(s->call, CODE_FAILED_PRECONDITION,
+		    "this node is no target of stream %s any more: it was removed from its targets",
+		    k->id_text);
+}
+
+void
+subscriber_stream_closed(struct subscriber *s, struct sink *k)
+{
+	if (end_one(s, k))
 		call_done(s->call, CODE_OK, "stream %s was closed by its source", k->id_text);
 }
 

@@ -39,7 +39,7 @@ _meshctl() {
 		mapfile -t COMPREPLY < <(compgen -W "nobody certificate token" -- "$cur")
 		return
 		;;
-	--contact | --node)
+	--contact | --node | --add | --remove)
 		mapfile -t COMPREPLY < <(compgen -W "$(_meshctl_nodes)" -- "$cur")
 		return
 		;;

@@ -236,6 +236,11 @@ static const struct method methods[] = {
 	.ops = &relay_ops,
 	.msg_first = GC_RESOLVE_STREAM,
 	REQUEST(mesh_v1_ResolveStreamDeadLetterReq)},
+    {.path = MESH "ChangeStreamTargets",
+	.auth = METHOD_CLIENT,
+	.ops = &relay_ops,
+	.msg_first = GC_STREAM_TARGETS,
+	REQUEST(mesh_v1_StreamTargetsReq)},
     {.path = MESH "SendUserEvent",
 	.auth = METHOD_CLIENT,
 	.ops = &topology_event_ops,
@@ -310,6 +315,7 @@ union scratch {
 	mesh_v1_StreamControlReq control_streams;
 	mesh_v1_StreamDeadLetterReq stream_letters;
 	mesh_v1_ResolveStreamDeadLetterReq resolve_stream;
+	mesh_v1_StreamTargetsReq stream_targets;
 	mesh_v1_UserEventReq user_event;
 	mesh_v1_DiscoverNodesReq discover;
 };

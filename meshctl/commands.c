@@ -127,6 +127,10 @@ const struct command command_table[] = {
 	cmd_stream_unthrottle_options, 0, 64, cmd_stream_unthrottle},
     {"stream rules", "", "list what was said of streams: pauses and limits", NULL, NULL, 0, 0,
 	cmd_stream_rules},
+    {"stream targets", "STREAM", "add targets to a stream that is open at this node, or remove some",
+	"A new target gets what is published after the change, nothing older.  What a removed one has not\n"
+	"processed is not waited for any more.  A repeated call changes nothing more.",
+	cmd_stream_targets_options, 1, 1, cmd_stream_targets},
     {"open", "", "open a stream, or show one that is open",
 	"Prints the stream's id.  With --stream ID and --to, a repeated call opens nothing new.",
 	cmd_open_options, 0, 0, cmd_open},

@@ -51,6 +51,10 @@ command_fn cmd_stream_pause, cmd_stream_resume, cmd_stream_throttle, cmd_stream_
 extern const struct option_def cmd_stream_pause_options[], cmd_stream_resume_options[],
     cmd_stream_throttle_options[], cmd_stream_unthrottle_options[];
 
+/* cmd_stream_targets.c */
+command_fn cmd_stream_targets;
+extern const struct option_def cmd_stream_targets_options[];
+
 /* cmd_publish.c */
 command_fn cmd_open, cmd_publish;
 extern const struct option_def cmd_open_options[], cmd_publish_options[];

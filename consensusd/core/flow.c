@@ -121,6 +121,35 @@ flow_gone(struct flow *f)
 }
 
 void
+flow_remove(struct flow *f, struct mono now)
+{
+	flow_gone(f);
+	f->removed = true;
+	f->untold = f->state == FLOW_GONE;
+	f->ask.max_ms = f->conf->rto_max_ms;
+	backoff_reset(&f->ask);
+	f->ask_at = now;
+}
+
+void
+flow_told(struct flow *f)
+{
+	f->untold = false;
+}
+
+bool
+flow_matters(const struct flow *f)
+{
+	return !f->removed || f->untold;
+}
+
+bool
+flow_concerns(const struct flow *f, uint64_t seq)
+{
+	return f->first_seq <= seq && (!f->removed || f->processed >= seq);
+}
+
+void
 flow_hurry(struct flow *f, struct mono now)
 {
 	/* Its node may not know yet that we can be reached: the first answer is easily lost. */
@@ -563,8 +592,9 @@ flow_deadline(const struct flow *f)
 	case FLOW_OPEN:
 		return may_poll(f) ? mono_min(f->rto_at, f->poll_at) : f->rto_at;
 	case FLOW_CLOSED:
-	case FLOW_GONE:
 		return MONO_NEVER;
+	case FLOW_GONE:
+		return f->untold ? f->ask_at : MONO_NEVER;
 	default:
 		return f->ask_at;
 	}

@@ -51,6 +51,9 @@ struct flow_entry {
 struct flow {
 	uint64_t node;
 	enum flow_state state;
+	bool removed,
+	    untold; /* GONE because somebody wanted it so; and the target may not know it: it is asked */
+	uint64_t first_seq; /* what lies before was there when it became a target: it never gets that */
 	const struct flow_conf *conf;
 	struct budget *budget;
 	uint64_t next_seq;          /* first seq to be put in flight next */
@@ -104,6 +107,14 @@ void flow_reopen(struct flow *f, struct mono now);
 void flow_refused(struct flow *f, struct mono now, struct rng *rng);
 /* The target is none any more. */
 void flow_gone(struct flow *f);
+/* The same, because somebody wanted it so: from now on it is told, until flow_told(). */
+void flow_remove(struct flow *f, struct mono now);
+void flow_told(struct flow *f);
+/* False: the target was removed and knows it, which leaves nothing to be said of it. */
+bool flow_matters(const struct flow *f);
+/* Whether the message at seq is, or was, this target's concern: it is a target and was one at that time, or
+ * has processed it. */
+bool flow_concerns(const struct flow *f, uint64_t seq);
 /* Ask at once instead of waiting for the timer: the target came back. */
 void flow_hurry(struct flow *f, struct mono now);
 

@@ -56,6 +56,15 @@ order_add(struct order *o, uint64_t ticket, enum order_kind kind, void *noun, ui
 	*at(o, o->count - 1) = (struct order_entry){.ticket = ticket, .seq = seq, .noun = noun, .kind = kind};
 }
 
+void
+order_move(struct order *o, const void *from, void *to)
+{
+	for (size_t i = 0; i < o->count; i++) {
+		if (at(o, i)->noun == from)
+			at(o, i)->noun = to;
+	}
+}
+
 int
 order_busy(const struct order *o)
 {

@@ -56,6 +56,8 @@ void order_fini(struct order *o);
 int order_reserve(struct order *o) MUST_USE;
 /* Notes a put that the store took (ticket > 0, not below earlier ones). */
 void order_add(struct order *o, uint64_t ticket, enum order_kind kind, void *noun, uint64_t seq);
+/* What was noted of from is of to from now on. */
+void order_move(struct order *o, const void *from, void *to);
 /* Whether something that was put is not durable yet. */
 int order_busy(const struct order *o);
 

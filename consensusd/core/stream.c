@@ -37,9 +37,14 @@ stream_new(const struct ulid *id, const char *tenant, const uint64_t *targets, s
 	size_t n = strlen(tenant);
 
 	MUST(count > 0 && count <= STREAM_TARGETS_MAX && n < sizeof(s->tenant));
-	s = mem_calloc(1, sizeof(*s) + count * sizeof(s->flows[0]));
+	s = mem_calloc(1, sizeof(*s));
 	if (s == NULL)
 		return NULL;
+	s->flows = mem_calloc(count, sizeof(s->flows[0]));
+	if (s->flows == NULL) {
+		mem_free(s);
+		return NULL;
+	}
 	s->id = *id;
 	memcpy(s->tenant, tenant, n);
 	s->conf = conf;
@@ -49,7 +54,7 @@ stream_new(const struct ulid *id, const char *tenant, const uint64_t *targets, s
 	tail_init(&s->tail, budget, 1);
 	ledger_init(&s->ledger);
 	waiters_init(&s->waiters);
-	s->flow_count = count;
+	s->flow_count = s->flow_cap = count;
 	for (size_t i = 0; i < count; i++)
 		flow_init(&s->flows[i], targets[i], 0, &conf->flow, budget);
 	return s;
@@ -67,6 +72,7 @@ stream_free(struct stream *s, struct pending_pool *pool)
 	tail_fini(&s->tail);
 	ledger_fini(&s->ledger);
 	waiters_fini(&s->waiters);
+	mem_free(s->flows);
 	mem_free(s);
 }
 
@@ -82,14 +88,17 @@ void
 stream_load_processed(struct stream *s, uint64_t node, uint64_t seq)
 {
 	struct flow *f = stream_flow(s, node);
+	uint64_t first_seq;
 	void *owner;
 
-	if (f == NULL || seq < f->processed)
+	if (f == NULL || f->state == FLOW_GONE || seq < f->processed)
 		return;
 	owner = f->owner;
+	first_seq = f->first_seq;
 	flow_fini(f);
 	flow_init(f, node, seq, &s->conf->flow, s->budget);
 	f->owner = owner;
+	f->first_seq = first_seq;
 	/* What was processed did exist, even if its outbox rows are gone. */
 	if (seq > s->durable_seq)
 		stream_load(s, seq);
@@ -323,7 +332,7 @@ stream_finished(const struct stream *s)
 	if (s->state < STREAM_CLOSING)
 		return false;
 	for (size_t i = 0; i < s->flow_count; i++) {
-		if (s->flows[i].state < FLOW_REFUSED)
+		if (s->flows[i].state < FLOW_REFUSED || s->flows[i].untold)
 			return false;
 	}
 	return true;
@@ -358,7 +367,8 @@ stream_regulate(struct stream *s, bool paused, struct throttle *throttle)
 	s->paused = paused;
 	/* What was sent to one target under the rule before may be sent to all. */
 	for (size_t i = 0; throttle != NULL && i < s->flow_count; i++) {
-		if (s->flows[i].next_seq - 1 > s->released_seq)
+		if (s->flows[i].next_seq > s->flows[i].first_seq &&
+		    s->flows[i].next_seq - 1 > s->released_seq)
 			s->released_seq = s->flows[i].next_seq - 1;
 	}
 	s->throttle = throttle;
@@ -441,8 +451,10 @@ stream_poll(struct stream *s, struct flow *f, struct mono now, struct rng *rng, 
 
 	*out = (struct stream_order){0};
 	f->hold_at = MONO_NEVER;
-	if (s->state == STREAM_OPENING || f->state >= FLOW_CLOSED)
+	if (s->state == STREAM_OPENING)
 		return STREAM_IDLE;
+	if (f->state >= FLOW_CLOSED)
+		return f->untold && flow_ask(f, now, rng) ? STREAM_ASK : STREAM_IDLE;
 	flow_timeout(f, now, rng);
 	if (at_end(s, f))
 		return flow_ask(f, now, rng) ? STREAM_END : STREAM_IDLE;

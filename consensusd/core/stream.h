@@ -75,8 +75,8 @@ struct stream {
 	struct throttle *throttle; /* NULL: none; others may share it */
 	uint64_t released_seq;     /* of the throttle: what may be sent to any target, and again */
 	void *owner;               /* the shell's */
-	size_t flow_count;
-	struct flow flows[];
+	size_t flow_count, flow_cap;
+	struct flow *flows; /* those that are gone too, until another target takes the place */
 };
 
 /* A new stream without messages; targets are node ids.  NULL: no memory.  conf and budget are borrowed. */
@@ -86,6 +86,8 @@ void stream_free(struct stream *s, struct pending_pool *pool);
 /* After a restart: the last durable seq, then (per target) what it had processed. */
 void stream_load(struct stream *s, uint64_t last_seq);
 void stream_load_processed(struct stream *s, uint64_t node, uint64_t seq);
+/* And that a target became one when there were messages already: it gets those from first_seq on. */
+void stream_load_first(struct stream *s, uint64_t node, uint64_t first_seq);
 
 struct publish {
 	uint64_t seq; /* 0: the next one */
@@ -198,7 +200,17 @@ enum stream_fate stream_fate(const struct stream *s, uint64_t seq, const uint64_
 bool stream_held(const struct stream *s, bool was_held);
 /* Far above the mark: unary publishes are refused. */
 bool stream_overfull(const struct stream *s);
-/* NULL if node is no target. */
+/* Whether all these, which are no targets now, can be some: there are STREAM_TARGETS_MAX places, and a target
+ * that was removed keeps its own until it knows. */
+bool stream_has_places(const struct stream *s, const uint64_t *nodes, size_t count);
+/* Makes room for that.  Flows move the first time: moved is told of each, for what points at it.  ERR_NOMEM.
+ */
+typedef void stream_moved_fn(void *arg, struct flow *from, struct flow *to);
+int stream_reserve(struct stream *s, stream_moved_fn *moved, void *arg) MUST_USE;
+/* Then one more target, which gets all from the next message on: nothing is pending, or sealed and not given.
+ */
+struct flow *stream_add(struct stream *s, uint64_t node);
+/* NULL if node is no target, and was none. */
 struct flow *stream_flow(struct stream *s, uint64_t node);
 const char *stream_state_name(enum stream_state state);
 

@@ -8,21 +8,47 @@
 /* Into so many parts, at least, what a stream retains can be cut. */
 enum { LEDGER_CUTS = 16 };
 
-/* What at least n targets have processed. */
+/* Whether the target counts for messages from seq on: who was removed does not, who came later neither. */
+static bool
+counts(const struct flow *f, uint64_t seq)
+{
+	return !f->removed && f->first_seq <= seq;
+}
+
+/* What at least n targets have processed of the messages from seq on that the same targets get; 0: nothing.
+ */
+static uint64_t
+quorum_part(const struct stream *s, size_t n, uint64_t seq)
+{
+	uint64_t best = 0, end = UINT64_MAX;
+
+	for (size_t i = 0; i < s->flow_count; i++) {
+		const struct flow *f = &s->flows[i];
+		size_t have = 0;
+
+		if (!f->removed && f->first_seq > seq && f->first_seq - 1 < end)
+			end = f->first_seq - 1;
+		for (size_t k = 0; k < s->flow_count; k++)
+			have += counts(&s->flows[k], seq) && s->flows[k].processed >= f->processed;
+		if (counts(f, seq) && have >= n && f->processed > best)
+			best = f->processed;
+	}
+	return best < end ? best : end;
+}
+
+/* What at least n of those that get it have processed. */
 static uint64_t
 quorum_seq(const struct stream *s, size_t n)
 {
-	uint64_t best = 0;
+	uint64_t seq = s->committed_seq, next;
 
-	for (size_t i = 0; i < s->flow_count; i++) {
-		size_t have = 0;
-
-		for (size_t k = 0; k < s->flow_count; k++)
-			have += s->flows[k].processed >= s->flows[i].processed;
-		if (have >= n && s->flows[i].processed > best)
-			best = s->flows[i].processed;
+	/* Another part begins where a target came. */
+	for (size_t part = 0; part <= s->flow_count; part++) {
+		if ((next = quorum_part(s, n, seq + 1)) <= seq)
+			break;
+		seq = next;
 	}
-	return best;
+	return seq;
 }
 
 uint64_t

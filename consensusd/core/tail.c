@@ -115,3 +115,9 @@ tail_trim(struct tail *t, size_t max_bytes, uint64_t seq)
 		drop_oldest(t);
 	}
 }
+
+uint64_t
+tail_first(const struct tail *t)
+{
+	return t->count > 0 ? t->ring[t->head]->first_seq : t->next_seq;
+}

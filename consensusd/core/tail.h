@@ -35,6 +35,8 @@ void tail_reset(struct tail *t, uint64_t next_seq);
 
 /* Takes a reference on b, which must begin at next_seq (MUST).  ERR_NOMEM. */
 int tail_push(struct tail *t, struct batch *b) MUST_USE;
+/* The first seq in memory; next_seq: nothing is. */
+uint64_t tail_first(const struct tail *t);
 /* The batch that holds seq, borrowed; NULL if it is not in memory. */
 struct batch *tail_get(const struct tail *t, uint64_t seq);
 /* Drops batches that end at or below seq. */

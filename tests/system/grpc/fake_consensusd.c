@@ -366,6 +366,7 @@ GROUP(resolve)
 	}
 STREAM(message)
 STREAM(control_streams)
+STREAM(stream_targets)
 STREAM(nack)
 STREAM(stream_letters)
 STREAM(resolve_stream)

@@ -155,6 +155,26 @@ resolve(const struct imsg *m)
 	return channel_send(fake_channel(), GC_REPLY, m->peerid, buf_head(&b), buf_left(&b));
 }
 
+/* Those that are to be added are the stream's. */
+static int
+targets(const struct imsg *m)
+{
+	mesh_v1_StreamTargetsReq q = mesh_v1_StreamTargetsReq_init_zero;
+	mesh_v1_StreamHandle h = mesh_v1_StreamHandle_init_zero;
+	int rc = pb_unpack(m->body, m->len, mesh_v1_StreamTargetsReq_fields, &q);
+
+	if (rc != 0)
+		return rc;
+	if (missing(q.stream_id))
+		return fake_done(m->peerid, 5, "there is no such stream");
+	memcpy(h.stream_id, q.stream_id, sizeof(h.stream_id));
+	memcpy(h.tenant_id, q.tenant_id, sizeof(h.tenant_id));
+	memcpy(h.target_nodes, q.add, sizeof(h.target_nodes));
+	h.target_nodes_count = q.add_count;
+	h.next_seq = q.remove_count;
+	return fake_answer(GC_REPLY, m->peerid, mesh_v1_StreamHandle_fields, &h);
+}
+
 int
 fake_stream(const struct imsg *m)
 {
@@ -163,6 +183,8 @@ fake_stream(const struct imsg *m)
 		return message(m);
 	case GC_CONTROL_STREAMS:
 		return control(m);
+	case GC_STREAM_TARGETS:
+		return targets(m);
 	case GC_NACK:
 		return nack(m);
 	case GC_STREAM_LETTERS:

@@ -34,6 +34,7 @@ SERVICES = {
         "ListKeys": ("uu", mesh.Empty, mesh.KeyList),
         "GetMessageStatus": ("uu", mesh.MessageStatusReq, mesh.MessageStatus),
         "ControlStreams": ("uu", mesh.StreamControlReq, mesh.StreamControlList),
+        "ChangeStreamTargets": ("uu", mesh.StreamTargetsReq, mesh.StreamHandle),
         "ListStreamDeadLetters": ("uu", mesh.StreamDeadLetterReq, mesh.StreamDeadLetterList),
         "ResolveStreamDeadLetter": ("uu", mesh.ResolveStreamDeadLetterReq, mesh.StreamDeadLetter),
         "ListDeadLetters": ("uu", mesh.DeadLetterReq, mesh.DeadLetterList),

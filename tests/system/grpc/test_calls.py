@@ -52,10 +52,14 @@ def test_what_is_done_to_streams_and_messages():
         found = api.ListStreamDeadLetters(mesh.StreamDeadLetterReq(stream_id="s", limit=1, after=1), timeout=5).letters
         assert [(x.position, x.stream_id, x.seq, x.attempts) for x in found] == [(2, "s", 20, 5)], found
         assert len(api.ListStreamDeadLetters(mesh.StreamDeadLetterReq(), timeout=5).letters) == 3
+        h = api.ChangeStreamTargets(mesh.StreamTargetsReq(stream_id="s", tenant_id="t", add=["b", "c"], remove=["d"]),
+                                    timeout=5)
+        assert (h.stream_id, h.tenant_id, list(h.target_nodes), h.next_seq) == ("s", "t", ["b", "c"], 1), h
         resolve = mesh.ResolveStreamDeadLetterReq
         assert api.ResolveStreamDeadLetter(resolve(stream_id="s", seq=20, action="replay"), timeout=5).seq == 20
         for code, call, request in ((missing, api.GetMessageStatus, mesh.MessageStatusReq(stream_id="nobody")),
                                     (missing, api.ControlStreams, mesh.StreamControlReq(stream_ids=["nobody"])),
+                                    (missing, api.ChangeStreamTargets, mesh.StreamTargetsReq(stream_id="nobody")),
                                     (missing, api.ResolveStreamDeadLetter, resolve(stream_id="nobody", action="replay")),
                                     (invalid, api.ResolveStreamDeadLetter, resolve(stream_id="s", action="burn"))):
             expect(code, call, request, timeout=5)

@@ -375,6 +375,9 @@ fake_apply(struct fake_db *d, struct fake_put *p)
 		outbox = old != NULL ? old->outbox_last_seq : 0;
 		inbox = old != NULL ? old->inbox_last_seq : 0;
 		p->row.outbox_last_seq = outbox;
+		/* What lies before is never stored. */
+		if (p->row.first_seq > 0 && inbox < p->row.first_seq - 1)
+			inbox = p->row.first_seq - 1;
 		p->row.inbox_last_seq = inbox;
 		fake_apply_row(d, &p->row);
 		break;

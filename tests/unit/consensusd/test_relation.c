@@ -331,7 +331,7 @@ test_evicted(void **state)
 	until(confirmed, 10);
 	gone = c->engine.self;
 	env_stop(c);
-	source_evicted(&a->engine, gone);
+	source_evicted(&a->engine, gone, 0);
 	until(has_voters, 1);
 	publish(S1, 10);
 	until(confirmed, 20);

@@ -554,8 +554,6 @@ test_load(void **state)
 	assert_int_equal(stream->flows[0].recorded_seq, 90);
 }
 
-/* --- order --- */
-
 static unsigned done_count;
 
 static void
@@ -566,6 +564,150 @@ done(void *arg, const struct order_entry *e)
 	assert_true(e->kind != ORDER_OUTBOX || stream->durable_seq >= e->seq);
 	done_count++;
 }
+
+/* --- targets that come and go --- */
+
+static struct order moves;
+static unsigned moved_count;
+
+static void
+on_moved(void *arg, struct flow *from, struct flow *to)
+{
+	order_move(arg, from, to);
+	moved_count++;
+}
+
+static void
+add_target(uint64_t node)
+{
+	const struct flow *f;
+
+	assert_true(stream_has_places(stream, &node, 1));
+	assert_int_equal(stream_reserve(stream, on_moved, &moves), 0);
+	f = stream_add(stream, node);
+	assert_ptr_equal(f, stream_flow(stream, node));
+	assert_int_equal(f->first_seq, stream->next_seq);
+	assert_int_equal(f->next_seq, stream->next_seq);
+}
+
+static void
+test_added(void **state)
+{
+	struct stream_order o;
+
+	(void)state;
+	order_init(&moves);
+	moved_count = 0;
+	publish_batches(2);
+	assert_int_equal(order_reserve(&moves), 0);
+	order_add(&moves, 1, ORDER_RECORDED, &stream->flows[1], 3);
+	mem_fail_at(1);
+	assert_int_equal(stream_reserve(stream, on_moved, &moves), ERR_NOMEM);
+	mem_fail_at(0);
+	add_target(9);
+	assert_int_equal(moved_count, 2);
+	order_durable(&moves, 1, now, done, NULL);
+	assert_int_equal(stream->flows[1].recorded_seq, 3);
+	order_fini(&moves);
+	publish_batches(1);
+	/* All that it gets, and nothing older. */
+	assert_int_equal(stream_poll(stream, &stream->flows[2], now, &rng, &o), STREAM_ASK);
+	assert_int_equal(
+	    flow_opened(&stream->flows[2], &(struct flow_ack){.stored = 8, .processed = 8, .window_bytes = 9},
+		stream->durable_seq, now),
+	    0);
+	assert_int_equal(stream_poll(stream, &stream->flows[2], now, &rng, &o), STREAM_SEND);
+	assert_int_equal(o.batch->first_seq, 9);
+	assert_false(stream_commit(stream));
+	assert_true(flow_concerns(&stream->flows[2], 9));
+	assert_false(flow_concerns(&stream->flows[2], 8));
+}
+
+static void
+test_removed(void **state)
+{
+	struct stream_order o;
+	uint64_t nodes[STREAM_TARGETS_MAX];
+
+	(void)state;
+	publish_batches(2);
+	stream_load_processed(stream, 7, 5);
+	stream_load_processed(stream, 8, 8);
+	assert_int_equal(stream->committed_seq, 5);
+	flow_remove(&stream->flows[0], now);
+	assert_true(stream_commit(stream));
+	assert_int_equal(stream->committed_seq, 8);
+	assert_true(flow_concerns(&stream->flows[0], 5));
+	assert_false(flow_concerns(&stream->flows[0], 6));
+	/* It is told until it knows; until then the stream does not end, and its place is not free. */
+	assert_int_equal(stream_poll(stream, &stream->flows[0], now, &rng, &o), STREAM_ASK);
+	assert_int_equal(stream_poll(stream, &stream->flows[0], now, &rng, &o), STREAM_IDLE);
+	assert_true(mono_before(now, stream_deadline(stream, &stream->flows[0])));
+	for (size_t i = 0; i < STREAM_TARGETS_MAX; i++)
+		nodes[i] = 100 + i;
+	assert_true(stream_has_places(stream, nodes, STREAM_TARGETS_MAX - 2));
+	assert_false(stream_has_places(stream, nodes, STREAM_TARGETS_MAX - 1));
+	assert_int_equal(stream_close(stream), 0);
+	stream->flows[1].state = FLOW_CLOSED;
+	assert_false(stream_finished(stream));
+	flow_told(&stream->flows[0]);
+	assert_true(stream_finished(stream));
+	assert_true(mono_is_never(stream_deadline(stream, &stream->flows[0])));
+	assert_true(stream_has_places(stream, nodes, STREAM_TARGETS_MAX - 1));
+	add_target(9);
+	assert_int_equal(stream->flow_count, 2);
+	assert_int_equal(stream->flows[0].node, 9);
+}
+
+/* What it has in memory, and in the row of another stream that took its place, is not mixed up. */
+static void
+test_load_first(void **state)
+{
+	(void)state;
+	stream_load(stream, 0);
+	stream_load_first(stream, 8, 51);
+	assert_int_equal(stream->next_seq, 51);
+	assert_int_equal(stream->flows[1].processed, 50);
+	stream_load_processed(stream, 8, 20); /* of a time before it was removed */
+	assert_int_equal(stream->flows[1].processed, 50);
+	stream_load_processed(stream, 8, 60);
+	assert_int_equal(stream->flows[1].first_seq, 51);
+	assert_int_equal(stream->next_seq, 61);
+	assert_int_equal(stream->committed_seq, 0);
+	stream_load_processed(stream, 7, 55);
+	assert_int_equal(stream->committed_seq, 55);
+}
+
+/* n of those that get a message. */
+static void
+test_quorum_of_changed(void **state)
+{
+	const struct policy p = {.ack = POLICY_ACK_QUORUM, .quorum = 2};
+
+	(void)state;
+	stream_set_policy(stream, &p);
+	publish_batches(2);
+	add_target(9);
+	publish_batches(2);
+	stream->flows[0].processed = 4;
+	assert_int_equal(stream_answered(stream), 0);
+	stream->flows[0].processed = 12;
+	stream->flows[2].processed = 12;
+	assert_int_equal(stream_answered(stream), 0);
+	stream->flows[1].processed = 6;
+	assert_int_equal(stream_answered(stream), 6);
+	stream->flows[1].processed = 8;
+	assert_int_equal(stream_answered(stream), 12);
+	/* One that was removed does not count. */
+	flow_remove(&stream->flows[0], now);
+	assert_true(stream_commit(stream));
+	assert_int_equal(stream_answered(stream), 8);
+	assert_false(stream_hopeless(stream));
+	flow_refused(&stream->flows[1], now, &rng);
+	assert_true(stream_hopeless(stream));
+}
+
+/* --- order --- */
 
 static void
 test_order(void **state)
@@ -628,6 +770,10 @@ main(void)
 	    TEST(test_pace),
 	    TEST(test_closing),
 	    TEST(test_load),
+	    TEST(test_added),
+	    TEST(test_removed),
+	    TEST(test_load_first),
+	    TEST(test_quorum_of_changed),
 	    TEST(test_order),
 	};
 
