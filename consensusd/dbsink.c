@@ -139,6 +139,27 @@ on_position(void *ctx, const struct pg_result *res)
 }
 
 static void
+loaded(struct dbsink *d, const struct dbsinks *all)
+{
+	const struct log_ctx ctx = {.stream_id = d->sink->id_text};
+	struct target *t = d->sink->target;
+
+	d->known = true;
+	d->position = all->position;
+	d->limit = all->rules.batch_max;
+	/* Messages are durable here before they are applied. */
+	if (d->position > t->stored_seq)
+		log_at(LOG_WARNING, &ctx,
+		    "the database has applied messages up to %llu, and has them up to %llu: is a part of it "
+		    "from a backup?",
+		    (unsigned long long)d->position, (unsigned long long)t->stored_seq);
+	/* What was wrong may have been put right meanwhile. */
+	sink_retry_now(d->sink);
+	target_attend(t, true);
+	sink_touch(d->sink);
+}
+
+static void
 on_loaded(void *ctx)
 {
 	struct dbsinks *all = ctx;
@@ -149,13 +170,8 @@ on_loaded(void *ctx)
 		return;
 	}
 	d = dbsink_take_current(all);
-	if (d != NULL) {
-		d->known = true;
-		d->position = all->position;
-		d->limit = all->rules.batch_max;
-		target_attend(d->sink->target, true);
-		sink_touch(d->sink);
-	}
+	if (d != NULL)
+		loaded(d, all);
 	dbline_idle(&all->line);
 }
 

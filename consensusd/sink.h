@@ -94,6 +94,8 @@ int sink_nack(struct sink *s, uint64_t seq, const struct sink_failure *why) MUST
 bool sink_waits(const struct sink *s);
 /* The message is a dead letter: not to be delivered. */
 bool sink_given_up(const struct sink *s, uint64_t seq);
+/* What failed and waits is tried at once. */
+void sink_retry_now(struct sink *s);
 /* How often it has failed. */
 uint32_t sink_attempts(const struct sink *s, uint64_t seq);
 void sink_load_attempt(struct sink *s, const struct store_letter *row);

@@ -58,6 +58,13 @@ sink_given_up(const struct sink *s, uint64_t seq)
 	return item != NULL && item->dead;
 }
 
+void
+sink_retry_now(struct sink *s)
+{
+	for (size_t i = 0; s->retry != NULL && i < s->retry->count; i++)
+		s->retry->items[i].at = clock_mono();
+}
+
 uint32_t
 sink_attempts(const struct sink *s, uint64_t seq)
 {

@@ -190,11 +190,11 @@ def test_who_may_write(m):
     """A target takes only streams of tenants that its operator named, at any table."""
     begun(m)
     assert "no table that streams of tenant acme may write to" in refused(m, "c", "a", "acme")
-    stream = opened(m, "b", tenant="other")
+    stream = opened(m, "b", tenant="other", retry_ms=300_000)
     confirmed(send(m, stream, [update("theirs", "insert", None, {"n": 1})]), 1)
     configure(m, "b", "stream-tenants other", "stream-tenants acme")
     assert "streams of tenant other" in refused(m, "a", "b", "other")
-    # It is open already: what comes waits, until somebody changes his mind.
+    # It is open already: what comes waits, until somebody changes his mind, and is tried at once then.
     p = send(m, stream, [update("theirs", "insert", None, {"n": 2})], first=2)
     wait_until("the attempt", lambda: query(m.node("b"), "SELECT error FROM stream_attempts"
                                             " WHERE mesh.ulid_text(stream_id) = %s", stream))
