@@ -433,24 +433,25 @@ test_quorum(void **state)
 	until(confirmed, 20);
 }
 
-/* The old group can't decide without b: the new one fixes what that had not. */
+/* The old group can't decide without b and c: the new one fixes what that had not. */
 static void
 test_fixed_by_new_group(void **state)
 {
 	(void)state;
 	begin("");
-	assert_int_equal(env_open_policy(a, S1, "b", "committed", 0, false)->replies, 1);
-	until(has_voters, 2);
+	assert_int_equal(env_open_policy(a, S1, "bc", "committed", 0, false)->replies, 1);
+	until(has_voters, 3);
 	publish(10);
 	until(confirmed, 10);
 	env_stop(b);
+	env_stop(c);
 	publish(10);
-	check_targets(change("a", ""), "ba");
-	/* This group is of a alone as long as b is away. */
+	check_targets(change("a", ""), "bca");
+	/* This group is of a alone as long as the others are away. */
 	until(confirmed, 20);
 	publish(10);
 	until(confirmed, 30);
-	check_targets(change("", "b"), "a");
+	check_targets(change("", "bc"), "a");
 	subscribe(a);
 	until(committed, 30);
 	assert_int_equal(a->calls[9].items, 10);
