@@ -227,10 +227,9 @@ table_sync(struct scene *s, unsigned h)
 {
 	struct scene_host *o = &s->host[h];
 	uint64_t keep, mark;
-	bool restored;
 
 	while (o->disk.write_count != 0) {
-		mark = disk_sync(&o->disk, &keep, &restored);
+		mark = disk_sync(&o->disk, &keep);
 		if (mark != 0)
 			raft_durable(o->raft, mark, o->now);
 		else

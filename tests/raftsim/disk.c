@@ -175,13 +175,12 @@ do_first(struct disk *d)
 }
 
 uint64_t
-disk_sync(struct disk *d, uint64_t *keep, bool *restored)
+disk_sync(struct disk *d, uint64_t *keep)
 {
 	uint64_t mark;
 
 	MUST(d->write_count != 0);
 	mark = d->writes[0].mark;
-	*restored = d->writes[0].restore;
 	*keep = d->writes[0].keep;
 	do_first(d);
 	return mark;

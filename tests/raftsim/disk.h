@@ -59,7 +59,7 @@ void disk_persist(
 void disk_snapshot(struct disk *d, struct disk_snapshot *snapshot, uint64_t keep, uint64_t keep_term,
     uint8_t *keep_config, size_t keep_config_len);
 /* The first write is done: its mark, and for a snapshot of its own what it keeps. */
-uint64_t disk_sync(struct disk *d, uint64_t *keep, bool *restored);
+uint64_t disk_sync(struct disk *d, uint64_t *keep);
 /* A crash: done of the writes are done, the others are not. */
 void disk_crash(struct disk *d, size_t done);
 /* A configuration as bytes of its own. */
