@@ -392,21 +392,19 @@ load_failed(struct engine *e, const char *what, int err)
 	loop_stop(e->loop);
 }
 
-/* Closed by its source, or this node is no target of it any more. */
+/* Closed by its source; or this node left it, which it shows by not being among the targets. */
 static void
 load_closed(struct engine *e, const struct store_stream *row)
 {
 	struct store_stream full = *row;
+	bool is_target = row->src_node == e->self;
 
-	if (row->src_node != e->self && meta_load(&full) == 0) {
-		for (size_t i = 0; i < full.left_count; i++) {
-			if (full.left[i] != e->self)
-				continue;
-			fresh_removed(e, &row->stream_id, full.revision);
-			return;
-		}
-	}
-	fresh_closed(e, &row->stream_id, row->close_seq);
+	for (size_t i = 0; i < row->dst_count; i++)
+		is_target = is_target || row->dst_nodes[i] == e->self;
+	if (is_target || meta_load(&full) != 0)
+		fresh_closed(e, &row->stream_id, row->close_seq);
+	else
+		fresh_removed(e, &row->stream_id, full.revision);
 }
 
 static void

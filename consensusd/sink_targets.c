@@ -76,23 +76,41 @@ forget_messages(struct sink *s)
 	return ticket > 0 ? store_put_inbox_clear(e->store, &s->row.stream_id, upto) : ticket;
 }
 
-/* Of this node's own stream the row is the source's; one that begins anew has another row soon. */
+/* Among the targets that the last row has this node is not: so it is known which streams it has left.  Where
+ * it was the only one, it is the source that stands there. */
+static void
+leave_targets(const struct engine *e, struct store_stream *row)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < row->dst_count; i++)
+		if (row->dst_nodes[i] != e->self)
+			row->dst_nodes[kept++] = row->dst_nodes[i];
+	if (kept == 0)
+		row->dst_nodes[kept++] = row->src_node;
+	row->dst_count = kept;
+}
+
+/* Of this node's own stream the row is the source's.  One that begins anew has another row soon, but it may
+ * be removed once more before that. */
 static int64_t
 put_end(struct sink *s, const struct store_stream *row)
 {
 	struct engine *e = s->engine;
 	struct store_stream last = s->row;
+	int64_t ticket = forget_messages(s);
 
-	if (s->row.src_node == e->self || !sink_has_left(e, row))
-		return forget_messages(s);
-	sink_take_targets(&last, row);
-	last.revision = row->revision;
-	last.meta = row->meta;
-	last.meta_len = row->meta_len;
+	if (ticket < 0 || s->row.src_node == e->self)
+		return ticket;
+	if (sink_has_left(e, row)) {
+		sink_take_targets(&last, row);
+		last.revision = row->revision;
+		last.meta = row->meta;
+		last.meta_len = row->meta_len;
+	}
+	leave_targets(e, &last);
 	last.state = STORE_STREAM_CLOSED;
 	last.close_seq = s->target->processed_seq;
-	if (forget_messages(s) < 0)
-		return ERR_FULL;
 	return store_put_stream(e->store, &last);
 }
 

@@ -151,11 +151,12 @@ static void
 add(struct source *s, uint64_t node)
 {
 	struct flow *f = stream_add(s->stream, node);
+	size_t at = (size_t)(f - s->stream->flows);
 
 	if (f->owner != NULL)
-		let_go(f->owner);
-	MUST(source_flow_init(s, (size_t)(f - s->stream->flows)) == 0);
-	((struct source_flow *)f->owner)->recorded_put = f->processed;
+		let_go(&s->flows[at]);
+	MUST(source_flow_init(s, at) == 0);
+	s->flows[at].recorded_put = f->processed;
 }
 
 /* --- a change --- */

@@ -1,7 +1,9 @@
 /* Targets of an open stream come and go while messages flow. */
 #include "tests/unit/consensusd/env.h"
 
+#include "common/base/rng.h"
 #include "consensusd/relation_impl.h"
+#include "consensusd/sink_impl.h"
 
 #define S1 "01ARZ3NDEKTSV4RRFFQ69G5001"
 
@@ -524,6 +526,100 @@ test_late_ack(void **state)
 	assert_int_equal(env_wait(b, 9)->code, CODE_NOT_FOUND);
 }
 
+/* --- anything at any time --- */
+
+enum { ROUNDS = 40, SEEDS = 12 };
+
+/* All targets have everything, and nobody else has any of it. */
+static bool
+at_rest(struct env *e)
+{
+	struct source *s = source();
+
+	if (s->change.under_way || s->row.left_count > 0 ||
+	    s->stream->committed_seq != s->stream->next_seq - 1)
+		return false;
+	for (size_t i = 0; i < ENV_NODES; i++) {
+		const struct sink *k = sink(&e->nodes[i]);
+		uint64_t first;
+		bool is = sink_first_seq(&e->nodes[i].engine, &s->row, &first);
+
+		if (is != (k != NULL))
+			return false;
+		if (is && (k->row.first_seq != first || k->target->processed_seq != s->stream->next_seq - 1))
+			return false;
+	}
+	return true;
+}
+
+static bool
+later(struct env *e)
+{
+	(void)e;
+	return wanted-- == 0;
+}
+
+static void
+start_again(struct env_node *n)
+{
+	fake_dbs[n->index].hold = false;
+	restart(n);
+	subscribe(n);
+}
+
+/* A change that may not be possible: at most one target of a and c comes, and at most one of all goes. */
+static void
+change_something(struct rng *rng)
+{
+	static const char *const sets[] = {"", "a", "b", "c"};
+
+	change_send(3, sets[rng_below(rng, 4)], sets[rng_below(rng, 4)]);
+}
+
+static void
+do_something(struct rng *rng)
+{
+	switch (rng_below(rng, 6)) {
+	case 0:
+	case 1:
+		publish((int)rng_below(rng, 30));
+		break;
+	case 2:
+		start_again(&env.nodes[rng_below(rng, ENV_NODES)]);
+		break;
+	case 3:
+		fake_dbs[rng_below(rng, ENV_NODES)].hold = true;
+		break;
+	default:
+		change_something(rng);
+		break;
+	}
+	until(later, (unsigned)rng_below(rng, 4));
+}
+
+static void
+test_anything(void **state)
+{
+	struct rng rng;
+
+	(void)state;
+	begin("bc");
+	subscribe(a);
+	for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+		rng_seed(&rng, seed);
+		for (size_t i = 0; i < ENV_NODES; i++)
+			env.nodes[i].drop_percent = (unsigned)rng_below(&rng, 20);
+		for (int i = 0; i < ROUNDS; i++)
+			do_something(&rng);
+		for (size_t i = 0; i < ENV_NODES; i++) {
+			env.nodes[i].drop_percent = 0;
+			start_again(&env.nodes[i]);
+		}
+		publish(3);
+		until(at_rest, 0);
+	}
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, env_setup, env_teardown)
 
 int
@@ -542,6 +638,7 @@ main(void)
 	    TEST(test_fixed_by_new_group),
 	    TEST(test_late_ack),
 	    TEST(test_evicted_below_quorum),
+	    TEST(test_anything),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
