@@ -32,8 +32,8 @@ struct source_flow {
 	bool queued;
 	struct source_flow *next_on_node, *prev_on_node;
 	uint64_t recorded_put; /* processed, as given to the store */
-	unsigned doubts;       /* answers in a row that can't be true */
-	bool told_end;         /* that the stream is closed; no answer since */
+	unsigned doubts;       /* answers in a row that can't be true, one for each question */
+	bool asked;            /* where it is, or to close; nothing doubtful was heard since */
 	uint64_t asks;         /* opens that were sent */
 	struct rate done;      /* processed by this target */
 	int64_t left_bytes;    /* of its turns of sending; negative: it took more than one */

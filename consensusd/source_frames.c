@@ -196,6 +196,10 @@ doubt(struct source_flow *f, const struct flow_ack *a)
 	char why[160];
 
 	metric_inc(&stats.bad_frames);
+	/* Late and doubled ones of before come in a crowd: each question counts once. */
+	if (!f->asked)
+		return;
+	f->asked = false;
 	if (++f->doubts < SOURCE_DOUBTS_MAX)
 		return;
 	f->doubts = 0;
@@ -215,10 +219,7 @@ acked(struct source_flow *f, const mesh_e2e_Header *h,
 	uint64_t before = f->flow->processed;
 
 	if (stream_contradicts(f->source->stream, f->flow, &a)) {
-		/* Each time that it was told counts once. */
-		if (f->told_end)
-			doubt(f, &a);
-		f->told_end = false;
+		doubt(f, &a);
 		return;
 	}
 	if (take(f->flow, &a, f->source->stream->durable_seq, clock_mono()) != 0) {

@@ -135,6 +135,7 @@ source_send_open(struct source_flow *f, const uint8_t *nonce)
 	}
 	metric_inc(&stats.asked);
 	f->asks++;
+	f->asked = true;
 	transport_send(s->engine->transport, &h, f->flow->node, s->row.meta, s->row.meta_len);
 }
 
@@ -182,7 +183,7 @@ pump(struct source_flow *f, struct mono now, size_t budget)
 			source_send_open(f, NULL);
 			break;
 		case STREAM_END:
-			f->told_end = true;
+			f->asked = true;
 			send_end(f, mesh_e2e_MsgType_MSG_CLOSE, st->close_seq);
 			break;
 		case STREAM_SKIP:

@@ -13,6 +13,8 @@ enum {
 	READ_US = 3000,
 	PROGRESS_US = 200 * WORLD_MS,
 	DOUBTS_MAX = 5,
+	LOSE_OF_1000 = 200,
+	LOSE_US = 100 * WORLD_MS,
 };
 
 static struct node *
@@ -222,10 +224,11 @@ pump(struct world *w, unsigned i)
 			world_push(w, w->now + 100 + world_below(w, READ_US), WORLD_READ, 0, i, NULL);
 			return;
 		case STREAM_ASK:
+			o->asked[i + 1] = true;
 			net_send(w, 0, i + 1, &(struct frame){.kind = FRAME_OPEN});
 			break;
 		case STREAM_END:
-			o->told_end[i + 1] = true;
+			o->asked[i + 1] = true;
 			net_send(
 			    w, 0, i + 1, &(struct frame){.kind = FRAME_CLOSE, .seq = o->stream->close_seq});
 			break;
@@ -326,6 +329,10 @@ doubt(struct world *w, unsigned n)
 	struct stream *st = o->stream;
 	struct waiter one;
 
+	/* Late and doubled answers come in a crowd: each question counts once. */
+	if (!o->asked[n])
+		return;
+	o->asked[n] = false;
 	if (++o->doubts[n] < DOUBTS_MAX)
 		return;
 	o->doubts[n] = 0;
@@ -366,9 +373,7 @@ source_frame(struct world *w, const struct frame *f)
 		return;
 	}
 	if (stream_contradicts(st, flow, &a)) {
-		if (source(w)->told_end[f->from])
-			doubt(w, f->from);
-		source(w)->told_end[f->from] = false;
+		doubt(w, f->from);
 		return;
 	}
 	if (f->kind == FRAME_OPENED)
@@ -428,8 +433,13 @@ finish(struct world *w)
 	struct node *o = source(w);
 	struct stream *st = o->stream;
 
-	if (st->state == STREAM_OPEN && w->published >= w->goal && publisher_done(w))
+	if (st->state == STREAM_OPEN && w->published >= w->goal && publisher_done(w)) {
 		MUST(stream_close(st) == 0);
+		/* When all is done a target may still lose it. */
+		if (world_chance(w, LOSE_OF_1000))
+			world_push(w, w->now + world_below(w, LOSE_US), WORLD_LOSE,
+			    1 + world_below(w, w->targets), 0, NULL);
+	}
 	if (st->state != STREAM_CLOSING || o->closed_put)
 		return;
 	if (!o->close_put)

@@ -295,6 +295,9 @@ handle(struct world *w, const struct sim_event *ev)
 		else if (!w->node[ev->node].up)
 			node_start(w, ev->node);
 		break;
+	case WORLD_LOSE:
+		(void)member_lose(w, ev->node);
+		break;
 	case WORLD_FAULT:
 		fault_turn(w);
 		break;

@@ -56,6 +56,7 @@ enum world_what {
 	WORLD_PUBLISH,  /* publisher `node` has a turn */
 	WORLD_START,    /* host node starts again */
 	WORLD_REROUTED, /* the source hears that a path is gone */
+	WORLD_LOSE,     /* node loses all that it has */
 	WORLD_FAULT,
 };
 
@@ -136,7 +137,7 @@ struct node {
 	int64_t progress_at;
 	uint64_t heard[ENDS_MAX]; /* replicas that targets have told of */
 	unsigned doubts[ENDS_MAX];
-	bool told_end[ENDS_MAX];
+	bool asked[ENDS_MAX];
 	int64_t members_at;
 	/* a target; NULL: the stream is not open yet, or closed */
 	struct target *target;
