@@ -288,9 +288,11 @@ void source_rerouted(struct world *w);
 /* Targets have processed more, or something was given up. */
 void source_commit(struct world *w);
 void source_new_epoch(struct world *w);
-void source_describe(struct world *w);
 /* After what became durable: the stream may have ended. */
 void source_durable(struct world *w);
+
+/* --- describe.c --- */
+void source_describe(struct world *w);
 
 /* --- retain.c: the source gives up what is too much, or too old --- */
 void retain_turn(struct world *w);
