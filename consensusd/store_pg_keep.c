@@ -41,7 +41,7 @@ static const char *const tasks[STORE_TASK_COUNT] = {
 	" f AS (DELETE FROM delivery_gaps AS t USING old WHERE t.stream_id = old.stream_id),"
 	" c AS (DELETE FROM outbox AS t USING old WHERE t.stream_id = old.stream_id),"
 	" d AS (DELETE FROM inbox AS t USING old WHERE t.stream_id = old.stream_id),"
-	" f AS (DELETE FROM stream_attempts AS t USING old WHERE t.stream_id = old.stream_id),"
+	" g AS (DELETE FROM stream_attempts AS t USING old WHERE t.stream_id = old.stream_id),"
 	/* And a subscriber that has not moved for so long. */
 	" e AS (DELETE FROM update_positions WHERE updated < now() - interval '30 days'"
 	" AND subscriber <> '')"

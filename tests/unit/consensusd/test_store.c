@@ -4,6 +4,8 @@
  */
 #include "tests/unit/consensusd/store_user.h"
 
+#include "consensusd/store_pg.h"
+
 static struct store_stream
 stream_row(unsigned n)
 {
@@ -561,6 +563,57 @@ test_cleared_room_is_used_again(void **state)
 	user_free(u);
 }
 
+static bool
+is_pruned(struct user *u)
+{
+	return ask(u, "SELECT count(*) FROM mesh.streams WHERE tenant_id = 'old'") == 1;
+}
+
+/* Of a stream that was closed long ago nothing is left; one that was closed just now stays. */
+static void
+test_old_streams_are_pruned(void **state)
+{
+	static const char *const tables[] = {
+	    "stream_offsets (stream_id, node_id, committed_seq) SELECT stream_id, 1, 5",
+	    "delivery_log (stream_id, dst_node, segment, src_node, first_seq, last_seq) SELECT stream_id, 1, "
+	    "0, 2, 1, 5",
+	    "delivery_gaps (stream_id, dst_node, first_seq, last_seq, src_node, err) SELECT stream_id, 1, 3, "
+	    "4, 2, ''",
+	    "stream_attempts (stream_id, seq, attempts, error) SELECT stream_id, 5, 2, ''"};
+	struct user *u = user_ready();
+
+	(void)state;
+	ask(u, "INSERT INTO mesh.streams (stream_id, tenant_id, src_node, dst_nodes, qos, priority, epoch, "
+	       "state,"
+	       " source_key, key_id, signed_meta, created, updated)"
+	       " SELECT gen_random_uuid(), 'old', 2, '{1}', '', 0, 1, 2, '', '', '', now(), now() - age"
+	       " FROM unnest('{31 days, 29 days}'::interval[]) AS t(age)");
+	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
+		char sql[512];
+
+		snprintf(sql, sizeof(sql), "INSERT INTO mesh.%s FROM mesh.streams WHERE tenant_id = 'old'",
+		    tables[i]);
+		ask(u, sql);
+	}
+	store_keeper_ask(u->store->keeper, STORE_TASK_PRUNE);
+	wait_until(u, is_pruned);
+	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
+		char sql[256];
+
+		snprintf(sql, sizeof(sql),
+		    "SELECT count(*) FROM mesh.%.*s WHERE stream_id NOT IN (SELECT stream_id FROM "
+		    "mesh.streams)",
+		    (int)strcspn(tables[i], " "), tables[i]);
+		assert_int_equal(ask(u, sql), 0);
+		snprintf(sql, sizeof(sql),
+		    "SELECT count(*) FROM mesh.%.*s t JOIN mesh.streams USING (stream_id)"
+		    " WHERE tenant_id = 'old'",
+		    (int)strcspn(tables[i], " "), tables[i]);
+		assert_int_equal(ask(u, sql), 1);
+	}
+	user_free(u);
+}
+
 /* Memory that runs out at any point of a start, or of a put, is an error that can be tried again. */
 static void
 test_failing_allocations(void **state)
@@ -643,6 +696,7 @@ main(void)
 	    cmocka_unit_test(test_unsafe_server_is_refused),
 	    cmocka_unit_test(test_check_mode_wants_a_schema),
 	    cmocka_unit_test(test_cleared_room_is_used_again),
+	    cmocka_unit_test(test_old_streams_are_pruned),
 	    cmocka_unit_test(test_failing_allocations),
 	};
 
