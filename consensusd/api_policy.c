@@ -17,6 +17,12 @@ static const char *const overflows[] = {
     [POLICY_DROP] = "drop",
 };
 
+static const char *const handlers[] = {
+    [POLICY_SUBSCRIBER] = "subscriber",
+    [POLICY_DB] = "db",
+    [POLICY_DISCARD] = "discard",
+};
+
 const char *
 api_policy_ack_name(enum policy_ack ack)
 {
@@ -29,6 +35,13 @@ api_policy_overflow_name(enum policy_overflow overflow)
 {
 	MUST(overflow < POLICY_OVERFLOWS);
 	return overflows[overflow];
+}
+
+const char *
+api_policy_handler_name(enum policy_handler handler)
+{
+	MUST(handler < POLICY_HANDLERS);
+	return handlers[handler];
 }
 
 /* The place of a text in a list; "" is 0.  -1: it is not there. */

@@ -15,6 +15,7 @@ struct call;
 /* "quorum".  Static. */
 const char *api_policy_ack_name(enum policy_ack ack);
 const char *api_policy_overflow_name(enum policy_overflow overflow);
+const char *api_policy_handler_name(enum policy_handler handler);
 /* Reads when publishes are answered and what is kept; false: the call was refused.  target_count is that of
  * the stream. */
 bool api_policy_take(struct call *call, const mesh_v1_OpenClientDataStreamReq *req, size_t target_count,

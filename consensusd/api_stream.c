@@ -264,10 +264,10 @@ fill_targets(const struct engine *e, struct store_stream *row)
 static bool
 take_handler(struct call *call, const mesh_v1_OpenClientDataStreamReq *req, struct policy *p)
 {
-	static const char *const names[POLICY_HANDLERS] = {"subscriber", "db", "discard"};
 	int handler = 0;
 
-	while (handler < POLICY_HANDLERS && strcmp(req->handler, names[handler]) != 0)
+	while (handler < POLICY_HANDLERS &&
+	       strcmp(req->handler, api_policy_handler_name((enum policy_handler)handler)) != 0)
 		handler++;
 	if (req->handler[0] == '\0')
 		handler = POLICY_SUBSCRIBER;
@@ -455,6 +455,7 @@ fill_common(mesh_v1_StreamInfo *info, const struct store_stream *row, const char
 	info->striping = row->striping;
 	info->created_at = (int64_t)row->created_unix_ms;
 	info->producer_epoch = row->epoch;
+	snprintf(info->handler, sizeof(info->handler), "%s", api_policy_handler_name(row->policy.handler));
 }
 
 static void
@@ -482,6 +483,18 @@ info_of_source(struct source *s, mesh_v1_StreamInfo *info)
 }
 
 static void
+fill_failed(const struct sink *s, mesh_v1_StreamInfo *info)
+{
+	const struct retry_item *item = sink_failing(s);
+
+	if (item == NULL)
+		return;
+	info->failed_seq = (int64_t)item->seq;
+	info->failed_attempts = (int32_t)item->attempts;
+	snprintf(info->failed_error, sizeof(info->failed_error), "%s", item->error);
+}
+
+static void
 info_of_sink(const struct sink *s, mesh_v1_StreamInfo *info)
 {
 	static const char *const names[] = {
@@ -500,6 +513,7 @@ info_of_sink(const struct sink *s, mesh_v1_StreamInfo *info)
 	info->backlog_messages = (int64_t)(t->expected_seq - 1 - t->processed_seq);
 	info->backlog_bytes = (int64_t)t->ledger.total_bytes;
 	info->subscribed = s->subscriber != NULL;
+	fill_failed(s, info);
 	api_traffic_sink(s, info);
 }
 

@@ -98,6 +98,8 @@ bool sink_given_up(const struct sink *s, uint64_t seq);
 void sink_retry_now(struct sink *s);
 /* How often it has failed. */
 uint32_t sink_attempts(const struct sink *s, uint64_t seq);
+/* The first message that failed and is tried again, or NULL. */
+const struct retry_item *sink_failing(const struct sink *s);
 void sink_load_attempt(struct sink *s, const struct store_letter *row);
 /* There is one dead letter less. */
 void sink_letters_gone(struct engine *e);

@@ -65,6 +65,15 @@ sink_retry_now(struct sink *s)
 		s->retry->items[i].at = clock_mono();
 }
 
+const struct retry_item *
+sink_failing(const struct sink *s)
+{
+	for (size_t i = 0; s->retry != NULL && i < s->retry->count; i++)
+		if (!s->retry->items[i].dead && s->retry->items[i].seq > s->target->processed_seq)
+			return &s->retry->items[i];
+	return NULL;
+}
+
 uint32_t
 sink_attempts(const struct sink *s, uint64_t seq)
 {

@@ -441,13 +441,15 @@ target_value(const mesh_v1_TargetProgress *t)
 static json_t *
 stream_traffic(const mesh_v1_StreamInfo *s)
 {
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:I, s:I, s:s}", "messages_per_s",
-	    api_json_num(s->messages_per_s), "bytes_per_s", api_json_num(s->bytes_per_s), "processed_per_s",
-	    api_json_num(s->processed_per_s), "oldest_ms", api_json_num(s->oldest_ms), "retransmits",
-	    api_json_num(s->retransmits), "messages", api_json_num(s->messages), "bytes",
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:I, s:I, s:s, s:s, s:I, s:I, s:s}",
+	    "messages_per_s", api_json_num(s->messages_per_s), "bytes_per_s", api_json_num(s->bytes_per_s),
+	    "processed_per_s", api_json_num(s->processed_per_s), "oldest_ms", api_json_num(s->oldest_ms),
+	    "retransmits", api_json_num(s->retransmits), "messages", api_json_num(s->messages), "bytes",
 	    api_json_num(s->bytes), "paused", s->paused, "limit_messages_per_s",
 	    api_json_num(s->limit_messages_per_s), "limit_bytes_per_s", api_json_num(s->limit_bytes_per_s),
-	    "control_reason", s->control_reason);
+	    "control_reason", s->control_reason, "handler", s->handler, "failed_seq",
+	    api_json_num(s->failed_seq), "failed_attempts", api_json_num(s->failed_attempts), "failed_error",
+	    s->failed_error);
 }
 
 static json_t *

@@ -76,7 +76,11 @@ print_head(const struct ctl *ctl, const json_t *s)
 	if (strcmp(text_of(s, "role"), "source") == 0)
 		printf(", from this node");
 	else
-		printf(", from node %s, %s", show(s, "source_node", COLUMN_TEXT, node),
+		printf(", from node %s", show(s, "source_node", COLUMN_TEXT, node));
+	if (strcmp(text_of(s, "handler"), "subscriber") != 0)
+		printf(", handler %s", show(s, "handler", COLUMN_TEXT, node));
+	else if (strcmp(text_of(s, "role"), "source") != 0)
+		printf(", %s",
 		    json_is_true(json_object_get(s, "subscribed")) ? "with a subscriber" : "no subscriber");
 	printf("\n  opened %s ago, priority %lld", show(s, "created_at", COLUMN_AGE_MS, age),
 	    (long long)number(s, "priority"));
@@ -97,6 +101,19 @@ print_offsets(const json_t *s)
 	else
 		printf("; %lld wait (%s), the oldest for %s\n", (long long)number(s, "backlog_messages"),
 		    show(s, "backlog_bytes", COLUMN_BYTES, bytes), show(s, "oldest_ms", COLUMN_MS, age));
+}
+
+/* All behind it waits for it. */
+static void
+print_failed(const json_t *s)
+{
+	char error[1024];
+
+	if (number(s, "failed_seq") == 0)
+		return;
+	out_format(COLUMN_TEXT, json_object_get(s, "failed_error"), error, sizeof(error));
+	printf("  message %lld has failed %lld times, and is tried again: %s\n",
+	    (long long)number(s, "failed_seq"), (long long)number(s, "failed_attempts"), error);
 }
 
 /* How much is kept for targets that are behind, and what was given up. */
@@ -210,6 +227,7 @@ streams_view_all(const struct ctl *ctl, json_t *rows)
 			putchar('\n');
 		print_head(ctl, row);
 		print_offsets(row);
+		print_failed(row);
 		print_ack(row);
 		print_traffic(row);
 		print_control(row);

@@ -146,6 +146,9 @@ def test_nack(m):
         again = [r.next() for _ in range(3)]
         assert [(x.seq, x.attempt) for x in again] == [(3, 2), (4, 1), (5, 1)]
         wait_until("the attempt in the database", lambda: attempts(c, stream) == [(3, 1, "not today")])
+        info = api.ListStreams(pb.ListStreamsReq(stream_ids=[stream]), timeout=20).streams[0]
+        assert (info.handler, info.failed_seq, info.failed_attempts, info.failed_error) == (
+            "subscriber", 3, 1, "not today"), info
         assert api.Nack(pb.StreamNack(stream_id=stream, seq=3, subscription=again[0].subscription,
                                       reason="still not"), timeout=20).processed_seq == 2
         again = [r.next() for _ in range(3)]
