@@ -1,7 +1,5 @@
 /* Groups of streams: who is in them, who leads, what a crash and a lost log do. */
-#include "tests/unit/consensusd/env.h"
-
-#include "consensusd/relation_impl.h"
+#include "tests/unit/consensusd/relation_user.h"
 
 #define S1 "01ARZ3NDEKTSV4RRFFQ69G5001"
 #define S2 "01ARZ3NDEKTSV4RRFFQ69G5002"
@@ -21,58 +19,13 @@ relation_of(const char *stream)
 	return s->relation.relation;
 }
 
-static unsigned wanted;
 static const char *watched;
 
-static void
-until(bool (*what)(struct env *e), unsigned count)
-{
-	wanted = count;
-	env_run(&env, what);
-}
-
-/* Voters as the leader has them, none of them joining or leaving. */
 static bool
 has_voters(struct env *e)
 {
-	const struct relation *r = relation_of(watched);
-	struct raft_member_status s;
-	struct raft_status st;
-	unsigned voters = 0;
-
 	(void)e;
-	if (r->group == NULL)
-		return false;
-	group_show(r->group, &st);
-	for (size_t i = 0; group_member_at(r->group, i, &s); i++)
-		voters += s.member.role == RAFT_VOTER;
-	return r->ready && !st.joint && voters == wanted && st.commit == st.last;
-}
-
-static bool
-confirmed(struct env *e)
-{
-	return e->nodes[0].calls[2].items >= wanted;
-}
-
-static void
-publish(const char *stream, int count)
-{
-	mesh_v1_Chunk chunk = env_chunk(stream, 0);
-
-	if (a->calls[2].items == 0)
-		env_forget(a, 2);
-	for (int i = 0; i < count; i++)
-		env_publish_send(a, GC_PUBLISH_ITEM, 2, &chunk, "payload", 7);
-}
-
-static void
-subscribe(struct env_node *n)
-{
-	mesh_v1_StreamSelector sel = env_selector("one", "");
-
-	n->auto_ack = true;
-	env_subscribe(n, 9, &sel);
+	return relation_votes(relation_of(watched));
 }
 
 /* Streams S1 and S2 to both others, with subscribers, once the group is as it should be. */
@@ -108,7 +61,7 @@ test_shared(void **state)
 	until(has_voters, 1);
 	assert_int_equal(relations_count(a->engine.relations), 2);
 	assert_int_equal(relations_count(c->engine.relations), 1);
-	publish(S1, 100);
+	publish_to(S1, 100);
 	until(confirmed, 100);
 	/* Its place was fixed before it was processed. */
 	assert_int_equal(dsg_at(relation_of(S1)->state, 0)->described, 100);
@@ -123,16 +76,16 @@ test_restarts(void **state)
 	(void)state;
 	begin("bc", 3);
 	memcpy(id, relation_of(S1)->id, sizeof(id));
-	publish(S1, 50);
+	publish_to(S1, 50);
 	until(confirmed, 50);
 	restart(a);
 	until(has_voters, 3);
 	assert_memory_equal(relation_of(S1)->id, id, sizeof(id));
-	publish(S1, 50);
+	publish_to(S1, 50);
 	until(confirmed, 50);
 	restart(b);
 	subscribe(b);
-	publish(S1, 50);
+	publish_to(S1, 50);
 	until(confirmed, 100);
 	until(has_voters, 3);
 }
@@ -167,7 +120,7 @@ test_source_leads_again(void **state)
 {
 	(void)state;
 	begin("bc", 3);
-	publish(S1, 10);
+	publish_to(S1, 10);
 	until(confirmed, 10);
 	env_stop(a);
 	a->identities = a->health = 0;
@@ -175,7 +128,7 @@ test_source_leads_again(void **state)
 	env_start(a);
 	env_run(&env, env_ready);
 	until(has_voters, 3);
-	publish(S1, 10);
+	publish_to(S1, 10);
 	until(confirmed, 10);
 }
 
@@ -194,10 +147,10 @@ test_log_ahead_of_outbox(void **state)
 
 	(void)state;
 	begin("bc", 3);
-	publish(S1, 10);
+	publish_to(S1, 10);
 	until(confirmed, 10);
 	fake_dbs[0].hold = true;
-	publish(S1, 3);
+	publish_to(S1, 3);
 	until(fixed, 11);
 	env_stop(a);
 	fake_dbs[0].hold = false;
@@ -207,7 +160,7 @@ test_log_ahead_of_outbox(void **state)
 	assert_int_equal(ulid_parse(S1, &id), 0);
 	assert_int_equal(source_find(&a->engine, &id)->stream->durable_seq, 10);
 	env_forget(a, 2);
-	publish(S1, 5);
+	publish_to(S1, 5);
 	until(confirmed, 5);
 	assert_int_equal(a->calls[2].last_seq, 15);
 	assert_int_equal(b->calls[9].items, 15);
@@ -224,14 +177,14 @@ test_lost_of_three(void **state)
 
 	(void)state;
 	begin("bc", 3);
-	publish(S1, 10);
+	publish_to(S1, 10);
 	until(confirmed, 10);
 	memcpy(id, relation_of(S1)->id, sizeof(id));
 	fake_dbs[1].rolled_back = true;
 	restart(b);
 	fake_dbs[1].rolled_back = false;
 	subscribe(b);
-	publish(S1, 10);
+	publish_to(S1, 10);
 	until(confirmed, 20);
 	until(has_voters, 3);
 	assert_memory_equal(relation_of(S1)->id, id, sizeof(id));
@@ -246,14 +199,14 @@ test_lost_of_two(void **state)
 
 	(void)state;
 	begin("b", 1);
-	publish(S1, 10);
+	publish_to(S1, 10);
 	until(confirmed, 10);
 	memcpy(id, relation_of(S1)->id, sizeof(id));
 	fake_dbs[1].rolled_back = true;
 	restart(b);
 	fake_dbs[1].rolled_back = false;
 	subscribe(b);
-	publish(S1, 10);
+	publish_to(S1, 10);
 	until(confirmed, 20);
 	until(has_voters, 1);
 	assert_memory_equal(relation_of(S1)->id, id, sizeof(id));
@@ -263,12 +216,12 @@ test_lost_of_two(void **state)
 	until(has_voters, 1);
 	assert_memory_not_equal(relation_of(S1)->id, id, sizeof(id));
 	env_forget(a, 2);
-	publish(S1, 10);
+	publish_to(S1, 10);
 	until(confirmed, 10);
 	/* Both have the new group, and after a restart too. */
 	restart(b);
 	subscribe(b);
-	publish(S1, 10);
+	publish_to(S1, 10);
 	until(confirmed, 20);
 	assert_memory_equal(b->engine.sinks->row.group_id, relation_of(S1)->id, sizeof(id));
 }
@@ -302,10 +255,10 @@ test_both_restart(void **state)
 {
 	(void)state;
 	begin("b", 1);
-	publish(S1, 10);
+	publish_to(S1, 10);
 	until(confirmed, 10);
 	env_stop(b);
-	publish(S1, 10);
+	publish_to(S1, 10);
 	until(described, 20);
 	env_stop(a);
 	a->identities = a->health = b->identities = b->health = 0;
@@ -327,13 +280,13 @@ test_evicted(void **state)
 
 	(void)state;
 	begin("bc", 3);
-	publish(S1, 10);
+	publish_to(S1, 10);
 	until(confirmed, 10);
 	gone = c->engine.self;
 	env_stop(c);
 	source_evicted(&a->engine, gone, 0);
 	until(has_voters, 1);
-	publish(S1, 10);
+	publish_to(S1, 10);
 	until(confirmed, 20);
 }
 
@@ -346,7 +299,7 @@ test_closed(void **state)
 	(void)state;
 	begin("b", 1);
 	env_open(a, "one", S2, "b");
-	publish(S1, 10);
+	publish_to(S1, 10);
 	until(confirmed, 10);
 	assert_int_equal(dsg_count(relation_of(S2)->state), 1);
 	snprintf(h.stream_id, sizeof(h.stream_id), "%s", S1);
@@ -354,7 +307,7 @@ test_closed(void **state)
 	env_send_pb(a->gateway, GC_CLOSE_STREAM, 3, mesh_v1_StreamHandle_fields, &h);
 	assert_int_equal(env_wait(a, 3)->replies, 1);
 	env_forget(a, 2);
-	publish(S2, 1);
+	publish_to(S2, 1);
 	until(confirmed, 1);
 	until(has_streams, 1);
 }

@@ -1,15 +1,13 @@
 /* Targets of an open stream come and go while messages flow. */
-#include "tests/unit/consensusd/env.h"
+#include "tests/unit/consensusd/relation_user.h"
 
 #include "common/base/rng.h"
-#include "consensusd/relation_impl.h"
 #include "consensusd/sink_impl.h"
 
 #define S1 "01ARZ3NDEKTSV4RRFFQ69G5001"
 
 static struct env_node *const a = &env.nodes[0], *const b = &env.nodes[1], *const c = &env.nodes[2];
 
-static unsigned wanted;
 static struct env_node *watched;
 static uint64_t ids[ENV_NODES];
 
@@ -40,33 +38,11 @@ sink(struct env_node *n)
 	return sink_find(&n->engine, &id);
 }
 
-static void
-until(bool (*what)(struct env *e), unsigned count)
-{
-	wanted = count;
-	env_run(&env, what);
-}
-
-/* Voters as the leader has them, none of them joining or leaving. */
 static bool
 has_voters(struct env *e)
 {
-	const struct relation *r = source()->relation.relation;
-	struct raft_member_status s;
-	struct raft_status st;
-	unsigned voters = 0;
-
 	(void)e;
-	group_show(r->group, &st);
-	for (size_t i = 0; group_member_at(r->group, i, &s); i++)
-		voters += s.member.role == RAFT_VOTER;
-	return r->ready && !st.joint && voters == wanted && st.commit == st.last;
-}
-
-static bool
-confirmed(struct env *e)
-{
-	return e->nodes[0].calls[2].items >= wanted;
+	return relation_votes(source()->relation.relation);
 }
 
 static bool
@@ -102,21 +78,7 @@ told(struct env *e)
 static void
 publish(int count)
 {
-	mesh_v1_Chunk chunk = env_chunk(S1, 0);
-
-	if (a->calls[2].items == 0)
-		env_forget(a, 2);
-	for (int i = 0; i < count; i++)
-		env_publish_send(a, GC_PUBLISH_ITEM, 2, &chunk, "payload", 7);
-}
-
-static void
-subscribe(struct env_node *n)
-{
-	mesh_v1_StreamSelector sel = env_selector("one", "");
-
-	n->auto_ack = true;
-	env_subscribe(n, 9, &sel);
+	publish_to(S1, count);
 }
 
 static void
