@@ -57,13 +57,14 @@ origin_hasten(struct origin *o, struct mono at)
 	o->refresh_at = mono_min(o->refresh_at, at);
 }
 
-/* An LSA about measurements: if it comes as soon as it may, they have not come to rest since the last. */
+/* An LSA about measurements: if it comes as soon as it may, they have not come to rest since the last.  What
+ * leapt is a mean on its way to where it comes to rest: the rest of it is told soon. */
 static void
 tell(struct origin *o, struct mono now)
 {
 	int64_t wait_us = METRIC_INTERVAL_US;
 
-	if (mono_before(now, mono_add_us(o->told, 2 * o->wait_us)))
+	if (!o->leapt && mono_before(now, mono_add_us(o->told, 2 * o->wait_us)))
 		wait_us = 2 * o->wait_us;
 	o->wait_us = wait_us < METRIC_INTERVAL_MAX_US ? wait_us : METRIC_INTERVAL_MAX_US;
 	o->told = now;

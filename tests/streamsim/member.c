@@ -107,7 +107,8 @@ member_turn(struct world *w)
 	if (st.joint)
 		return;
 	fill(w, &t);
-	if (!t.changed)
+	/* Of two, one votes. */
+	if (!t.changed && w->targets > 1)
 		promoted = promote(&st, &t);
 	if (!t.changed && !promoted)
 		return;

@@ -482,6 +482,15 @@ test_origin_restless_measurements(void **state)
 	assert_int_equal(wait, METRIC_INTERVAL_MAX_US);
 	o.leapt = true;
 	assert_int_equal(origin_due(&o).us, now.us + METRIC_INTERVAL_US);
+	/* What is left to go after a leap is told soon, too; then it is as before. */
+	now = origin_due(&o);
+	make_signed(&o, now);
+	for (wait = METRIC_INTERVAL_US; wait <= 4 * (int64_t)METRIC_INTERVAL_US; wait *= 2) {
+		o.moved = true;
+		assert_int_equal(origin_due(&o).us, now.us + wait);
+		now = origin_due(&o);
+		make_signed(&o, now);
+	}
 	o.changed = true;
 	assert_true(origin_due(&o).us <= now.us + ORIGIN_INTERVAL_US);
 	make_signed(&o, now);
