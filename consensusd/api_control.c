@@ -59,16 +59,6 @@ fill(mesh_v1_StreamRule *out, const struct engine *e, const struct call *call, c
 	out->streams = decided(e, call, c);
 }
 
-/* The stream's row here, at its source or at a target; NULL: there is none. */
-static const struct store_stream *
-row_of(const struct engine *e, const struct ulid *id)
-{
-	const struct source *s = source_find(e, id);
-	const struct sink *k = s == NULL ? sink_find(e, id) : NULL;
-
-	return s != NULL ? &s->row : k != NULL ? &k->row : NULL;
-}
-
 /* May the client know of, or say, something of these streams?  What is said of all concerns everybody. */
 static bool
 may_scope(const struct engine *e, const struct call *call, const struct control_scope *scope, bool all)
@@ -78,7 +68,7 @@ may_scope(const struct engine *e, const struct call *call, const struct control_
 	if (acl_may_see_all(e->acl, call->who))
 		return true;
 	if (!ulid_is_zero(&scope->stream_id)) {
-		row = row_of(e, &scope->stream_id);
+		row = api_stream_row(e, &scope->stream_id);
 		return row != NULL && may_see(e, call, row);
 	}
 	return scope->tenant[0] != '\0' ? acl_may_see(e->acl, call->who, scope->tenant, NULL) : all;

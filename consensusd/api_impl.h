@@ -107,6 +107,8 @@ struct call *api_unary(struct api *a, struct client *c, const struct imsg *m);
 void api_reply_message(struct call *call, const void *fields, const void *msg, size_t limit);
 
 /* --- api_stream.c, for the other calls about streams --- */
+/* The stream's row here, at its source or at a target; NULL: there is none. */
+const struct store_stream *api_stream_row(const struct engine *e, const struct ulid *id);
 /* Answers with the stream's handle. */
 void api_stream_reply(struct call *call, struct source *s, uint64_t epoch);
 /* The node of this id or name; 0: the call has ended. */

@@ -174,11 +174,9 @@ static bool
 may_ask(struct question *q, const struct call *call)
 {
 	const struct engine *e = q->api->engine;
-	const struct source *s = source_find(e, &q->stream);
-	const struct sink *k = sink_find(e, &q->stream);
-	const char *tenant = s != NULL ? s->row.tenant_id : k != NULL ? k->row.tenant_id : q->tenant;
+	const struct store_stream *row = api_stream_row(e, &q->stream);
 
-	return acl_may_see(e->acl, call->who, tenant, &q->stream);
+	return acl_may_see(e->acl, call->who, row != NULL ? row->tenant_id : q->tenant, &q->stream);
 }
 
 static void

@@ -9,6 +9,7 @@
 #include "consensusd/acl.h"
 #include "consensusd/api_impl.h"
 #include "consensusd/api_policy.h"
+#include "consensusd/core/node_list.h"
 #include "consensusd/api_traffic.h"
 #include "consensusd/engine.h"
 #include "consensusd/router.h"
@@ -74,17 +75,16 @@ api_stream_closing(struct source *s, uint64_t handle)
 		call_reply(call, NULL, 0);
 }
 
-/* --- opening --- */
-
-static bool
-has_target(const struct store_stream *row, uint64_t node)
+const struct store_stream *
+api_stream_row(const struct engine *e, const struct ulid *id)
 {
-	for (size_t i = 0; i < row->dst_count; i++) {
-		if (row->dst_nodes[i] == node)
-			return true;
-	}
-	return false;
+	const struct source *s = source_find(e, id);
+	const struct sink *k = s == NULL ? sink_find(e, id) : NULL;
+
+	return s != NULL ? &s->row : k != NULL ? &k->row : NULL;
 }
+
+/* --- opening --- */
 
 uint64_t
 api_stream_node(struct call *call, const struct engine *e, const char *text)
@@ -119,7 +119,7 @@ find_targets(struct call *call, const struct engine *e, const mesh_v1_OpenClient
 
 		if (node == 0)
 			return false;
-		if (!has_target(row, node))
+		if (!node_list_has(row->dst_nodes, row->dst_count, node))
 			row->dst_nodes[row->dst_count++] = node;
 	}
 	return true;
@@ -131,7 +131,7 @@ same_stream(const struct source *s, const struct store_stream *row)
 	if (strcmp(s->row.tenant_id, row->tenant_id) != 0 || s->row.dst_count != row->dst_count)
 		return false;
 	for (size_t i = 0; i < row->dst_count; i++) {
-		if (!has_target(&s->row, row->dst_nodes[i]))
+		if (!node_list_has(s->row.dst_nodes, s->row.dst_count, row->dst_nodes[i]))
 			return false;
 	}
 	return true;
@@ -422,9 +422,8 @@ api_stream_close(struct api *a, struct client *c, const struct imsg *m)
 /* --- listing --- */
 
 static void
-fill_progress(struct engine *e, struct source *s, mesh_v1_StreamInfo *info)
+fill_progress(struct source *s, mesh_v1_StreamInfo *info)
 {
-	(void)e;
 	for (size_t i = 0; i < s->stream->flow_count; i++) {
 		const struct flow *f = s->flows[i].flow;
 		mesh_v1_TargetProgress *t;
@@ -464,7 +463,7 @@ info_of_source(struct source *s, mesh_v1_StreamInfo *info)
 	const struct stream *st = s->stream;
 
 	fill_common(info, &s->row, s->id_text, "source");
-	fill_progress(s->engine, s, info);
+	fill_progress(s, info);
 	snprintf(info->status, sizeof(info->status), "%s", status_text(s));
 	info->next_seq = (int64_t)st->next_seq;
 	info->committed_seq = (int64_t)st->committed_seq;

@@ -6,6 +6,7 @@
 #include "consensusd/acl.h"
 #include "consensusd/api_impl.h"
 #include "consensusd/caller.h"
+#include "consensusd/core/node_list.h"
 #include "consensusd/engine.h"
 #include "consensusd/source.h"
 #include "consensusd/stats.h"
@@ -20,16 +21,6 @@ struct targets {
 	size_t added_count;
 };
 
-static size_t
-place_of(const uint64_t *nodes, size_t count, uint64_t node)
-{
-	size_t i = 0;
-
-	while (i < count && nodes[i] != node)
-		i++;
-	return i;
-}
-
 static bool
 add_all(struct call *call, const struct engine *e, const mesh_v1_StreamTargetsReq *req, struct targets *t)
 {
@@ -38,9 +29,9 @@ add_all(struct call *call, const struct engine *e, const mesh_v1_StreamTargetsRe
 
 		if (node == 0)
 			return false;
-		if (place_of(t->added, t->added_count, node) == t->added_count)
+		if (!node_list_has(t->added, t->added_count, node))
 			t->added[t->added_count++] = node;
-		if (place_of(t->nodes, t->count, node) == t->count)
+		if (!node_list_has(t->nodes, t->count, node))
 			t->nodes[t->count++] = node;
 	}
 	return true;
@@ -52,8 +43,7 @@ leaving(struct call *call, const struct engine *e, const struct source *s, const
 {
 	uint64_t node;
 
-	if (nodeid_parse(text, &node) == 0 &&
-	    place_of(s->row.dst_nodes, s->row.dst_count, node) < s->row.dst_count)
+	if (nodeid_parse(text, &node) == 0 && node_list_has(s->row.dst_nodes, s->row.dst_count, node))
 		return node;
 	return api_stream_node(call, e, text);
 }
@@ -64,18 +54,15 @@ remove_all(struct call *call, const struct engine *e, const struct source *s,
 {
 	for (pb_size_t i = 0; i < req->remove_count; i++) {
 		uint64_t node = leaving(call, e, s, req->remove[i]);
-		size_t at;
 
 		if (node == 0)
 			return false;
-		if (place_of(t->added, t->added_count, node) < t->added_count) {
+		if (node_list_has(t->added, t->added_count, node)) {
 			call_done(call, CODE_INVALID_ARGUMENT, "node '%s' is to be added and removed",
 			    req->remove[i]);
 			return false;
 		}
-		at = place_of(t->nodes, t->count, node);
-		if (at < t->count)
-			memmove(&t->nodes[at], &t->nodes[at + 1], (--t->count - at) * sizeof(t->nodes[0]));
+		t->count = node_list_drop(t->nodes, t->count, node);
 	}
 	return true;
 }

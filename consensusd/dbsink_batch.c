@@ -55,7 +55,9 @@ first_failed(struct dbsink *d, uint64_t seq)
 	refuse(d, seq, x->text);
 }
 
-/* The transaction failed and is rolled back. */
+/* --- transactions --- */
+
+/* It is rolled back. */
 static void
 on_failed(void *ctx)
 {
@@ -69,12 +71,8 @@ on_failed(void *ctx)
 		return;
 	}
 	d = dbsink_take_current(all);
-	if (d != NULL && blame == DBLINE_FIRST)
-		first_failed(d, all->first);
-	else if (d != NULL && blame == DBLINE_LATER)
-		d->limit = which;
-	else if (d != NULL)
-		dbsink_put_off(d, all->line.answer.text);
+	if (d != NULL)
+		all->work->failed(d, blame, which);
 	dbline_idle(&all->line);
 }
 
@@ -91,13 +89,58 @@ on_done(void *ctx)
 	metric_add(&stats.db_applied, (int64_t)all->count);
 	d = dbsink_take_current(all);
 	if (d != NULL) {
-		d->position = all->last;
-		d->limit = d->limit * 2 < all->rules.batch_max ? d->limit * 2 : all->rules.batch_max;
 		dbsink_well(d);
-		MUST(sink_ack(d->sink, all->last) == 0);
+		all->work->done(d);
 	}
 	dbline_idle(&all->line);
 }
+
+void
+dbsink_commit(struct dbsink *d, const struct dbsink_work *work)
+{
+	struct dbsinks *all = d->sink->engine->dbsinks;
+
+	all->current = d;
+	all->work = work;
+	dbline_ask(&all->line, "COMMIT", NULL);
+	dbline_send(&all->line, on_done);
+}
+
+bool
+dbsink_later(struct dbsink *d, int err, const char *why)
+{
+	if (err != ERR_NOMEM && err != ERR_NOENT)
+		return false;
+	dbsink_put_off(d, err == ERR_NOMEM ? err_text(err) : why);
+	return true;
+}
+
+/* --- messages that are next --- */
+
+static void
+batch_done(struct dbsink *d)
+{
+	struct dbsinks *all = d->sink->engine->dbsinks;
+
+	d->position = all->last;
+	d->limit = d->limit * 2 < all->rules.batch_max ? d->limit * 2 : all->rules.batch_max;
+	MUST(sink_ack(d->sink, all->last) == 0);
+}
+
+static void
+batch_failed(struct dbsink *d, enum dbline_blame blame, size_t which)
+{
+	struct dbsinks *all = d->sink->engine->dbsinks;
+
+	if (blame == DBLINE_FIRST)
+		first_failed(d, all->first);
+	else if (blame == DBLINE_LATER)
+		d->limit = which;
+	else
+		dbsink_put_off(d, all->line.answer.text);
+}
+
+static const struct dbsink_work batch_work = {batch_done, batch_failed};
 
 /*
  * What is done already counts as acknowledged, and the next message is the one behind.  False: something
@@ -141,9 +184,7 @@ next(struct dbsink *d, struct batch_record *rec)
 static void
 not_made(struct dbsink *d, uint64_t seq, int err, const char *why)
 {
-	if (err == ERR_NOMEM || err == ERR_NOENT)
-		dbsink_put_off(d, err == ERR_NOMEM ? err_text(err) : why);
-	else
+	if (!dbsink_later(d, err, why))
 		refuse(d, seq, why[0] != '\0' ? why : err_text(err));
 }
 
@@ -183,9 +224,7 @@ dbsink_batch(struct dbsink *d)
 	}
 	if (all->count == 0)
 		return false;
-	all->current = d;
 	dbline_ask_move(&all->line, d->handler, all->last);
-	dbline_ask(&all->line, "COMMIT", NULL);
-	dbline_send(&all->line, on_done);
+	dbsink_commit(d, &batch_work);
 	return true;
 }

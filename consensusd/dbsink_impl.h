@@ -29,6 +29,12 @@ struct dbsink {
 	unsigned rests; /* in a row */
 };
 
+/* What becomes of the messages of a transaction that is through. */
+struct dbsink_work {
+	void (*done)(struct dbsink *d);
+	void (*failed)(struct dbsink *d, enum dbline_blame blame, size_t which);
+};
+
 struct dbsinks {
 	struct engine *engine;
 	struct dbline line;
@@ -37,8 +43,9 @@ struct dbsinks {
 	struct opened opened;
 	/* The request that is under way. */
 	struct dbsink *current; /* whose it is; NULL: nobody's any more */
-	uint64_t position;      /* that was read */
-	uint64_t first, last;   /* messages of the transaction */
+	const struct dbsink_work *work;
+	uint64_t position;    /* that was read */
+	uint64_t first, last; /* messages of the transaction */
 	size_t count;
 	bool closed;     /* a stream ended: its position can go */
 	size_t troubled; /* streams that are tried again and again */
@@ -60,6 +67,10 @@ bool dbsink_again(struct dbsink *d, uint64_t seq);
  * blame. */
 int dbsink_make(struct dbsink *d, const struct batch *b, const struct batch_record *rec,
     char why[APPLIER_WHY_SIZE]) MUST_USE;
+/* It can't be made: true if that is a matter of time, and it waits. */
+bool dbsink_later(struct dbsink *d, int err, const char *why);
+/* Ends the transaction that does all->count messages, from all->first on. */
+void dbsink_commit(struct dbsink *d, const struct dbsink_work *work);
 /* Messages that are next, or a dead letter.  True: a request is under way. */
 bool dbsink_batch(struct dbsink *d);
 bool dbsink_replay(struct dbsink *d);

@@ -24,55 +24,28 @@ put_back(struct dbsink *d, const char *why)
 }
 
 static void
-failed(struct dbsink *d, enum dbline_blame blame, uint64_t seq)
+replay_failed(struct dbsink *d, enum dbline_blame blame, size_t which)
 {
-	const struct dbline_answer *x = &d->sink->engine->dbsinks->line.answer;
+	const struct dbsinks *all = d->sink->engine->dbsinks;
+	const struct dbline_answer *x = &all->line.answer;
 
+	(void)which; /* there is one */
 	/* Its row is gone: it was done by the transaction whose answer was lost. */
 	if (blame == DBLINE_NOBODY && strcmp(x->state, "22012") == 0)
-		(void)replay_ack(d->sink, seq);
-	else if (blame == DBLINE_NOBODY || dbsink_again(d, seq))
+		(void)replay_ack(d->sink, all->first);
+	else if (blame == DBLINE_NOBODY || dbsink_again(d, all->first))
 		put_back(d, x->text);
 	else
-		refuse(d, seq, x->text);
+		refuse(d, all->first, x->text);
 }
 
 static void
-on_failed(void *ctx)
+replay_done(struct dbsink *d)
 {
-	struct dbsinks *all = ctx;
-	size_t which;
-	enum dbline_blame blame = dbline_blame(&all->line, 1, &which);
-	struct dbsink *d;
-
-	if (blame == DBLINE_POSITION) {
-		dbline_reconnect(&all->line, all->line.answer.text);
-		return;
-	}
-	d = dbsink_take_current(all);
-	if (d != NULL)
-		failed(d, blame, all->first);
-	dbline_idle(&all->line);
+	(void)replay_ack(d->sink, d->sink->engine->dbsinks->first);
 }
 
-static void
-on_done(void *ctx)
-{
-	struct dbsinks *all = ctx;
-	struct dbsink *d;
-
-	if (all->line.answer.failed) {
-		dbline_rollback(&all->line, on_failed);
-		return;
-	}
-	metric_inc(&stats.db_applied);
-	d = dbsink_take_current(all);
-	if (d != NULL) {
-		dbsink_well(d);
-		(void)replay_ack(d->sink, all->first);
-	}
-	dbline_idle(&all->line);
-}
+static const struct dbsink_work replay_work = {replay_done, replay_failed};
 
 /* The letter goes with the transaction that does what it says, and the delivery log tells of it; the store
  * does the same once more, for nothing.  Division by zero, if there is no such letter. */
@@ -106,21 +79,18 @@ dbsink_replay(struct dbsink *d)
 		return false;
 	seq = r->record.seq;
 	err = dbsink_make(d, r->batch, &r->record, why);
-	if (err == ERR_NOMEM || err == ERR_NOENT) {
-		dbsink_put_off(d, err == ERR_NOMEM ? err_text(err) : why);
+	if (dbsink_later(d, err, why))
 		return false;
-	}
 	replay_delivered(r);
 	if (err != 0) {
 		refuse(d, seq, why);
 		return false;
 	}
-	all->current = d;
 	all->first = seq;
+	all->count = 1;
 	dbline_begin(&all->line, d->handler, d->position);
 	dbline_ask_statement(&all->line);
 	ask_gone(all, s, seq);
-	dbline_ask(&all->line, "COMMIT", NULL);
-	dbline_send(&all->line, on_done);
+	dbsink_commit(d, &replay_work);
 	return true;
 }

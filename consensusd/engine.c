@@ -15,6 +15,7 @@
 #include "consensusd/ask.h"
 #include "consensusd/bulletin.h"
 #include "consensusd/core/credit.h"
+#include "consensusd/core/node_list.h"
 #include "consensusd/applier.h"
 #include "consensusd/dbsink.h"
 #include "consensusd/egress.h"
@@ -397,11 +398,9 @@ static void
 load_closed(struct engine *e, const struct store_stream *row)
 {
 	struct store_stream full = *row;
-	bool is_target = row->src_node == e->self;
+	bool is_target = node_list_has(row->dst_nodes, row->dst_count, e->self);
 
-	for (size_t i = 0; i < row->dst_count; i++)
-		is_target = is_target || row->dst_nodes[i] == e->self;
-	if (is_target || meta_load(&full) != 0)
+	if (row->src_node == e->self || is_target || meta_load(&full) != 0)
 		fresh_closed(e, &row->stream_id, row->close_seq);
 	else
 		fresh_removed(e, &row->stream_id, full.revision);

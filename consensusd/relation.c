@@ -155,15 +155,6 @@ relation_begin(struct relation *r, bool first)
 
 /* --- a source's --- */
 
-bool
-relation_has_target(const struct relation *r, uint64_t node)
-{
-	for (size_t i = 0; i < r->target_count; i++)
-		if (r->targets[i] == node)
-			return true;
-	return false;
-}
-
 static void
 be_mine(struct relation *r, const struct store_stream *row)
 {

@@ -96,7 +96,6 @@ int relation_new(struct relations *rs, const uint8_t id[STORE_GROUP_BYTES], stru
 void relation_free(struct relation *r);
 /* Begins a replica: as the first, or to be made a member. */
 int relation_begin(struct relation *r, bool first) MUST_USE;
-bool relation_has_target(const struct relation *r, uint64_t node);
 struct relation *relation_find(const struct relations *rs, const uint8_t id[STORE_GROUP_BYTES]);
 /* relation_index.c: again when tenant or targets have changed. */
 void relation_index(struct relation *r);

@@ -4,6 +4,7 @@
 #include "common/base/err.h"
 #include "common/os/clock.h"
 #include "common/os/log.h"
+#include "consensusd/core/node_list.h"
 #include "consensusd/relation_impl.h"
 #include "consensusd/sink_impl.h"
 #include "consensusd/source_impl.h"
@@ -70,10 +71,7 @@ relations_evicted(struct relations *rs, uint64_t node)
 	size_t kept;
 
 	HASH_ITER (hh, rs->all, r, next) {
-		kept = 0;
-		for (size_t i = 0; i < r->target_count; i++)
-			if (r->targets[i] != node)
-				r->targets[kept++] = r->targets[i];
+		kept = node_list_drop(r->targets, r->target_count, node);
 		if (!r->mine || kept == r->target_count)
 			continue;
 		r->target_count = kept;
@@ -92,7 +90,7 @@ relations_evicted(struct relations *rs, uint64_t node)
 static bool
 belongs(const struct relation *r, uint64_t node)
 {
-	return node == r->owner->engine->self || relation_has_target(r, node);
+	return node == r->owner->engine->self || node_list_has(r->targets, r->target_count, node);
 }
 
 static void

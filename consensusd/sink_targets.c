@@ -12,6 +12,7 @@
 #include "common/base/mem.h"
 #include "common/os/log.h"
 #include "consensusd/api.h"
+#include "consensusd/core/node_list.h"
 #include "consensusd/regulator.h"
 #include "consensusd/sink_impl.h"
 #include "consensusd/source.h"
@@ -22,23 +23,18 @@
 bool
 sink_first_seq(const struct engine *e, const struct store_stream *row, uint64_t *first_seq)
 {
-	for (size_t i = 0; i < row->dst_count; i++) {
-		if (row->dst_nodes[i] != e->self)
-			continue;
-		*first_seq = row->dst_first[i];
-		return true;
-	}
-	return false;
+	size_t at = node_list_at(row->dst_nodes, row->dst_count, e->self);
+
+	if (at == row->dst_count)
+		return false;
+	*first_seq = row->dst_first[at];
+	return true;
 }
 
 bool
 sink_has_left(const struct engine *e, const struct store_stream *row)
 {
-	for (size_t i = 0; i < row->left_count; i++) {
-		if (row->left[i] == e->self)
-			return true;
-	}
-	return false;
+	return node_list_has(row->left, row->left_count, e->self);
 }
 
 bool
@@ -81,14 +77,9 @@ forget_messages(struct sink *s)
 static void
 leave_targets(const struct engine *e, struct store_stream *row)
 {
-	size_t kept = 0;
-
-	for (size_t i = 0; i < row->dst_count; i++)
-		if (row->dst_nodes[i] != e->self)
-			row->dst_nodes[kept++] = row->dst_nodes[i];
-	if (kept == 0)
-		row->dst_nodes[kept++] = row->src_node;
-	row->dst_count = kept;
+	row->dst_count = node_list_drop(row->dst_nodes, row->dst_count, e->self);
+	if (row->dst_count == 0)
+		row->dst_nodes[row->dst_count++] = row->src_node;
 }
 
 /* Of this node's own stream the row is the source's.  One that begins anew has another row soon, but it may

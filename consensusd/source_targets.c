@@ -16,30 +16,16 @@
 #include "common/os/clock.h"
 #include "common/os/log.h"
 #include "consensusd/api.h"
+#include "consensusd/core/node_list.h"
 #include "consensusd/source_impl.h"
 #include "consensusd/stats.h"
 
 /* --- the row --- */
 
-static bool
-among(uint64_t node, const uint64_t *nodes, size_t count)
-{
-	for (size_t i = 0; i < count; i++) {
-		if (nodes[i] == node)
-			return true;
-	}
-	return false;
-}
-
 static void
 drop_left(struct store_stream *row, uint64_t node)
 {
-	size_t kept = 0;
-
-	for (size_t i = 0; i < row->left_count; i++)
-		if (row->left[i] != node)
-			row->left[kept++] = row->left[i];
-	row->left_count = kept;
+	row->left_count = node_list_drop(row->left, row->left_count, node);
 }
 
 bool
@@ -80,7 +66,7 @@ row_with(const struct source *s, const uint64_t *nodes, size_t count)
 			row.first_seq = row.dst_first[i];
 	}
 	for (size_t k = 0; k < old->dst_count && row.left_count < STORE_TARGETS_MAX; k++) {
-		if (!among(old->dst_nodes[k], nodes, count))
+		if (!node_list_has(nodes, count, old->dst_nodes[k]))
 			row.left[row.left_count++] = old->dst_nodes[k];
 	}
 	source_next_revision(&row);
@@ -181,7 +167,7 @@ is_same(const struct source *s, const uint64_t *nodes, size_t count)
 	size_t had = 0;
 
 	for (size_t i = 0; i < count; i++)
-		had += among(nodes[i], s->row.dst_nodes, s->row.dst_count);
+		had += node_list_has(s->row.dst_nodes, s->row.dst_count, nodes[i]);
 	return had == count && count == s->row.dst_count;
 }
 
@@ -219,7 +205,7 @@ begin(struct source *s, const uint64_t *nodes, size_t count)
 	mem_free((void *)(uintptr_t)before.meta);
 	relation_expect(s);
 	for (size_t i = 0; i < count; i++) {
-		if (!among(nodes[i], before.dst_nodes, before.dst_count))
+		if (!node_list_has(before.dst_nodes, before.dst_count, nodes[i]))
 			add(s, nodes[i]);
 	}
 	s->change.under_way = true;
@@ -264,7 +250,8 @@ let_leave(struct source *s)
 	for (size_t i = 0; i < s->stream->flow_count; i++) {
 		struct source_flow *f = &s->flows[i];
 
-		if (f->flow->state >= FLOW_CLOSED || among(f->flow->node, s->row.dst_nodes, s->row.dst_count))
+		if (f->flow->state >= FLOW_CLOSED ||
+		    node_list_has(s->row.dst_nodes, s->row.dst_count, f->flow->node))
 			continue;
 		flow_remove(f->flow, clock_mono());
 		f->denied = false;
@@ -343,7 +330,7 @@ source_load_targets(struct source *s)
 		struct source_flow *f = &s->flows[i];
 
 		f->recorded_put = f->flow->processed;
-		if (among(f->flow->node, s->row.left, s->row.left_count))
+		if (node_list_has(s->row.left, s->row.left_count, f->flow->node))
 			flow_remove(f->flow, clock_mono());
 	}
 }

@@ -217,12 +217,17 @@ crypto_hasher_final(struct crypto_hasher *h, uint8_t out[CRYPTO_HASH_BYTES])
 }
 
 /* XChaCha20 is ChaCha20 with a key made of the key and the first 16 bytes of the nonce. */
-static void
-bulk_key(struct crypto_bulk *b, const uint8_t nonce[CRYPTO_NONCE_BYTES], const uint8_t key[CRYPTO_KEY_BYTES])
+static int
+bulk(int fn(const struct crypto_bulk *b), struct crypto_bulk b, const uint8_t nonce[CRYPTO_NONCE_BYTES],
+    const uint8_t key[CRYPTO_KEY_BYTES])
 {
-	memset(b->nonce, 0, 4);
-	memcpy(b->nonce + 4, nonce + 16, 8);
-	(void)crypto_core_hchacha20(b->key, nonce, key, NULL); /* it can't fail */
+	int err;
+
+	memcpy(b.nonce + 4, nonce + 16, 8);
+	(void)crypto_core_hchacha20(b.key, nonce, key, NULL); /* it can't fail */
+	err = fn(&b);
+	crypto_wipe(b.key, sizeof(b.key));
+	return err;
 }
 
 int
@@ -231,15 +236,10 @@ crypto_seal(uint8_t *out, const void *plain, size_t len, const void *ad, size_t 
 {
 	if (len > crypto_aead_xchacha20poly1305_ietf_MESSAGEBYTES_MAX)
 		return ERR_LIMIT;
-	if (len >= CRYPTO_BULK_MIN_BYTES) {
-		struct crypto_bulk b = {.out = out, .in = plain, .len = len, .ad = ad, .ad_len = ad_len};
-		int err;
-
-		bulk_key(&b, nonce, key);
-		err = crypto_bulk_seal(&b);
-		crypto_wipe(b.key, sizeof(b.key));
-		return err;
-	}
+	if (len >= CRYPTO_BULK_MIN_BYTES)
+		return bulk(crypto_bulk_seal,
+		    (struct crypto_bulk){.out = out, .in = plain, .len = len, .ad = ad, .ad_len = ad_len},
+		    nonce, key);
 	if (crypto_aead_xchacha20poly1305_ietf_encrypt(out, NULL, plain, len, ad, ad_len, NULL, nonce, key) !=
 	    0)
 		return ERR_CRYPTO;
@@ -252,16 +252,11 @@ crypto_open(uint8_t *out, const void *sealed, size_t len, const void *ad, size_t
 {
 	if (len < CRYPTO_TAG_BYTES)
 		return ERR_CRYPTO;
-	if (len - CRYPTO_TAG_BYTES >= CRYPTO_BULK_MIN_BYTES) {
-		struct crypto_bulk b = {
-		    .out = out, .in = sealed, .len = len - CRYPTO_TAG_BYTES, .ad = ad, .ad_len = ad_len};
-		int err;
-
-		bulk_key(&b, nonce, key);
-		err = crypto_bulk_open(&b);
-		crypto_wipe(b.key, sizeof(b.key));
-		return err;
-	}
+	if (len - CRYPTO_TAG_BYTES >= CRYPTO_BULK_MIN_BYTES)
+		return bulk(crypto_bulk_open,
+		    (struct crypto_bulk){
+			.out = out, .in = sealed, .len = len - CRYPTO_TAG_BYTES, .ad = ad, .ad_len = ad_len},
+		    nonce, key);
 	if (crypto_aead_xchacha20poly1305_ietf_decrypt(
 		out, NULL, NULL, sealed, len, ad, ad_len, nonce, key) != 0)
 		return ERR_CRYPTO;
