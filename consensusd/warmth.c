@@ -93,6 +93,7 @@ key_of(char key[CACHE_KEY_SIZE], const char *kind, uint64_t node)
 struct field {
 	const char *name;
 	uint64_t value;
+	bool unless_0; /* not measured yet: what was written in an earlier life stays */
 };
 
 /* HSET of numbers and the node's name, and until when. */
@@ -108,6 +109,8 @@ write_hash(struct warmth *w, const char *kind, const struct node *n, const struc
 	cache_arg(w->cache, "name");
 	cache_arg(w->cache, n->name);
 	for (size_t i = 0; i < count; i++) {
+		if (fields[i].unless_0 && fields[i].value == 0)
+			continue;
 		snprintf(numbers[i], CACHE_NUMBER_SIZE, "%" PRIu64, fields[i].value);
 		cache_arg(w->cache, fields[i].name);
 		cache_arg(w->cache, numbers[i]);
@@ -120,12 +123,21 @@ static int
 write_node(struct warmth *w, const struct node *n, const struct sum *s)
 {
 	const uint64_t now = clock_unix_ms();
-	const struct field credits[] = {{"cwnd_bytes", n->warm_cwnd_bytes},
-	    {"granted_bytes", n->warm_granted_bytes}, {"inflight_bytes", s->inflight_bytes},
-	    {"flows", s->flows}, {"updated_ms", now}};
-	const struct field path[] = {{"srtt_us", (uint64_t)n->warm_srtt_us}, {"hops", n->hops},
-	    {"latency_us", n->path_us}, {"links", n->links}, {"alive", n->status == NODE_STATUS_ALIVE},
-	    {"updated_ms", now}};
+	const struct field credits[] = {
+	    {"cwnd_bytes", n->warm_cwnd_bytes, true},
+	    {"granted_bytes", n->warm_granted_bytes, true},
+	    {"inflight_bytes", s->inflight_bytes, false},
+	    {"flows", s->flows, false},
+	    {"updated_ms", now, false},
+	};
+	const struct field path[] = {
+	    {"srtt_us", (uint64_t)n->warm_srtt_us, true},
+	    {"hops", n->hops, false},
+	    {"latency_us", n->path_us, false},
+	    {"links", n->links, false},
+	    {"alive", n->status == NODE_STATUS_ALIVE, false},
+	    {"updated_ms", now, false},
+	};
 	int err = cache_room(w->cache, COMMANDS, WRITE_BYTES);
 
 	if (err == 0)

@@ -38,8 +38,9 @@ def test_slow_path_is_left():
     """A path degrades to round trips of 200 ms: it is left, and returned to when it is well again, each time once
     and for all."""
     with shaped(SQUARE) as m:
-        # The other path is a little longer, so that there is one to return to.
-        m.shape_link("delay", "a", "c", 5)
+        # The other path is longer, so that there is one to return to: by more than it can make up for by what is
+        # known of the bandwidth of its two links (one that nothing is known of counts as if it were 5 ms longer).
+        m.shape_link("delay", "a", "c", 20)
         with Paced(m, "a", "d", 300) as p, Ways(m, "a", "bc") as ways:
             ways.wait("b", 90)
             m.shape_link("delay", "a", "b", 100)

@@ -250,10 +250,13 @@ note_min(struct heartbeat *h, uint32_t rtt_us, struct mono now)
 		h->half_min_us[0] = rtt_us;
 }
 
-/* RFC 6298 section 2: the variation first, by the round trip as it was smoothed before. */
+/* RFC 6298 section 2: the variation first, by the round trip as it was smoothed before.  A line can't be
+ * quicker than it is, but anything can delay an answer: what is far below tells that the line is well again,
+ * and counts for half, lest paths keep away from it for dozens of pings. */
 static void
 smooth(struct heartbeat *h, int64_t rtt_us)
 {
+	const int64_t weight = rtt_us < h->rtt_us / 2 ? 2 : 8;
 	int64_t off = rtt_us > h->rtt_us ? rtt_us - h->rtt_us : h->rtt_us - rtt_us;
 
 	if (h->rtt_us == 0) {
@@ -262,7 +265,7 @@ smooth(struct heartbeat *h, int64_t rtt_us)
 		return;
 	}
 	h->rttvar_us = (uint32_t)(((int64_t)h->rttvar_us * 3 + off) / 4);
-	h->rtt_us = (uint32_t)(((int64_t)h->rtt_us * 7 + rtt_us) / 8);
+	h->rtt_us = (uint32_t)(((int64_t)h->rtt_us * (weight - 1) + rtt_us) / weight);
 }
 
 /* The ping before the last `age` ones is answered; none before it can be any more. */

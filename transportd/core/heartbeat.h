@@ -73,7 +73,7 @@ struct heartbeat {
 	uint32_t unanswered;               /* pings since the last pong */
 	uint64_t lost_bits;                /* bit 0: the last ping that is answered or overdue */
 	uint32_t lost_samples;
-	uint32_t rtt_us, rttvar_us; /* smoothed, RFC 6298; 0: not measured yet */
+	uint32_t rtt_us, rttvar_us; /* smoothed, RFC 6298, sooner when it falls far; 0: not measured yet */
 	uint32_t sample_us;         /* the last round trip as it was */
 	uint32_t half_min_us[2];    /* minimum of this and the previous half window */
 	struct mono half_until;

@@ -89,6 +89,27 @@ rtt_is_smoothed(void **state)
 	assert_int_equal(heartbeat_loss_ppm(&h), 0);
 }
 
+/* A line that was slow is well again: five round trips tell so, where an eighth of each would leave half of
+ * what was.  Single slow ones still count as an eighth. */
+static void
+rtt_falls_soon(void **state)
+{
+	struct heartbeat h = fresh();
+	struct beat ping, pong;
+
+	(void)state;
+	for (int i = 0; i < 6; i++) {
+		assert_int_equal(heartbeat_step(&h, at_ms(i * 1000), true, &ping), HEARTBEAT_SEND);
+		pong = pong_of(ping);
+		assert_true(heartbeat_pong(&h, &pong, at_ms(i * 1000 + (i == 0 ? 200 : 2))));
+	}
+	assert_in_range(h.rtt_us, 2000, 10000);
+	assert_int_equal(heartbeat_step(&h, at_ms(6000), true, &ping), HEARTBEAT_SEND);
+	pong = pong_of(ping);
+	assert_true(heartbeat_pong(&h, &pong, at_ms(6042)));
+	assert_in_range(h.rtt_us, 7000, 14000);
+}
+
 static void
 strange_pongs_are_ignored(void **state)
 {
@@ -466,6 +487,7 @@ main(void)
 	    cmocka_unit_test(pings_every_interval),
 	    cmocka_unit_test(silence_is_death),
 	    cmocka_unit_test(rtt_is_smoothed),
+	    cmocka_unit_test(rtt_falls_soon),
 	    cmocka_unit_test(strange_pongs_are_ignored),
 	    cmocka_unit_test(loss_counts_unanswered_pings),
 	    cmocka_unit_test(minimum_forgets),
