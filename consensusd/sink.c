@@ -50,6 +50,7 @@ sink_new(struct engine *e, const struct store_stream *row, struct sink **out)
 	s->clear_at = MONO_NEVER;
 	if (s->target != NULL && s->row.meta != NULL) {
 		s->target->owner = s;
+		s->target->early = row->policy.handler == POLICY_SUBSCRIBER;
 		HASH_ADD(hh, e->sinks, row.stream_id.b, ULID_BYTES, s);
 	}
 	if (!HASH_ADDED(s) || relation_add_sink(s) != 0 || dbsink_attach(s) != 0) {
@@ -122,6 +123,7 @@ sink_load(struct engine *e, const struct store_stream *row)
 		return err;
 	s->target->state = TARGET_OPEN;
 	load_position(s, 0);
+	s->rows_seq = s->target->stored_seq;
 	if (row->src_node != e->self)
 		s->target->epoch = row->epoch;
 	/* When it came is not known: it is as old as this process. */
@@ -136,6 +138,7 @@ sink_load_offset(struct sink *s, uint64_t seq)
 	load_position(s, seq);
 	/* Not cleared_seq: the last run may have ended before it cleared what was processed. */
 	s->counted_seq = s->target->processed_seq;
+	s->rows_seq = s->target->stored_seq;
 	ages_cut(&s->ages, seq);
 }
 
@@ -257,33 +260,76 @@ put_epoch(struct sink *s)
 		s->row.epoch = before;
 }
 
-/* Gives the store what is in order.  When it takes no more, the source is told a smaller window by
- * the acks, and what is left waits in memory. */
-static void
-store_batches(struct sink *s)
+/* Gives the store the rows that are due.  When it takes no more, the source is told a smaller window by
+ * the acks, and what is left waits in memory.  False: it took not all. */
+static bool
+store_rows(struct sink *s, struct mono now)
 {
 	struct engine *e = s->engine;
+	uint64_t spared = s->target->spared;
 	struct batch *b;
 	int64_t ticket;
+
+	while ((b = target_due(s->target, now)) != NULL) {
+		if (order_reserve(&e->order) != 0 ||
+		    (ticket = store_put_inbox(e->store, b, s->row.src_node)) < 0)
+			return false;
+		order_add(&e->order, (uint64_t)ticket, ORDER_INBOX, s->target, batch_last_seq(b));
+		s->rows_seq = batch_last_seq(b);
+		target_kept(s->target);
+	}
+	metric_add(&stats.spared, (int64_t)(s->target->spared - spared));
+	return true;
+}
+
+/* What was passed over is done, as if it had been acknowledged. */
+static void
+passed(struct sink *s)
+{
+	if (s->credited_seq < s->target->acked_seq)
+		s->credited_seq = s->target->acked_seq;
+	sink_touch(s);
+}
+
+static bool
+take(struct sink *s, struct batch *b, struct mono now)
+{
+	uint64_t last = batch_last_seq(b), acked = s->target->acked_seq;
+	uint32_t count = b->count;
+	size_t bytes = b->body_len;
+
+	if (!sink_may_store(s, b) || target_take(s->target, now) != 0)
+		return false;
+	rate_add(&s->in, now, count, bytes);
+	ages_add(&s->ages, last, now);
+	if (s->target->acked_seq > acked)
+		passed(s);
+	return true;
+}
+
+/* Takes what is in order. */
+static void
+store_batches(struct sink *s, struct mono now)
+{
+	struct batch *b;
 
 	/* The row that ends the stream is the last that is written: what a source sends beyond its end is
 	 * dropped, since nothing may wait for the store when the sink is freed. */
 	if (s->target->state != TARGET_OPEN)
 		return;
-	while ((b = target_next(s->target)) != NULL) {
-		uint64_t last = batch_last_seq(b);
-
-		if (!sink_may_store(s, b) || order_reserve(&e->order) != 0)
-			return;
-		ticket = store_put_inbox(e->store, b, s->row.src_node);
-		if (ticket < 0)
-			return;
-		order_add(&e->order, (uint64_t)ticket, ORDER_INBOX, s->target, last);
-		rate_add(&s->in, clock_mono(), b->count, b->body_len);
-		ages_add(&s->ages, last, clock_mono());
-		target_given(s->target);
-	}
+	/* Dead letters are copied from their rows. */
+	if (s->retry != NULL && s->retry->count > 0)
+		target_hold_end(s->target);
+	while (store_rows(s, now) && (b = target_next(s->target)) != NULL && take(s, b, now))
+		;
 	put_epoch(s);
+}
+
+bool
+sink_keep_all(struct sink *s)
+{
+	target_hold_end(s->target);
+	return store_rows(s, clock_mono());
 }
 
 static void
@@ -344,7 +390,8 @@ clear(struct sink *s, struct mono now)
 		s->clear_at = MONO_NEVER;
 	} else if (upto - s->cleared_seq >= CLEAR_LAG_COUNT || !mono_before(now, s->clear_at)) {
 		s->clear_at = MONO_NEVER;
-		if (store_put_inbox_clear(e->store, &s->row.stream_id, upto) > 0)
+		if (s->rows_seq <= s->cleared_seq ||
+		    store_put_inbox_clear(e->store, &s->row.stream_id, upto) > 0)
 			s->cleared_seq = upto;
 		else
 			s->clear_at = mono_add_ms(now, CLEAR_IDLE_MS);
@@ -353,21 +400,17 @@ clear(struct sink *s, struct mono now)
 	}
 }
 
-/* What was passed over is done, as if it had been acknowledged. */
-static void
-passed(struct sink *s)
-{
-	if (s->credited_seq < s->target->acked_seq)
-		s->credited_seq = s->target->acked_seq;
-	sink_touch(s);
-}
-
 /* When it is to be looked at, whatever happens. */
 static struct mono
 due(const struct sink *s, struct mono now)
 {
-	return mono_min(
-	    mono_min(s->target->ack_at, s->clear_at), mono_min(sink_retry_at(s, now), dbsink_at(s, now)));
+	struct mono rows_at = s->target->hold_at, at = mono_min(s->target->ack_at, s->clear_at);
+
+	/* What the store did not take. */
+	if (!mono_before(now, rows_at))
+		rows_at = mono_add_us(now, TARGET_HOLD_US);
+	at = mono_min(at, rows_at);
+	return mono_min(at, mono_min(sink_retry_at(s, now), dbsink_at(s, now)));
 }
 
 void
@@ -381,7 +424,7 @@ sink_turn(struct engine *e)
 		s->dirty = false;
 		if (s->removed)
 			continue; /* nothing may wait for the store when it is freed */
-		store_batches(s);
+		store_batches(s, now);
 		pass_unwanted(s);
 		if (target_pass_gap(s->target))
 			passed(s);

@@ -36,6 +36,7 @@ struct sink {
 	uint64_t subscription; /* the number of the last one that had it, 0: none since the start */
 	uint64_t credited_seq; /* of the subscription: all below gave their credit back */
 	uint32_t *sizes;       /* of what was delivered and has not, by seq */
+	uint64_t rows_seq;     /* the last message that ever had a row in the inbox */
 	uint64_t cleared_seq;  /* inbox, as given to the store */
 	uint64_t counted_seq;  /* processed, as counted by the metric */
 	struct mono clear_at;

@@ -393,7 +393,7 @@ skip(struct sink *s, uint64_t seq)
 	struct engine *e = s->engine;
 	int64_t ticket;
 
-	if (seq < first || order_reserve(&e->order) != 0)
+	if (seq < first || !sink_keep_all(s) || order_reserve(&e->order) != 0)
 		return;
 	ticket = store_put_skipped(e->store, &s->row.stream_id, s->row.src_node, e->self, first, seq);
 	if (ticket < 0)

@@ -31,6 +31,8 @@ void sink_remove(struct sink *s, const struct store_stream *row);
 void sink_not_here(struct engine *e, const struct store_stream *row);
 /* Ends a stream that is an orphan, if all of it is processed. */
 void sink_end_orphan(struct sink *s);
+/* Gives the store all rows that were held back.  False: it took not all. */
+bool sink_keep_all(struct sink *s);
 /* Sends a frame of this type with the given position, or with the present one. */
 void sink_send_ack(struct sink *s, uint32_t msg_type, const struct target_ack *a);
 void sink_send_position(struct sink *s, uint32_t msg_type);

@@ -32,6 +32,8 @@
 	    "Sources asked to prove that an old stream is theirs")                                           \
 	X(received, "mesh_stream_received_batches_total", COUNTER, NULL,                                     \
 	    "Whole batches received and verified")                                                           \
+	X(spared, "mesh_stream_inbox_spared_batches_total", COUNTER, NULL,                                   \
+	    "Batches that were processed before they were due in the inbox")                                 \
 	X(duplicates, "mesh_stream_duplicate_batches_total", COUNTER, NULL, "Whole batches received again")  \
 	X(rejected, "mesh_stream_rejected_batches_total", COUNTER, NULL,                                     \
 	    "Batches with a bad signature, key or body")                                                     \

@@ -54,17 +54,18 @@ inside(const struct cursor *c)
 }
 
 enum cursor_want
-cursor_next(struct cursor *c, const struct tail *live, uint64_t stored_seq, struct batch_record *rec)
+cursor_next(struct cursor *c, const struct tail *live, uint64_t last_seq, uint64_t stored_seq,
+    struct batch_record *rec)
 {
 	struct batch *b;
 
-	if (c->next_seq > stored_seq)
+	if (c->next_seq > last_seq)
 		return CURSOR_IDLE;
 	if (!inside(c)) {
 		b = tail_get(&c->ahead, c->next_seq);
 		if (b == NULL)
 			b = tail_get(live, c->next_seq);
-		if (b == NULL && c->reading)
+		if (b == NULL && (c->reading || c->next_seq > stored_seq))
 			return CURSOR_IDLE;
 		if (b == NULL) {
 			tail_reset(&c->ahead, c->next_seq);

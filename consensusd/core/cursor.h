@@ -29,12 +29,13 @@ void cursor_fini(struct cursor *c);
 void cursor_seek(struct cursor *c, uint64_t next_seq);
 
 /*
- * The next message of what is stored, passed when this returns CURSOR_RECORD (its batch is c->batch,
+ * The next message, none above last_seq, passed when this returns CURSOR_RECORD (its batch is c->batch,
  * and the record is good until the next call).  CURSOR_READ: read the inbox from next_seq on and give
- * each batch to cursor_read(); reading is set.  CURSOR_IDLE: nothing, or the read is still on its way.
+ * each batch to cursor_read(); reading is set.  CURSOR_IDLE: nothing, or the read is still on its way, or
+ * what is not in memory is not stored yet.
  */
-enum cursor_want cursor_next(
-    struct cursor *c, const struct tail *live, uint64_t stored_seq, struct batch_record *rec);
+enum cursor_want cursor_next(struct cursor *c, const struct tail *live, uint64_t last_seq,
+    uint64_t stored_seq, struct batch_record *rec);
 /* A batch that was read; b NULL ends the read.  Ignored if it is not what comes next. */
 void cursor_read(struct cursor *c, struct batch *b);
 

@@ -2,10 +2,10 @@
  * order: what has to be durable before what.  This is the one place where these rules hold:
  *
  *	durable before sent		a batch leaves the source after its outbox row is committed
- *	stored before delivered		a subscriber gets a message after its inbox row is committed
- *	processed before acked		the source hears "processed" after the offset is committed
- *	given up before told		nobody hears that messages are lost before that is committed:
- *otherwise a source that forgot it would take what a target passed over for processed
+ *	stored before delivered		a handler gets a message after its inbox row is committed; a
+ *subscriber may get it before (target.h: early) processed before acked		the source hears "processed"
+ *after the offset is committed given up before told		nobody hears that messages are lost before
+ *that is committed: otherwise a source that forgot it would take what a target passed over for processed
  *
  * and notes of nodes are told to others after their rows are committed.
  *

@@ -28,7 +28,7 @@ target_new(const struct ulid *id, const char *tenant, uint64_t source, const uin
 	t->conf = conf;
 	t->budget = budget;
 	t->expected_seq = 1;
-	t->ack_at = MONO_NEVER;
+	t->ack_at = t->hold_at = MONO_NEVER;
 	tail_init(&t->tail, budget, 1);
 	cursor_init(&t->cursor, budget, 1);
 	ledger_init(&t->ledger);
@@ -67,7 +67,7 @@ target_load(struct target *t, uint64_t stored_seq, uint64_t processed_seq)
 	/* The inbox may be cleared up to what is processed. */
 	if (stored_seq < processed_seq)
 		stored_seq = processed_seq;
-	t->stored_seq = stored_seq;
+	t->stored_seq = t->kept_seq = stored_seq;
 	t->expected_seq = stored_seq + 1;
 	t->processed_seq = t->acked_seq = t->put_seq = t->delivered_seq = processed_seq;
 	tail_reset(&t->tail, t->expected_seq);
@@ -258,21 +258,27 @@ target_drop_next(struct target *t)
 	reorder_del(t, 0);
 }
 
-/* Nobody may be there to take it: then the store is where it waits. */
+/* Drops what the store has: all that is delivered, and of the rest, which may wait for long, what is too
+ * much. */
 static void
-tail_shorten(struct target *t)
+tail_shorten(struct target *t, size_t keep)
 {
-	size_t keep = budget_keep(t->budget, t->conf->window_bytes, TARGET_IDLE_BYTES);
+	uint64_t delivered = t->cursor.next_seq - 1;
 
-	tail_pop(&t->tail, t->cursor.next_seq - 1);
-	tail_trim(&t->tail, keep, t->stored_seq);
+	tail_pop(&t->tail, delivered < t->kept_seq ? delivered : t->kept_seq);
+	tail_trim(&t->tail, keep, t->stored_seq < t->kept_seq ? t->stored_seq : t->kept_seq);
+}
+
+static void
+tail_update(struct target *t)
+{
+	tail_shorten(t, budget_keep(t->budget, t->conf->window_bytes, TARGET_IDLE_BYTES));
 }
 
 void
 target_trim(struct target *t)
 {
-	tail_shorten(t);
-	tail_trim(&t->tail, TARGET_IDLE_BYTES, t->stored_seq);
+	tail_shorten(t, TARGET_IDLE_BYTES);
 }
 
 /* A later batch of an older epoch was not made by the stream's present producer. */
@@ -291,25 +297,111 @@ drop_older(struct target *t)
 	}
 }
 
+/* Whether rows may wait for their messages to be processed. */
+static bool
+may_hold(const struct target *t)
+{
+	size_t most =
+	    t->conf->window_bytes / 4 < TARGET_HOLD_BYTES ? t->conf->window_bytes / 4 : TARGET_HOLD_BYTES;
+
+	return t->early && t->attended && !t->paused && !budget_over(t->budget) && t->held_bytes <= most;
+}
+
+static void
+keep(struct target *t, const struct batch *b)
+{
+	t->kept_seq = batch_last_seq(b);
+	t->held_bytes -= b->body_len;
+	if (t->kept_seq + 1 == t->expected_seq)
+		t->hold_at = MONO_NEVER;
+}
+
+static struct batch *
+first_held(const struct target *t)
+{
+	struct batch *b = t->kept_seq + 1 < t->expected_seq ? tail_get(&t->tail, t->kept_seq + 1) : NULL;
+
+	MUST(b != NULL || t->kept_seq + 1 == t->expected_seq);
+	return b;
+}
+
+struct batch *
+target_due(struct target *t, struct mono now)
+{
+	struct batch *b;
+
+	while ((b = first_held(t)) != NULL && batch_last_seq(b) <= t->put_seq) {
+		t->spared++;
+		keep(t, b);
+	}
+	if (b == NULL || !may_hold(t))
+		return b;
+	if (mono_before(now, t->hold_at))
+		return NULL;
+	if (b->first_seq <= t->hold_seq)
+		return b;
+	/* Those that came while others waited. */
+	t->hold_seq = t->expected_seq - 1;
+	t->hold_at = mono_add_us(now, TARGET_HOLD_US);
+	return NULL;
+}
+
 void
-target_given(struct target *t)
+target_kept(struct target *t)
+{
+	struct batch *b = first_held(t);
+
+	MUST(b != NULL);
+	keep(t, b);
+	tail_update(t);
+}
+
+void
+target_hold_end(struct target *t)
+{
+	if (t->kept_seq + 1 == t->expected_seq)
+		return;
+	t->hold_seq = t->expected_seq - 1;
+	t->hold_at = MONO_ZERO;
+}
+
+/* What a subscriber had before this node had it. */
+static void
+pass_resumed(struct target *t)
+{
+	uint64_t upto = t->resumed_seq < t->expected_seq ? t->resumed_seq : t->expected_seq - 1;
+
+	if (upto > t->acked_seq)
+		target_pass(t, upto);
+}
+
+int
+target_take(struct target *t, struct mono now)
 {
 	struct batch *b = target_next(t);
 
 	MUST(b != NULL);
+	if (!may_hold(t) && t->kept_seq + 1 != t->expected_seq)
+		return ERR_FULL;
+	if (tail_push(&t->tail, b) != 0)
+		return ERR_NOMEM;
 	if (b->epoch > t->epoch) {
 		t->epoch = b->epoch;
 		drop_older(t);
 	}
 	t->expected_seq = batch_last_seq(b) + 1;
 	ledger_add(&t->ledger, batch_last_seq(b), b->body_len);
-	/* Without memory it is read back from the inbox when it is to be delivered. */
-	if (tail_push(&t->tail, b) != 0)
-		tail_reset(&t->tail, t->expected_seq);
+	t->held_bytes += b->body_len;
+	if (mono_is_never(t->hold_at)) {
+		t->hold_seq = t->expected_seq - 1;
+		t->hold_at = mono_add_us(now, TARGET_HOLD_US);
+	}
 	reorder_del(t, 0);
 	if (t->reassembly != NULL)
 		reassembly_cut(t->reassembly, t->expected_seq);
-	tail_shorten(t);
+	pass_resumed(t);
+	target_ack_soon(t, now, t->reorder_count > 0);
+	return 0;
 }
 
 bool
@@ -317,9 +409,10 @@ target_skip(struct target *t, uint64_t seq)
 {
 	if (seq < t->expected_seq)
 		return false;
+	MUST(t->kept_seq + 1 == t->expected_seq);
 	if (t->gap_last + 1 != t->expected_seq || t->gap_first == 0)
 		t->gap_first = t->expected_seq;
-	t->gap_last = seq;
+	t->gap_last = t->kept_seq = seq;
 	t->expected_seq = seq + 1;
 	while (t->reorder_count > 0 && t->reorder[0]->first_seq <= seq)
 		reorder_del(t, 0);
@@ -333,9 +426,13 @@ target_skip(struct target *t, uint64_t seq)
 bool
 target_pass_over(struct target *t, uint64_t seq)
 {
+	uint64_t had;
+
 	if (seq <= t->acked_seq || seq > t->stored_seq || t->cursor.next_seq != t->acked_seq + 1)
 		return false;
-	t->passed_count += seq - t->acked_seq;
+	/* It may have had some of them before a crash. */
+	had = t->resumed_seq < seq ? t->resumed_seq : seq;
+	t->passed_count += seq - (had > t->acked_seq ? had : t->acked_seq);
 	t->acked_seq = seq;
 	if (t->delivered_seq < seq)
 		t->delivered_seq = seq;
@@ -352,10 +449,10 @@ target_pass_gap(struct target *t)
 void
 target_stored(struct target *t, uint64_t seq, struct mono now)
 {
-	MUST(seq < t->expected_seq);
+	MUST(seq <= t->kept_seq);
 	if (seq > t->stored_seq)
 		t->stored_seq = seq;
-	tail_shorten(t);
+	tail_update(t);
 	target_ack_soon(t, now, t->reorder_count > 0);
 }
 
@@ -365,6 +462,9 @@ target_processed(struct target *t, uint64_t seq)
 	MUST(seq <= t->put_seq);
 	if (seq > t->processed_seq)
 		t->processed_seq = seq;
+	/* Nothing of it is wanted again. */
+	if (seq > t->stored_seq)
+		t->stored_seq = seq;
 	ledger_cut(&t->ledger, t->processed_seq);
 	t->ack_now = true;
 }
@@ -385,6 +485,17 @@ target_pause(struct target *t, bool paused)
 	t->ack_now = true;
 }
 
+/* The last message that may be delivered now. */
+static uint64_t
+deliverable(const struct target *t)
+{
+	uint64_t last = t->expected_seq - 1;
+
+	if (!t->early)
+		return t->stored_seq;
+	return last - t->stored_seq > TARGET_UNSTORED_MAX ? t->stored_seq + TARGET_UNSTORED_MAX : last;
+}
+
 enum cursor_want
 target_deliver(struct target *t, struct batch_record *rec)
 {
@@ -392,7 +503,7 @@ target_deliver(struct target *t, struct batch_record *rec)
 
 	if (t->paused)
 		return CURSOR_IDLE;
-	want = cursor_next(&t->cursor, &t->tail, t->stored_seq, rec);
+	want = cursor_next(&t->cursor, &t->tail, deliverable(t), t->stored_seq, rec);
 	if (want == CURSOR_RECORD && rec->seq > t->delivered_seq)
 		t->delivered_seq = rec->seq;
 	return want;
@@ -409,7 +520,7 @@ target_ack(struct target *t, uint64_t seq)
 	/* What another subscriber got and acknowledged is not delivered again. */
 	if (t->cursor.next_seq <= t->acked_seq)
 		cursor_seek(&t->cursor, t->acked_seq + 1);
-	tail_shorten(t);
+	tail_update(t);
 	return 0;
 }
 
@@ -429,21 +540,25 @@ target_nack(struct target *t, uint64_t seq)
 void
 target_pass(struct target *t, uint64_t seq)
 {
-	MUST(seq <= t->stored_seq);
+	MUST(seq <= (t->early ? t->expected_seq - 1 : t->stored_seq));
 	if (seq > t->acked_seq)
 		t->acked_seq = seq;
 	if (t->acked_seq > t->delivered_seq)
 		t->delivered_seq = t->acked_seq;
 	if (t->cursor.next_seq <= t->acked_seq)
 		cursor_seek(&t->cursor, t->acked_seq + 1);
-	tail_shorten(t);
+	tail_update(t);
 }
 
 void
 target_resume(struct target *t, uint64_t seq)
 {
-	if (seq > t->stored_seq)
-		seq = t->stored_seq;
+	uint64_t here = t->early ? t->expected_seq - 1 : t->stored_seq;
+
+	if (t->early && seq > here && seq - here <= TARGET_UNSTORED_MAX)
+		t->resumed_seq = seq;
+	if (seq > here)
+		seq = here;
 	if (seq > t->acked_seq)
 		t->acked_seq = seq;
 	if (t->acked_seq > t->delivered_seq)
@@ -451,10 +566,19 @@ target_resume(struct target *t, uint64_t seq)
 	cursor_seek(&t->cursor, t->acked_seq + 1);
 }
 
+/* The source knows whole batches: a part of one counts when the rest of it is in the store, or done too. */
+static uint64_t
+whole_batches(const struct target *t, uint64_t seq)
+{
+	const struct batch *b = seq > t->kept_seq ? tail_get(&t->tail, seq) : NULL;
+
+	return b != NULL && batch_last_seq(b) > seq ? b->first_seq - 1 : seq;
+}
+
 bool
 target_put_processed(struct target *t, uint64_t limit, uint64_t *first, uint64_t *last)
 {
-	uint64_t upto = t->acked_seq < limit ? t->acked_seq : limit;
+	uint64_t upto = whole_batches(t, t->acked_seq < limit ? t->acked_seq : limit);
 
 	if (upto <= t->put_seq)
 		return false;

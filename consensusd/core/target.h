@@ -1,13 +1,23 @@
 /*
  * target: the target's side of one stream, from fragments to "processed".
  *
- *	fragment -> batch -> (shell verifies the signature) -> order -> store -> stored -> delivered
- *	-> acked by the application -> processed (durable) -> acknowledged to the source
+ *	fragment -> batch -> (shell verifies the signature and the group's descriptor) -> taken in order
+ *	-> store -> stored -> delivered -> acked by the application -> processed (durable)
+ *	-> acknowledged to the source
  *
- *	processed <= put <= acked <= delivered <= stored < expected
+ *	processed <= put <= acked <= delivered < expected
+ *	processed <= stored <= kept < expected; delivered <= stored, unless early
  *
- * stored_seq and processed_seq are raised by order.h alone.  Each message is given to the store once
- * and in order: expected_seq only grows, and what is below it is a duplicate.
+ * stored_seq and processed_seq are raised by order.h alone.  Each message is taken once and in order:
+ * expected_seq only grows, and what is below it is a duplicate.
+ *
+ * Early: a subscriber gets what is taken before it is stored.  Its place and its text are fixed by the group,
+ * and the source keeps it until it hears "processed": a crash brings the same message again, like one before
+ * the acknowledgement was durable.  Most are processed while the row would be on its way, so the row waits
+ * (TARGET_HOLD_US, _BYTES), and a batch whose messages are all given to the store as processed needs none; a
+ * part of one is not given to the store before its row.
+ * What a subscriber has processed may so be beyond what is here after a crash: it says so (target_resume),
+ *and those messages are passed over when they come.
  */
 #ifndef CONSENSUSD_CORE_TARGET_H
 #define CONSENSUSD_CORE_TARGET_H
@@ -50,7 +60,8 @@ struct target {
 	const struct target_conf *conf;
 	struct budget *budget;
 	uint64_t epoch;         /* of the last batch given to the store: none of an older one follows */
-	uint64_t expected_seq;  /* all below were given to the store */
+	uint64_t expected_seq;  /* all below were taken */
+	uint64_t kept_seq;      /* were given to the store, or need not be */
 	uint64_t stored_seq;    /* durable here */
 	uint64_t delivered_seq; /* the highest that a subscriber ever got */
 	uint64_t back_seq;  /* of what was delivered up to here, that from the cursor on is to come again */
@@ -58,12 +69,17 @@ struct target {
 	uint64_t put_seq;   /* of acked, what was given to the store */
 	uint64_t processed_seq; /* durable */
 	uint64_t close_seq;
+	uint64_t resumed_seq;          /* a subscriber has them, wherever they are */
+	uint64_t hold_seq;             /* rows up to here are due at hold_at */
+	struct mono hold_at;           /* MONO_NEVER: no row is held back */
+	size_t held_bytes;             /* of batches above kept_seq */
+	bool early;                    /* the shell says so, before the first batch */
 	uint64_t gap_first, gap_last;  /* the newest messages that the source gave up, or 0 */
 	uint64_t passed_count;         /* messages passed over since the last one that was delivered */
 	struct reassembly *reassembly; /* NULL: no fragments wait */
 	struct batch **reorder;        /* whole batches beyond expected, ascending */
 	size_t reorder_count, reorder_cap, reorder_bytes;
-	struct tail tail; /* given to the store, not delivered */
+	struct tail tail; /* taken, not kept or not delivered */
 	struct cursor cursor;
 	struct ledger ledger; /* bytes given to the store and not processed */
 	bool attended;        /* a subscriber is there (the shell says so) */
@@ -71,7 +87,8 @@ struct target {
 	bool ack_now;
 	struct mono ack_at; /* MONO_NEVER: no ack is due */
 	uint64_t duplicates, dropped;
-	void *owner; /* the shell's */
+	uint64_t spared; /* batches that needed no row */
+	void *owner;     /* the shell's */
 };
 
 struct target *target_new(const struct ulid *id, const char *tenant, uint64_t source,
@@ -90,15 +107,23 @@ int target_fragment(struct target *t, const struct fragment *f, struct mono now,
  * what is there; ERR_STATE: of a producer epoch that is over; ERR_FULL, ERR_NOMEM: dropped, the source will
  * send it again. */
 int target_complete(struct target *t, struct batch *b, struct mono now) MUST_USE;
-/* The next batch in order, for the store; borrowed, NULL if it is not there. */
+/* The next batch in order; borrowed, NULL if it is not there. */
 struct batch *target_next(const struct target *t);
 /* It is not what it should be: forgotten, as if it had not come. */
 void target_drop_next(struct target *t);
-/* The store took it. */
-void target_given(struct target *t);
+/* It is taken: its place is fixed.  ERR_FULL: rows are due that the store has not got; ERR_NOMEM: both leave
+ * it where it is. */
+int target_take(struct target *t, struct mono now) MUST_USE;
+/* The next batch whose row is due in the store; borrowed, NULL: none is. */
+struct batch *target_due(struct target *t, struct mono now);
+/* The store took that one. */
+void target_kept(struct target *t);
+/* All rows are due. */
+void target_hold_end(struct target *t);
 
 /* The source gave up all up to seq: what is not here by now is not waited for (target_stored() when the store
- * has that).  False: nothing of it is missing.  What lies before is delivered first. */
+ * has that).  False: nothing of it is missing.  What lies before is delivered first, and all of it is kept
+ * (MUST). */
 bool target_skip(struct target *t, uint64_t seq);
 /* Passes over messages up to seq that were given up, if all before them are acknowledged. */
 bool target_pass_over(struct target *t, uint64_t seq);
@@ -122,10 +147,11 @@ int target_ack(struct target *t, uint64_t seq) MUST_USE;
  * refused until then.  ERR_RANGE: it was not delivered; ERR_EXISTS: it comes again at any rate. */
 int target_nack(struct target *t, uint64_t seq) MUST_USE;
 /* The next message after what is acknowledged up to seq are done without an ack: they were given up, or need
- * nobody.  They are stored. */
+ * nobody.  They are taken, or stored if the target is not early. */
 void target_pass(struct target *t, uint64_t seq);
-/* A new subscriber has processed all up to seq already (as far as it is stored); delivery begins after
- * that, or after what was processed. */
+/* A new subscriber has processed all up to seq already; delivery begins after that, or after what was
+ * processed. What is more than TARGET_UNSTORED_MAX beyond what was taken (early; else beyond what is stored)
+ * was never delivered: seq counts as far as messages are here. */
 void target_resume(struct target *t, uint64_t seq);
 /* acked marks for the store, but none above limit: true and the range first..last, counted as put. */
 bool target_put_processed(struct target *t, uint64_t limit, uint64_t *first, uint64_t *last);

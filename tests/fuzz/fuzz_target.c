@@ -69,18 +69,21 @@ step(struct target *t, const uint8_t *p)
 {
 	struct batch_record rec;
 	struct target_ack ack;
+	const struct mono now = {(int64_t)p[2] * 100};
 	uint64_t first, last, expected = t->expected_seq;
 
 	switch (p[0] % 8) {
 	case 0:
 		if (target_next(t) != NULL) {
 			FUZZ_CHECK(target_next(t)->first_seq == expected);
-			target_given(t);
-			FUZZ_CHECK(t->expected_seq > expected);
+			if (target_take(t, now) == 0)
+				FUZZ_CHECK(t->expected_seq > expected);
+			while (p[1] % 2 == 0 && target_due(t, now) != NULL)
+				target_kept(t);
 		}
 		break;
 	case 1:
-		target_stored(t, t->expected_seq - 1, MONO_ZERO);
+		target_stored(t, t->kept_seq, MONO_ZERO);
 		break;
 	case 2:
 		if (target_deliver(t, &rec) == CURSOR_READ)
@@ -91,7 +94,7 @@ step(struct target *t, const uint8_t *p)
 		break;
 	case 4:
 		if (target_put_processed(t, UINT64_MAX, &first, &last)) {
-			FUZZ_CHECK(first <= last && last <= t->stored_seq);
+			FUZZ_CHECK(first <= last && last < t->expected_seq);
 			target_processed(t, last);
 		}
 		break;
@@ -116,11 +119,15 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (t == NULL)
 		return 0;
+	t->early = size % 2 == 1;
+	target_attend(t, size % 4 != 3);
 	for (; size >= 3; data += 3, size -= 3) {
 		step(t, data);
 		FUZZ_CHECK(t->processed_seq <= t->put_seq && t->put_seq <= t->acked_seq);
-		FUZZ_CHECK(t->acked_seq <= t->delivered_seq && t->delivered_seq <= t->stored_seq);
-		FUZZ_CHECK(t->stored_seq < t->expected_seq);
+		FUZZ_CHECK(t->acked_seq <= t->delivered_seq && t->delivered_seq < t->expected_seq);
+		FUZZ_CHECK(t->early || t->delivered_seq <= t->stored_seq);
+		FUZZ_CHECK(t->processed_seq <= t->stored_seq && t->stored_seq < t->expected_seq);
+		FUZZ_CHECK(t->kept_seq < t->expected_seq);
 		FUZZ_CHECK(budget.used_bytes <= 8 * WINDOW);
 	}
 	target_free(t);

@@ -157,7 +157,8 @@ position(struct world *w, unsigned n)
 	const struct node *o = &w->node[n];
 	uint64_t seq = o->app.journal;
 
-	while (seq + 1 <= o->rows.last_seq &&
+	/* It may have done what this node has forgotten. */
+	while (seq + 1 < SEQ_MAX && (seq + 1 <= o->rows.last_seq || o->target->early) &&
 	       (o->app.messages[seq + 1].done || rows_gap(&o->rows, 0, seq + 1) != NULL ||
 		   rows_has_letter(&o->rows, seq + 1)))
 		seq++;
@@ -174,6 +175,7 @@ app_start(struct world *w, unsigned n)
 	a->up = true;
 	a->life++;
 	a->journal = a->told = a->pending = position(w, n);
+	w->sums.resumed += a->journal >= w->node[n].target->expected_seq;
 	/* It need not be told what lies below that, and may be told again what lies behind. */
 	a->counted_life = 0;
 	if (a->counted > a->told)

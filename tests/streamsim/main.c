@@ -84,6 +84,9 @@ report(const struct simkit_options *o, const void *sums, double seconds)
 	    {"nodes that lost all", s->lost_disks},
 	    {"replicas replaced", s->replaced},
 	    {"targets refused", s->refusals},
+	    {"delivered early", s->early},
+	    {"rows spared", s->spared},
+	    {"resumed beyond the tables", s->resumed},
 	};
 
 	printf("streamsim: %llu seeds from %llu:", (unsigned long long)o->count, (unsigned long long)o->seed);

@@ -117,12 +117,17 @@ apply(struct rows *r, const struct rows_put *p)
 		MUST(r->first + r->count < ROWS_BATCHES_MAX);
 		r->at_ms[r->first + r->count] = p->at_ms;
 		r->batches[r->first + r->count++] = batch_ref(p->batch);
-		r->last_seq = batch_last_seq(p->batch);
+		r->rows_seq = batch_last_seq(p->batch);
+		if (r->rows_seq > r->last_seq)
+			r->last_seq = r->rows_seq;
 		break;
 	case ORDER_PROCESSED:
 	case ORDER_RECORDED:
 		MUST(p->seq > r->marks[p->target]);
 		r->marks[p->target] = p->seq;
+		/* What is processed needs no row. */
+		if (p->kind == ORDER_PROCESSED && p->seq > r->last_seq)
+			r->last_seq = p->seq;
 		apply_letters(r, p);
 		break;
 	case ORDER_SKIPPED:

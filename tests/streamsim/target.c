@@ -17,6 +17,7 @@ target_start(struct world *w, unsigned n)
 		return;
 	MUST((o->target = target_new(&w->id, "t", 1, key, &w->target_conf, &o->budget)) != NULL);
 	o->target->state = TARGET_OPEN;
+	o->target->early = w->early;
 	target_load(o->target, o->rows.last_seq, o->rows.marks[0]);
 	failed_load(w, n);
 	o->asking = false;
@@ -93,6 +94,7 @@ on_open(struct world *w, unsigned n)
 	o->target = target_new(&w->id, "t", 1, key, &w->target_conf, &o->budget);
 	if (o->target == NULL)
 		return;
+	o->target->early = w->early;
 	failed_load(w, n);
 	o->asking = false;
 	if (!node_put(o, &(struct rows_put){.kind = ORDER_TARGET_ROW, .seq = TARGET_OPENING}, o->target)) {
@@ -103,6 +105,24 @@ on_open(struct world *w, unsigned n)
 	app_start(w, n);
 }
 
+/* False: the tables took not all that is due. */
+static bool
+store_rows(struct world *w, struct node *o)
+{
+	uint64_t spared = o->target->spared;
+	struct batch *b;
+
+	while ((b = target_due(o->target, world_clock(w))) != NULL) {
+		if (!node_put(o,
+			&(struct rows_put){.kind = ORDER_INBOX, .batch = b, .seq = batch_last_seq(b)},
+			o->target))
+			return false;
+		target_kept(o->target);
+	}
+	w->sums.spared += o->target->spared - spared;
+	return true;
+}
+
 /* What the source gave up and is not here is a gap in the tables, and then waited for no more. */
 static void
 on_skip(struct world *w, unsigned n, uint64_t seq)
@@ -111,7 +131,8 @@ on_skip(struct world *w, unsigned n, uint64_t seq)
 	struct rows_put p = {
 	    .kind = ORDER_INBOX, .skipped = true, .first = o->target->expected_seq, .seq = seq};
 
-	if (seq >= p.first && node_put(o, &p, o->target))
+	target_hold_end(o->target);
+	if (seq >= p.first && store_rows(w, o) && node_put(o, &p, o->target))
 		MUST(target_skip(o->target, seq));
 	target_ack_soon(o->target, world_clock(w), true);
 }
@@ -188,11 +209,14 @@ store_batches(struct world *w, unsigned n)
 	struct node *o = &w->node[n];
 	struct batch *b;
 
-	while (o->target->state == TARGET_OPEN && (b = target_next(o->target)) != NULL &&
-	       may_store(w, n, b) &&
-	       node_put(o, &(struct rows_put){.kind = ORDER_INBOX, .batch = b, .seq = batch_last_seq(b)},
-		   o->target))
-		target_given(o->target);
+	if (o->retry.count > 0)
+		target_hold_end(o->target); /* dead letters are copied from their rows */
+	while (o->target->state == TARGET_OPEN && store_rows(w, o) && (b = target_next(o->target)) != NULL &&
+	       may_store(w, n, b)) {
+		check_taken(w, n, b);
+		if (target_take(o->target, world_clock(w)) != 0)
+			return;
+	}
 }
 
 static void
@@ -229,9 +253,10 @@ deliver(struct world *w, unsigned n)
 			world_push(w, w->now + 100 + world_below(w, READ_US), WORLD_READ, n, 0, NULL);
 		if (want != CURSOR_RECORD)
 			return;
-		if (rec.seq > o->rows.last_seq)
+		if (rec.seq > o->rows.last_seq && !o->target->early)
 			world_fail(
 			    w, "node %u delivers %llu, which is not durable", n, (unsigned long long)rec.seq);
+		w->sums.early += rec.seq > o->rows.last_seq;
 		if (failed_given_up(w, n, rec.seq))
 			continue;
 		app_got(w, n, &rec);
@@ -292,6 +317,13 @@ pass_unwanted(struct world *w, struct target *t)
 	target_pass(t, t->stored_seq);
 }
 
+/* What is overdue waits for room in the tables. */
+static struct mono
+hold_at(const struct world *w, const struct target *t)
+{
+	return mono_before(world_clock(w), t->hold_at) ? t->hold_at : MONO_NEVER;
+}
+
 void
 target_step(struct world *w, unsigned n)
 {
@@ -311,5 +343,5 @@ target_step(struct world *w, unsigned n)
 			world_fail(w, "node %u acknowledges what is not durable", n);
 		net_send(w, n, 0, &f);
 	}
-	node_arm(w, n, o->target->ack_at);
+	node_arm(w, n, mono_min(o->target->ack_at, hold_at(w, o->target)));
 }

@@ -140,12 +140,14 @@ draw_policy(struct world *w)
 		p->max_attempts = world_below(w, 4);
 		p->retry_ms = 20 + world_below(w, 200);
 	}
+	w->early = p->handler != POLICY_DISCARD && world_chance(w, 750);
 	w->letters_max = world_chance(w, 500) ? 2 : UINT64_MAX;
 	w->may_lose = p->overflow != POLICY_DROP && world_chance(w, 700);
 	world_tell(w, "ack %d of %u, overflow %d at %llu bytes or %llu ms, handler %d", p->ack, p->quorum,
 	    p->overflow, (unsigned long long)p->retention_bytes, (unsigned long long)p->retention_ms,
 	    p->handler);
-	world_tell(w, "%u of 1000 messages fail, %u attempts each", w->poison, p->max_attempts);
+	world_tell(w, "%u of 1000 messages fail, %u attempts each; delivered %s", w->poison, p->max_attempts,
+	    w->early ? "early" : "when stored");
 }
 
 static void

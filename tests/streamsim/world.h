@@ -193,7 +193,7 @@ struct sums {
 	uint64_t events, frames, lost, messages, answered, repeated, crashes, app_crashes, relay_crashes,
 	    entries, batches, terms, transfers, snapshots, restores, reads, resent, epochs, waits,
 	    short_memory, closed, given_up, gaps, told_lost, asked_again, unsaid, unknown, applied, discarded,
-	    nacks, letters, kept_out, lost_disks, replaced, refusals;
+	    nacks, letters, kept_out, lost_disks, replaced, refusals, early, spared, resumed;
 };
 
 struct world {
@@ -202,6 +202,7 @@ struct world {
 	int64_t now;
 	struct queue queue;
 	unsigned targets, relays;
+	bool early;  /* subscribers get what is not stored; else as other handlers */
 	bool direct; /* nodes reach each other without a relay, too */
 	struct node node[ENDS_MAX];
 	struct publisher publisher[PUBLISHERS];
@@ -360,6 +361,7 @@ bool fault_strikes(struct world *w, const struct sim_event *ev, bool after);
 void check_digest(const struct batch *b, uint8_t digest[DSG_DIGEST_BYTES]);
 struct dsg_batch check_descriptor(const struct batch *b);
 void check_rows(struct world *w, unsigned n, const struct rows_put *p); /* became durable */
+void check_taken(struct world *w, unsigned n, const struct batch *b);
 void check_applied(struct world *w, unsigned n, const uint8_t *data, size_t len, uint64_t index);
 void check_answer(struct world *w, uint64_t seq);
 void check_lost(struct world *w, uint64_t seq, const struct message *m);

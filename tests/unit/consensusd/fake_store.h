@@ -13,6 +13,7 @@
 
 #include "common/base/err.h"
 #include "common/base/mem.h"
+#include "common/base/num.h"
 #include "common/os/loop.h"
 #include "consensusd/store.h"
 #include "tests/unit/consensusd/fake_letters.h"
@@ -164,17 +165,7 @@ fake_apply_row(struct fake_db *d, const struct store_stream *row)
 	r->meta = d->metas[r - d->rows];
 }
 
-static void
-fake_apply_box(struct fake_db *d, enum store_box box, struct batch *b)
-{
-	struct store_stream *r = fake_row(d, &b->stream_id);
-	uint64_t *last = box == STORE_OUTBOX ? &r->outbox_last_seq : &r->inbox_last_seq;
-
-	MUST(b->first_seq == *last + 1);
-	*last = batch_last_seq(b);
-	MUST(d->box_counts[box] < FAKE_BATCHES);
-	d->boxes[box][d->box_counts[box]++] = batch_ref(b);
-}
+#include "tests/unit/consensusd/fake_store_box.h"
 
 static void
 fake_apply_mark(struct fake_db *d, const struct fake_put *p)
@@ -205,7 +196,7 @@ fake_apply_skipped(struct fake_db *d, const struct fake_put *p)
 	}
 	MUST(d->gap_count < FAKE_OFFSETS);
 	d->gaps[d->gap_count++] = (struct fake_gap){p->row.stream_id, p->node, p->from, p->seq};
-	if (p->from == r->inbox_last_seq + 1)
+	if (p->from == max_u64(r->inbox_last_seq, fake_offset(d, &p->row.stream_id)) + 1)
 		r->inbox_last_seq = p->seq;
 }
 

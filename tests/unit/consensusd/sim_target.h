@@ -62,9 +62,12 @@ sim_target_step(struct sim *s, size_t node)
 
 	if (t == NULL)
 		return;
-	while ((b = target_next(t)) != NULL &&
-	       sim_put(n, &(struct db_put){.kind = ORDER_INBOX, .batch = b, .seq = batch_last_seq(b)}, t))
-		target_given(t);
+	do {
+		while ((b = target_due(t, sim_now(s))) != NULL &&
+		       sim_put(
+			   n, &(struct db_put){.kind = ORDER_INBOX, .batch = b, .seq = batch_last_seq(b)}, t))
+			target_kept(t);
+	} while (target_next(t) != NULL && target_take(t, sim_now(s)) == 0);
 	if (order_reserve(&n->order) == 0 && target_put_processed(t, UINT64_MAX, &first, &last)) {
 		MUST(sim_put(n, &(struct db_put){.kind = ORDER_PROCESSED, .seq = last}, t));
 		SIM_CHECK(s, last <= n->applied);

@@ -1,4 +1,5 @@
 /* Rules about streams: which one decides, exceptions, and streams that are paused or throttled. */
+#include "tests/unit/consensusd/give_next.h"
 #include "tests/unit/consensusd/make_batch.h"
 
 #include <stdio.h>
@@ -361,7 +362,7 @@ test_paused_target(void **state)
 	assert_non_null(t);
 	t->state = TARGET_OPEN;
 	assert_int_equal(target_complete(t, make_batch(1, 4, 100), at_ms(0)), 0);
-	target_given(t);
+	give_next(t, MONO_ZERO);
 	target_stored(t, 4, at_ms(0));
 	assert_true(target_ack_due(t, at_ms(10), &a));
 	assert_true(a.window_bytes > 0);

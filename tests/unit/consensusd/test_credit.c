@@ -1,4 +1,5 @@
 /* What a target grants: less the fuller it is, and the more this node is behind. */
+#include "tests/unit/consensusd/give_next.h"
 #include "tests/unit/consensusd/make_batch.h"
 
 #include "consensusd/core/budget.h"
@@ -67,7 +68,7 @@ test_target(void **state)
 	assert_int_equal(a.window_bytes, 1 << 18);
 	conf.pressure_permille = 0;
 	assert_int_equal(target_complete(t, make_batch(1, 10, 6000), (struct mono){0}), 0);
-	target_given(t);
+	give_next(t, MONO_ZERO);
 	target_stored(t, 10, (struct mono){0});
 	target_ack_fill(t, &a);
 	assert_int_equal(a.window_bytes, 1 << 19);

@@ -1,4 +1,5 @@
 /* A target: fragments in any order, duplicates, bounds, acks, delivery. */
+#include "tests/unit/consensusd/give_next.h"
 #include "tests/unit/consensusd/make_batch.h"
 
 #include "common/base/err.h"
@@ -89,7 +90,7 @@ static void
 store_all(void)
 {
 	while (target_next(target) != NULL)
-		target_given(target);
+		give_next(target, at_us(0));
 	target_stored(target, target->expected_seq - 1, at_us(0));
 }
 
@@ -111,9 +112,9 @@ test_order(void **state)
 	assert_int_equal(target->duplicates, 3);
 	assert_int_equal(receive(1, 10, 200), 0);
 	assert_int_equal(target_next(target)->first_seq, 1);
-	target_given(target);
+	give_next(target, at_us(0));
 	assert_int_equal(target_next(target)->first_seq, 11);
-	target_given(target);
+	give_next(target, at_us(0));
 	assert_int_equal(target->expected_seq, 21);
 	/* Had it all. */
 	assert_int_equal(receive(1, 10, 200), 1);
@@ -325,7 +326,7 @@ test_delivery(void **state)
 
 	(void)state;
 	assert_int_equal(receive(1, 10, 20), 0);
-	target_given(target);
+	give_next(target, at_us(0));
 	/* Stored before delivered. */
 	assert_int_equal(target_deliver(target, &rec), CURSOR_IDLE);
 	target_stored(target, 10, at_us(0));
@@ -352,6 +353,119 @@ test_delivery(void **state)
 	/* One that has done all of it, and claims more. */
 	target_resume(target, 99);
 	assert_int_equal(target->acked_seq, 10);
+}
+
+/* A subscriber gets what is taken before it is stored; what it has acknowledged before the row is due needs
+ * none. */
+static void
+test_early(void **state)
+{
+	struct target_ack a;
+	uint64_t first, last;
+
+	(void)state;
+	target->early = true;
+	target_attend(target, true);
+	assert_int_equal(receive(1, 10, 20), 0);
+	assert_int_equal(receive(11, 10, 20), 0);
+	assert_int_equal(target_take(target, at_us(0)), 0);
+	assert_int_equal(target_take(target, at_us(0)), 0);
+	assert_null(target_due(target, at_us(TARGET_HOLD_US - 1)));
+	deliver(1, 20);
+	target_ack_fill(target, &a);
+	assert_int_equal(a.stored, 0);
+	assert_int_equal(a.ranges[1], 20); /* it need not come again */
+	assert_int_equal(target_ack(target, 15), 0);
+	assert_true(target_put_processed(target, UINT64_MAX, &first, &last));
+	assert_int_equal(last, 10); /* the source could not send half of a batch */
+	assert_false(target_put_processed(target, UINT64_MAX, &first, &last));
+	assert_null(target_due(target, at_us(TARGET_HOLD_US)));
+	assert_int_equal(target->spared, 1);
+	assert_int_equal(target->kept_seq, 10);
+	target_processed(target, 10);
+	assert_int_equal(target->stored_seq, 10);
+	/* Memory is short: what the store has not is kept. */
+	target_trim(target);
+	target_hold_end(target);
+	assert_int_equal(target_due(target, at_us(TARGET_HOLD_US))->first_seq, 11);
+	target_kept(target);
+	assert_true(target_put_processed(target, UINT64_MAX, &first, &last));
+	assert_int_equal(last, 15);
+	assert_null(target_due(target, at_us(TARGET_HOLD_US)));
+	target_hold_end(target);
+	assert_true(mono_is_never(target->hold_at));
+	target_stored(target, 20, at_us(0));
+	assert_int_equal(target->held_bytes, 0);
+	assert_int_equal(budget.used_bytes, 0);
+}
+
+/* Rows are due after a time, when they are many, and when nobody is there. */
+static void
+test_hold(void **state)
+{
+	struct mono later = at_us(2 * TARGET_HOLD_US - 1);
+	uint64_t seq = 21;
+
+	(void)state;
+	target->early = true;
+	target_attend(target, true);
+	assert_int_equal(receive(1, 10, 20), 0);
+	assert_int_equal(target_take(target, at_us(0)), 0);
+	assert_int_equal(receive(11, 10, 20), 0);
+	assert_int_equal(target_take(target, at_us(TARGET_HOLD_US - 1)), 0);
+	/* Each waits so long at least, and twice at most. */
+	assert_int_equal(target_due(target, at_us(TARGET_HOLD_US))->first_seq, 1);
+	target_kept(target);
+	assert_null(target_due(target, at_us(TARGET_HOLD_US)));
+	assert_null(target_due(target, later));
+	assert_int_equal(target_due(target, at_us(2 * TARGET_HOLD_US))->first_seq, 11);
+	target_kept(target);
+	/* More than a quarter of the window. */
+	for (; target->held_bytes <= conf.window_bytes / 4; seq += 10) {
+		assert_null(target_due(target, later));
+		assert_int_equal(receive(seq, 10, 200), 0);
+		assert_int_equal(target_take(target, later), 0);
+	}
+	assert_int_equal(receive(seq, 10, 200), 0);
+	assert_int_equal(target_take(target, later), ERR_FULL);
+	assert_int_equal(target_due(target, later)->first_seq, 21);
+	target_kept(target);
+	assert_null(target_due(target, later));
+	assert_int_equal(target_take(target, later), 0);
+	/* Nobody is there any more. */
+	target_attend(target, false);
+	while (target_due(target, later) != NULL)
+		target_kept(target);
+	assert_int_equal(target->kept_seq, seq + 9);
+	assert_true(mono_is_never(target->hold_at));
+}
+
+/* After a crash a subscriber may have what this node has not: it does not get it again. */
+static void
+test_resume_beyond(void **state)
+{
+	struct batch_record rec;
+
+	(void)state;
+	target->early = true;
+	target_load(target, 10, 10);
+	target_resume(target, 10 + TARGET_UNSTORED_MAX + 1); /* never delivered */
+	assert_int_equal(target->acked_seq, 10);
+	target_resume(target, 25);
+	target_attend(target, true);
+	assert_int_equal(target->acked_seq, 10);
+	assert_int_equal(receive(11, 10, 20), 0);
+	assert_int_equal(target_take(target, at_us(0)), 0);
+	assert_int_equal(target->acked_seq, 20);
+	assert_int_equal(target_deliver(target, &rec), CURSOR_IDLE);
+	assert_int_equal(receive(21, 10, 20), 0);
+	assert_int_equal(target_take(target, at_us(0)), 0);
+	assert_int_equal(target->acked_seq, 25);
+	deliver(26, 30);
+	/* What is here counts at once. */
+	target_resume(target, 28);
+	assert_int_equal(target->acked_seq, 28);
+	deliver(29, 30);
 }
 
 static void
@@ -417,7 +531,7 @@ take_in_order(struct batch *const *sent)
 
 		assert_int_equal(b->first_seq, as_sent->first_seq);
 		assert_memory_equal(b->body, as_sent->body, as_sent->body_len);
-		target_given(target);
+		give_next(target, at_us(0));
 	}
 	target_stored(target, target->expected_seq - 1, at_us(0));
 }
@@ -475,6 +589,9 @@ main(void)
 	    TEST(test_reorder_bound),
 	    TEST(test_ack_times),
 	    TEST(test_delivery),
+	    TEST(test_early),
+	    TEST(test_hold),
+	    TEST(test_resume_beyond),
 	    TEST(test_load),
 	    TEST(test_close),
 	    TEST(test_any_order_within_the_window),
