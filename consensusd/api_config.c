@@ -151,7 +151,7 @@ api_config_get(struct api *a, struct client *c, const struct imsg *m)
 		return;
 	memcpy(op->key, in.key, sizeof(op->key));
 	if (mcg_mesh(mesh_mcg(a->engine->mesh)) == NULL)
-		api_op_refuse(op, ERR_STATE, NULL);
+		api_op_refuse(op, mesh_absent(a->engine->mesh), NULL);
 	else if (!in.latest)
 		reply_values(op);
 	else if ((err = mesh_read(a->engine->mesh, API_OP_DEFAULT_MS, on_latest, op)) != 0)

@@ -196,7 +196,7 @@ api_mesh_token(struct api *a, struct client *c, const struct imsg *m)
 		return;
 	}
 	if (state != MESH_MEMBER && state != MESH_STOPPED) {
-		api_op_refuse(op, ERR_STATE, NULL);
+		api_op_refuse(op, mesh_absent(a->engine->mesh), NULL);
 		return;
 	}
 	out.expires = (int64_t)clock_unix_ms() + (in.valid_ms != 0 ? in.valid_ms : API_TOKEN_DEFAULT_MS);
@@ -215,7 +215,7 @@ reply_settings(struct api_op *op)
 	struct call *call;
 
 	if (x == NULL) {
-		api_op_refuse(op, ERR_STATE, NULL);
+		api_op_refuse(op, mesh_absent(a->engine->mesh), NULL);
 		return;
 	}
 	ulid_format(out.mesh_id, &x->mesh_id);
@@ -292,7 +292,7 @@ api_mesh_transfer(struct api *a, struct client *c, const struct imsg *m)
 		return;
 	g = in.group_id[0] == '\0' ? mesh_group(a->engine->mesh) : api_group_find(a->engine, in.group_id);
 	if (g == NULL) {
-		api_op_refuse(op, in.group_id[0] == '\0' ? ERR_STATE : ERR_NOENT,
+		api_op_refuse(op, in.group_id[0] == '\0' ? mesh_absent(a->engine->mesh) : ERR_NOENT,
 		    in.group_id[0] == '\0' ? NULL : "this node has no replica of that group");
 		return;
 	}

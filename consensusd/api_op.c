@@ -105,12 +105,16 @@ api_op_end(struct api_op *op)
 void
 api_op_refuse(struct api_op *op, int err, const char *text)
 {
+	const struct mesh *mesh = op->api->engine->mesh;
+	bool joins = mesh_group(mesh) == NULL && mesh_state(mesh) == MESH_ENTERING;
 	struct call *call = api_op_end(op);
 
 	if (call == NULL)
 		return;
 	if (err == ERR_STATE && text == NULL)
 		text = "this node is not a member of a control group: seed the mesh, or join it";
+	else if (err == ERR_UNAVAIL && text == NULL && joins)
+		text = "this node has lost its replica of the control group, and joins it again";
 	else if (err == ERR_UNAVAIL && text == NULL)
 		text = "no leader of the control group can be reached: a majority of its voters has to be up "
 		       "and "

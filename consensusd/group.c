@@ -90,6 +90,7 @@ group_free(struct group *g)
 	group_put_free(g->put);
 	group_snapshot_fini(&g->snapshot);
 	group_snapshot_fini(&g->incoming);
+	group_snapshot_fini(&g->restored);
 	mem_free(g);
 	metric_set(&stats.groups, (int64_t)HASH_COUNT(gs->all));
 }

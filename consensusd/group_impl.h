@@ -95,6 +95,7 @@ struct group {
 	uint64_t applied;         /* by sm */
 	struct raft_status shown; /* that sm was told */
 	struct group_snapshot snapshot, incoming;
+	struct group_snapshot restored;                          /* in use, and not given to the store yet */
 	struct mono write_by;                                    /* entries that may wait until then */
 	bool write_now;                                          /* something waits for them */
 	bool snapshotting;                                       /* one is on its way to the store */

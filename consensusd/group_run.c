@@ -103,8 +103,9 @@ put_fill(struct group *g, struct group_put *p, const struct raft_persist *in)
 	row->entries = p->entries;
 	if (!in->restore)
 		return;
-	p->snapshot = g->incoming;
-	g->incoming = (struct group_snapshot){0};
+	MUST(g->restored.index == in->snap_index);
+	p->snapshot = g->restored;
+	g->restored = (struct group_snapshot){0};
 	row->restore = true;
 	row->snap_index = in->snap_index;
 	row->snap_term = in->snap_term;

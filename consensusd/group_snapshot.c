@@ -107,6 +107,21 @@ incoming_whole(struct group *g)
 	return true;
 }
 
+/* The log goes on from it: it stays until the store has it, whatever comes meanwhile. */
+static void
+incoming_used(struct group *g)
+{
+	const struct group_snapshot *s = &g->incoming;
+	struct raft_status st;
+
+	raft_show(g->raft, &st);
+	if (s->index == 0 || s->len < s->size || st.first != s->index + 1)
+		return;
+	group_snapshot_fini(&g->restored);
+	g->restored = g->incoming;
+	g->incoming = (struct group_snapshot){0};
+}
+
 void
 group_keep_chunks(struct group *g)
 {
@@ -121,6 +136,7 @@ group_keep_chunks(struct group *g)
 		if (!ok)
 			group_snapshot_fini(&g->incoming);
 		raft_chunk_kept(g->raft, c.id, ok, clock_mono());
+		incoming_used(g);
 	}
 }
 

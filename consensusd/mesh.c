@@ -352,7 +352,7 @@ mesh_outside(struct mesh *m, const char *why)
 	mesh_keys_fini(m);
 	mesh_keys_tenants(m);
 	shared_changed(m->engine->shared, NULL);
-	mesh_proposals_fail(m, ERR_STATE, why);
+	mesh_proposals_fail(m, mesh_absent(m), why);
 	group_drop(g);
 	metric_set(&stats.mesh_leader, 0);
 	metric_set(&stats.members, 0);
@@ -382,6 +382,12 @@ struct group *
 mesh_group(const struct mesh *m)
 {
 	return m->group;
+}
+
+int
+mesh_absent(const struct mesh *m)
+{
+	return m->group != NULL || m->entering.kind == MESH_ENTRY_AGAIN ? ERR_UNAVAIL : ERR_STATE;
 }
 
 bool

@@ -45,6 +45,9 @@ enum mesh_state mesh_state(const struct mesh *m);
 bool mesh_config_known(const struct mesh *m);
 const struct mcg *mesh_mcg(const struct mesh *m);
 struct group *mesh_group(const struct mesh *m); /* NULL */
+/* Why what only members can do is refused where nothing is known of the group: ERR_STATE, the node is none;
+ * ERR_UNAVAIL, it joins again by itself, or has not been told yet what its log has that counts. */
+int mesh_absent(const struct mesh *m) MUST_USE;
 bool mesh_leads(const struct mesh *m);
 uint64_t mesh_leader(const struct mesh *m); /* node; 0: not known */
 /* Up to where the node of a member has applied the log, as far as the leader knows; the leader only. */
@@ -63,7 +66,7 @@ struct mesh_outcome {
 typedef void mesh_done_fn(void *ctx, const struct mesh_outcome *o);
 
 /* Proposes a command; who proposes and when is filled in.  What there is no room for among those under way
- * waits its turn.  ERR_STATE: not a member.  ERR_UNAVAIL: nobody leads that this node can reach.  ERR_FULL:
+ * waits its turn.  ERR_STATE, ERR_UNAVAIL: mesh_absent(), or nobody leads that this node can reach. ERR_FULL:
  * too many wait.  ERR_NOMEM, ERR_LIMIT.  After timeout_ms fn gets ERR_TIMEOUT; the proposal may be applied
  * all the same. */
 int mesh_propose(

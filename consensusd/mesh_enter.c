@@ -573,7 +573,7 @@ mesh_stop(struct mesh *m, bool stop, mesh_done_fn *fn, void *ctx)
 	int err;
 
 	if (m->group == NULL)
-		return ERR_STATE;
+		return mesh_absent(m);
 	if ((s = mem_calloc(1, sizeof(*s))) == NULL)
 		return ERR_NOMEM;
 	*s = (struct stopping){m, fn, ctx};
@@ -658,8 +658,9 @@ go_unless_wanted(struct mesh *m)
 	/* Who joins is told so until the group's membership is changed. */
 	if (!st.gone || m->entering.kind != MESH_ENTRY_NONE)
 		return;
-	mesh_outside(m, "the control group has no such replica any more");
+	/* First, for those who wait: it is not for good. */
 	mesh_enter_again(m);
+	mesh_outside(m, "the control group has no such replica any more");
 }
 
 /* The leader may be this node, and has to bring its own removal to its end. */

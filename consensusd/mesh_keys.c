@@ -231,7 +231,7 @@ mesh_rotate(struct mesh *m, const char *tenant, const uint64_t *nodes, size_t co
 	int err;
 
 	if (m->group == NULL)
-		return ERR_STATE;
+		return mesh_absent(m);
 	if (count > MCG_SEALED_MAX)
 		return ERR_LIMIT;
 	if ((to = mem_calloc(MCG_SEALED_MAX, sizeof(*to))) == NULL)
@@ -362,7 +362,7 @@ mesh_update(struct mesh *m, enum mcg_update_kind kind, const struct ulid *id, co
 	int err;
 
 	if (m->group == NULL)
-		return ERR_STATE;
+		return mesh_absent(m);
 	if (key == NULL)
 		return ERR_AGAIN;
 	if (len > MCG_UPDATE_MAX_BYTES)

@@ -320,7 +320,7 @@ mesh_propose(struct mesh *m, struct mcg_cmd *cmd, uint32_t timeout_ms, mesh_done
 	int err;
 
 	if (m->group == NULL)
-		return ERR_STATE;
+		return mesh_absent(m);
 	if (mesh_leader(m) == 0)
 		return ERR_UNAVAIL;
 	if ((err = proposal_new(m, cmd, &p)) != 0)

@@ -50,7 +50,8 @@ on_timer(void *arg)
 	struct reading *r = arg;
 
 	if (r->mesh->group == NULL)
-		reading_end(r, ERR_STATE, "this node is no member any more");
+		reading_end(
+		    r, mesh_absent(r->mesh), "this node has no replica of the control group any more");
 	else if (!mono_before(clock_mono(), r->over))
 		reading_end(r, ERR_TIMEOUT, "no leader of the control group has answered in time");
 	else
@@ -64,7 +65,7 @@ mesh_read(struct mesh *m, uint32_t timeout_ms, mesh_done_fn *fn, void *ctx)
 	int err;
 
 	if (m->group == NULL)
-		return ERR_STATE;
+		return mesh_absent(m);
 	if (m->reading_count >= MESH_READINGS_MAX)
 		return ERR_FULL;
 	if ((r = mem_calloc(1, sizeof(*r))) == NULL)

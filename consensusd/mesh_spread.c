@@ -267,7 +267,7 @@ mesh_wait(
 	struct mesh_waiter *w;
 
 	if (m->group == NULL)
-		return ERR_STATE;
+		return mesh_absent(m);
 	if ((w = waiter_new(m, index, mode, timeout_ms)) == NULL)
 		return ERR_FULL;
 	w->fn = fn;

@@ -12,7 +12,7 @@ import sys
 import time
 
 from devmeshlib import nodes, procs
-from groups import QUICK, Senders, check_updates, found, isolate, said, wait_members
+from groups import QUICK, Senders, check_updates, found, has_logged, isolate, said, wait_members
 from harness import check_alive, mesh
 
 LONG = bool(os.environ.get("TEST_LONG"))
@@ -132,6 +132,8 @@ def test_raftchaos():
             wait_members(m, NAMES, NAMES)
             got = check_updates(m, sent)
             check_alive(m)
+            for n in NAMES:
+                assert not has_logged(m, n, "joins again"), f"{n} has lost its replica of the group"
         except BaseException:
             print("".join(f"    {line}\n" for line in breaker.story[-40:]), file=sys.stderr, flush=True)
             raise

@@ -247,6 +247,27 @@ test_transfer(void **state)
 	settle(3, 3);
 }
 
+/* Whose replica is lost joins again by itself: clients may try again. */
+static void
+test_replica_lost(void **state)
+{
+	const mesh_v1_MeshUpdate update = {.type = "t"};
+
+	(void)state;
+	seed_and_join();
+	env_stop(c);
+	fake_dbs[2].rolled_back = true;
+	net_start(c);
+	fake_dbs[2].rolled_back = false;
+	assert_refused(
+	    call(c, GC_MESH_UPDATE, mesh_v1_MeshUpdate_fields, &update), CODE_UNAVAILABLE, "joins it again");
+	assert_refused(CALL(c, GC_TOKEN, JoinTokenReq, .node_id = "b"), CODE_UNAVAILABLE, "joins it again");
+	assert_refused(CALL(c, GC_SETTINGS, MeshSettings, .mesh_id = ""), CODE_UNAVAILABLE, "joins it again");
+	assert_refused(CALL(c, GC_CONFIG_GET, ConfigReq, .key = ""), CODE_UNAVAILABLE, "joins it again");
+	assert_refused(CALL(c, GC_TRANSFER, TransferReq, .node_id = ""), CODE_UNAVAILABLE, "joins it again");
+	settle(3, 3);
+}
+
 /* --- calls that end while they wait --- */
 
 static void
@@ -349,6 +370,7 @@ main(void)
 	    TEST(test_not_loaded),
 	    TEST(test_groups),
 	    TEST(test_transfer),
+	    TEST(test_replica_lost),
 	    TEST(test_cancelled),
 	    TEST(test_malformed),
 	};

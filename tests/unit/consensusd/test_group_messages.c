@@ -330,6 +330,63 @@ test_interrupted_by_loss(void **state)
 	assert_int_equal(machines[2][0].count, 80);
 }
 
+/* Proposes until c has got as far, with its database not answering. */
+static void
+propose_until(bool (*done)(void))
+{
+	for (uint64_t i = 0; !done(); i++) {
+		assert_true(i < 2000);
+		(void)!propose(a, 0, i);
+		net_pass(20);
+	}
+}
+
+static bool
+c_uses_one(void)
+{
+	return machines[2][0].restored > 0;
+}
+
+static bool
+c_gets_another(void)
+{
+	const struct group_snapshot *s = &group_of(c, 0)->incoming;
+
+	return s->size > snapshot_extra_bytes && s->len > 0 && s->len < s->size;
+}
+
+static uint64_t stored_before;
+
+static bool
+c_stored_one(struct env *e)
+{
+	(void)e;
+	return fake_dbs[2].groups[0]->snap_index > stored_before;
+}
+
+/* A part of the next one comes before the database takes the one that is in use: it gets that one, whole. */
+static void
+test_next_before_stored(void **state)
+{
+	(void)state;
+	begin_group(0);
+	stored_before = fake_dbs[2].groups[0]->snap_index;
+	fake_dbs[2].hold = true;
+	propose_until(c_uses_one);
+	assert_int_equal(fake_dbs[2].groups[0]->snap_index, stored_before);
+	snapshot_extra_bytes = 1000000;
+	propose_until(c_gets_another);
+	assert_int_equal(machines[2][0].restored, 1);
+	fake_dbs[2].hold = false;
+	fake_changed(&fake_dbs[2]);
+	env_run(&env, c_stored_one);
+	crash(c);
+	/* It is looked at when it is loaded. */
+	start(c);
+	assert_int_equal(machines[2][0].restored, 1);
+	await_agreement(0);
+}
+
 /* --- memory --- */
 
 /* Whichever allocation fails: nothing is applied twice or left out, and it goes on. */
@@ -403,6 +460,7 @@ main(void)
 	    TEST(test_interrupted),
 	    TEST(test_useless),
 	    TEST(test_interrupted_by_loss),
+	    TEST(test_next_before_stored),
 	    TEST(test_failing_memory),
 	    TEST(test_failing_begin),
 	};

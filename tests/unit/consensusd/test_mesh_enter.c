@@ -1,6 +1,7 @@
 /* The control group: seeding and joining it, with others that answer or don't, and restarts in between. */
 #include "tests/unit/consensusd/virtual.h"
 
+#include "consensusd/group_impl.h"
 #include "tests/unit/consensusd/mesh_user.h"
 
 /* All lose what they had. */
@@ -401,9 +402,20 @@ test_state_lost(void **state)
 	assert_true(mcg_member_get(mesh_mcg(mesh_of(a)), c->engine.self)->replica != before);
 }
 
+static int
+update_at(struct env_node *n, struct outcome *x)
+{
+	struct ulid id;
+
+	engine_ulid(&n->engine, &id);
+	return mesh_update(mesh_of(n), MCG_UPDATE_MESH, &id, "t", "", 0, 60000, on_outcome, x);
+}
+
 static void
 test_rolled_back(void **state)
 {
+	struct outcome x = {0};
+
 	(void)state;
 	seed_and_join();
 	env_stop(c);
@@ -411,6 +423,39 @@ test_rolled_back(void **state)
 	net_start(c);
 	fake_dbs[2].rolled_back = false;
 	assert_int_equal(mesh_state(mesh_of(c)), MESH_ENTERING);
+	/* What is refused now is not refused for good. */
+	assert_int_equal(update_at(c, &x), ERR_UNAVAIL);
+	assert_int_equal(mesh_read(mesh_of(c), 1000, on_outcome, &x), ERR_UNAVAIL);
+	assert_int_equal(mesh_stop(mesh_of(c), true, on_outcome, &x), ERR_UNAVAIL);
+	env_run(&env, c_is_member);
+	settle(3, 3);
+	await_leader_known(c);
+	assert_int_equal(update_at(c, &x), 0);
+	await(&x);
+	assert_ended_well(&x);
+}
+
+/* The others have gone on without its replica: what waits may be tried again. */
+static void
+test_replica_gone(void **state)
+{
+	struct outcome x = {0};
+	struct raft_msg m = {.kind = RAFT_GONE, .from = 1, .index = INT64_MAX};
+	struct group *g;
+
+	(void)state;
+	seed_and_join();
+	await_leader_known(c);
+	net_isolate(c, true);
+	assert_int_equal(update_at(c, &x), 0);
+	g = mesh_group(mesh_of(c));
+	m.to = g->replica;
+	raft_step(g->raft, &m, clock_mono());
+	group_touch(g);
+	await(&x);
+	assert_failed(&x, ERR_UNAVAIL, "no such replica");
+	assert_int_equal(mesh_state(mesh_of(c)), MESH_ENTERING);
+	net_heal();
 	env_run(&env, c_is_member);
 	settle(3, 3);
 }
@@ -507,6 +552,7 @@ main(void)
 	    TEST(test_nobody_cares),
 	    TEST(test_state_lost),
 	    TEST(test_rolled_back),
+	    TEST(test_replica_gone),
 	    TEST(test_again_gives_way),
 	    TEST(test_again_left),
 	    TEST(test_again_denied),
