@@ -20,7 +20,7 @@ struct applier_stats applier_stats = {
 	"Times database updates were put off by trouble of the database", NULL),
     .passed = METRIC_COUNTER_INIT(
 	"mesh_db_updates_passed_total", "Database updates passed over, as this node has no db-table", NULL),
-    .letters = METRIC_GAUGE_INIT("mesh_db_dead_letters_count", "Dead letters that are not resolved", NULL),
+    .letters = METRIC_GAUGE_INIT("mesh_db_dead_letters", "Dead letters that are not resolved", NULL),
     .position = METRIC_GAUGE_INIT(
 	"mesh_db_position_index", "Index in the log up to which database updates are done", NULL),
     .behind = METRIC_GAUGE_INIT(

@@ -61,7 +61,7 @@
 	    "Messages that became dead letters")                                                             \
 	X(replayed, "mesh_stream_dead_letters_replayed_total", COUNTER, NULL,                                \
 	    "Dead letters that were processed after all")                                                    \
-	X(letters, "mesh_stream_dead_letters_count", GAUGE, NULL, "Dead letters that are not resolved")      \
+	X(letters, "mesh_stream_dead_letters", GAUGE, NULL, "Dead letters that are not resolved")            \
 	X(letters_waiting, "mesh_stream_dead_letters_waiting_streams", GAUGE, NULL,                          \
 	    "Streams that wait for room for a dead letter (dead-letters-max)")                               \
 	X(unopened, "mesh_stream_unopened_messages_total", COUNTER, NULL,                                    \

@@ -3,6 +3,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -40,6 +41,29 @@ def test_lists(m):
     routes = {r["destination_name"]: r["paths"][0]["hops"] for r in json.loads(run(m, "c", "-j", "routes"))}
     assert routes == {"a": ["b", "a"], "b": ["b"]}
     assert "mesh_build_info" in run(m, "a", "metrics")
+
+
+ABBREVIATED = re.compile(r"_(ms|us|millis|milliseconds|microseconds|kb|kib|mb|percent|kbps)(_|$)")
+
+
+def test_metrics_are_named_as_prometheus_wants(m):
+    """The rules of `promtool check metrics`, for all that a node's daemons tell; and promtool, where it is."""
+    text = run(m, "a", "metrics")
+    kinds = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.M))
+    helped = set(re.findall(r"^# HELP (\S+) .", text, re.M))
+    for name, kind in kinds.items():
+        assert re.fullmatch(r"mesh(_[a-z0-9]+)+", name), name
+        assert name in helped, f"{name} has no help"
+        assert name.endswith("_total") == (kind == "counter"), f"{name} is a {kind}"
+        assert kind == "histogram" or not re.search(r"_(count|sum|bucket)$", name), name
+        assert not re.search(r"_(counter|gauge|histogram)(_|$)", name), name
+        assert not ABBREVIATED.search(name), name
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            name = re.match(r"\w+", line)[0]
+            assert name in kinds or kinds[re.sub(r"_(count|sum|bucket)$", "", name)] == "histogram", line
+    if shutil.which("promtool"):
+        subprocess.run(["promtool", "check", "metrics"], input=text, text=True, check=True)
 
 
 def test_text_is_aligned_and_plain(m):
