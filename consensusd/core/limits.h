@@ -42,9 +42,9 @@ enum {
 	TARGET_ACK_DELAY_US = 2000,
 	TARGET_RANGES_MAX = 8,
 	/* Batches that a subscriber may process before they are due in the inbox wait for that so long, twice
-	 * at most, and up to so many bytes of one stream: then they are written. */
+	 * at most, and up to so many bytes of one stream, or half of its window: then they are written. */
 	TARGET_HOLD_US = 5000,
-	TARGET_HOLD_BYTES = 1024 * 1024,
+	TARGET_HOLD_BYTES = 4 * 1024 * 1024,
 	/* Messages of one stream that are delivered and not stored: no more is delivered until they are. */
 	TARGET_UNSTORED_MAX = 65536,
 	/* What a target keeps in memory for a subscriber that is not there. */

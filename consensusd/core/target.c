@@ -301,8 +301,7 @@ drop_older(struct target *t)
 static bool
 may_hold(const struct target *t)
 {
-	size_t most =
-	    t->conf->window_bytes / 4 < TARGET_HOLD_BYTES ? t->conf->window_bytes / 4 : TARGET_HOLD_BYTES;
+	size_t half = t->conf->window_bytes / 2, most = half < TARGET_HOLD_BYTES ? half : TARGET_HOLD_BYTES;
 
 	return t->early && t->attended && !t->paused && !budget_over(t->budget) && t->held_bytes <= most;
 }
@@ -613,7 +612,9 @@ range_add(struct target_ack *a, uint64_t first, uint64_t last)
 static bool
 ahead_of_subscriber(const struct target *t)
 {
-	return t->attended && t->tail.bytes > budget_keep(t->budget, t->conf->window_bytes, SIZE_MAX) / 2;
+	size_t keep = budget_keep(t->budget, t->conf->window_bytes, SIZE_MAX);
+
+	return t->attended && t->tail.bytes > t->held_bytes + keep / 2;
 }
 
 void

@@ -420,8 +420,8 @@ test_hold(void **state)
 	assert_null(target_due(target, later));
 	assert_int_equal(target_due(target, at_us(2 * TARGET_HOLD_US))->first_seq, 11);
 	target_kept(target);
-	/* More than a quarter of the window. */
-	for (; target->held_bytes <= conf.window_bytes / 4; seq += 10) {
+	/* More than half of the window. */
+	for (; target->held_bytes <= conf.window_bytes / 2; seq += 10) {
 		assert_null(target_due(target, later));
 		assert_int_equal(receive(seq, 10, 200), 0);
 		assert_int_equal(target_take(target, later), 0);
