@@ -52,8 +52,9 @@ enum {
 	DIGEST_IDS_MAX = 600,     /* summaries in one digest: fits one frame */
 	SYNC_RTO_US = 250 * 1000, /* + 4 RTT, doubling to the maximum: a question is repeated */
 	SYNC_RTO_MAX_US = 4 * 1000 * 1000,
-	SYNC_NEED_TRIES = 5,                  /* then what a digest promised is given up (counted) */
-	SYNC_CHECK_TRIES = 3,                 /* questions of a periodic comparison, until the next one */
+	SYNC_BEGUN_US = 20 * 1000, /* a neighbour that begins: our question may have come too early for it */
+	SYNC_NEED_TRIES = 5,       /* then what a digest promised is given up (counted) */
+	SYNC_CHECK_TRIES = 3,      /* questions of a periodic comparison, until the next one */
 	CHECK_INTERVAL_US = 30 * 1000 * 1000, /* a random neighbour's database is compared */
 
 	/* LSAs with a bad signature from one neighbour before its updates are ignored for the rest of the

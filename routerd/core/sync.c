@@ -34,9 +34,12 @@ sync_asked(struct sync *s, const struct linkstate_ask *ask, struct mono now)
 {
 	s->answer = true;
 	s->asked = *ask;
-	/* It is there: our own question need not wait any longer. */
+	/* It is there: our own question need not wait any longer.  If it was sent once only its answer may be
+	 * on its way; or the neighbour's links were up before it was, and it never got it. */
 	if (s->active && s->need_count == 0 && s->tries > 1)
 		s->due = now;
+	else if (s->active && s->need_count == 0 && (ask->flags & LINKSTATE_FLAG_FIRST) != 0)
+		s->due = mono_min(s->due, mono_add_us(now, SYNC_BEGUN_US));
 	/* It has started anew, and others may have told it what they did not tell us. */
 	if (s->synced && (ask->flags & LINKSTATE_FLAG_FIRST) != 0)
 		sync_start(s, now);

@@ -303,6 +303,27 @@ test_sync_asks_until_answered(void **state)
 	sync_fini(&s);
 }
 
+/* The neighbour begins after our first question, which it may not have got. */
+static void
+test_sync_question_too_early(void **state)
+{
+	struct sync s;
+
+	(void)state;
+	sync_init(&s);
+	sync_start(&s, MONO_ZERO);
+	sync_at(&s, 0);
+	assert_int_equal(got.asks, 1);
+	sync_asked(&s, &(struct linkstate_ask){.flags = LINKSTATE_FLAG_FIRST}, (struct mono){10000});
+	sync_at(&s, 10000);
+	assert_int_equal(got.digests, 1);
+	assert_int_equal(got.asks, 1); /* the answer may be on its way */
+	assert_int_equal(s.due.us, 10000 + SYNC_BEGUN_US);
+	sync_at(&s, s.due.us);
+	assert_int_equal(got.asks, 2);
+	sync_fini(&s);
+}
+
 static void
 test_sync_check_is_given_up(void **state)
 {
@@ -665,6 +686,7 @@ main(void)
 	    cmocka_unit_test_setup_teardown(test_sync_in_ranges, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_sync_same, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_sync_asks_until_answered, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_sync_question_too_early, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_sync_check_is_given_up, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_sync_promises_that_are_not_kept, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_sync_refused_is_not_waited_for, setup, teardown),
