@@ -2,18 +2,20 @@
  * order: what has to be durable before what.  This is the one place where these rules hold:
  *
  *	durable before sent		a batch leaves the source after its outbox row is committed
- *	stored before delivered		a handler gets a message after its inbox row is committed; a
- *subscriber may get it before (target.h: early) processed before acked		the source hears "processed"
- *after the offset is committed given up before told		nobody hears that messages are lost before
- *that is committed: otherwise a source that forgot it would take what a target passed over for processed
+ *	stored before delivered		a handler gets a message after its inbox row is committed;
+ *					a subscriber may get it before (target.h: early)
+ *	processed before acked		the source hears "processed" after the offset is committed
+ *	given up before told		nobody hears that messages are lost before that is committed:
+ *					a source that forgot it would take what a target passed
+ *					over for processed
  *
  * and notes of nodes are told to others after their rows are committed.
  *
  * Each put into the store gives a ticket; tickets become durable in order.  The shell notes here what
  * each put stands for, and when the store reports a ticket durable, order_durable() raises the mark
- * that the cores act upon (stream_durable, stream_skip, target_stored, target_processed: nobody else calls
- *them). Rows of streams wait here in the same way, so that a stream is announced to nobody before its row is
- *durable and forgotten by nobody before its end is.
+ * that the cores act upon (stream_durable, stream_skip, target_stored, target_processed: nobody else
+ * calls them).  Rows of streams wait here in the same way, so that a stream is announced to nobody
+ * before its row is durable and forgotten by nobody before its end is.
  */
 #ifndef CONSENSUSD_CORE_ORDER_H
 #define CONSENSUSD_CORE_ORDER_H

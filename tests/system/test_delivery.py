@@ -8,6 +8,7 @@ import mesh_pb2 as pb
 from api import Api, expect, open_stream
 from flow import Publisher, Sink, payload
 from harness import Flow, check_rows, mesh, query, wait_all, wait_until
+from lanes import metric
 
 MIB = 1 << 20
 
@@ -120,6 +121,14 @@ def test_subscriber_comes_late(m):
     wait_all([pub], [sink])
     check_rows(a, [c], stream, 500)
     sink.stop()
+
+
+def test_what_is_taken_at_once_needs_no_row(m):
+    """A subscriber that acknowledges at once spares batches their row in the inbox."""
+    before = metric(m, "c", "mesh_stream_inbox_spared_batches_total")
+    with Flow(m, "a", ["c"], 500) as f:
+        f.finish()
+    assert metric(m, "c", "mesh_stream_inbox_spared_batches_total") > before
 
 
 def test_unacknowledged_comes_again(m):
