@@ -6,18 +6,18 @@
  *	-> acknowledged to the source
  *
  *	processed <= put <= acked <= delivered < expected
- *	processed <= stored <= kept < expected; delivered <= stored, unless early
+ *	processed <= stored < expected; kept < expected; delivered <= stored, unless early
  *
  * stored_seq and processed_seq are raised by order.h alone.  Each message is taken once and in order:
  * expected_seq only grows, and what is below it is a duplicate.
  *
- * Early: a subscriber gets what is taken before it is stored.  Its place and its text are fixed by the group,
- * and the source keeps it until it hears "processed": a crash brings the same message again, like one before
- * the acknowledgement was durable.  Most are processed while the row would be on its way, so the row waits
- * (TARGET_HOLD_US, _BYTES), and a batch whose messages are all given to the store as processed needs none; a
- * part of one is not given to the store before its row.
- * What a subscriber has processed may so be beyond what is here after a crash: it says so (target_resume),
- *and those messages are passed over when they come.
+ * Early: a subscriber gets what is taken before it is stored.  Its place and its text are fixed by the
+ * group, and the source keeps it until it hears "processed": a crash brings the same message again, like
+ * one before the acknowledgement was durable.  Most are processed while the row would be on its way, so
+ * the row waits (TARGET_HOLD_US, _BYTES), and a batch whose messages are all given to the store as
+ * processed needs none; a part of one is not given to the store before its row.  What a subscriber has
+ * processed may so be beyond what is here after a crash: it says so (target_resume), and those messages
+ * are passed over when they come.
  */
 #ifndef CONSENSUSD_CORE_TARGET_H
 #define CONSENSUSD_CORE_TARGET_H
