@@ -294,14 +294,13 @@ passed(struct sink *s)
 static bool
 take(struct sink *s, struct batch *b, struct mono now)
 {
-	uint64_t last = batch_last_seq(b), acked = s->target->acked_seq;
-	uint32_t count = b->count;
-	size_t bytes = b->body_len;
+	uint64_t acked = s->target->acked_seq;
 
 	if (!sink_may_store(s, b) || target_take(s->target, now) != 0)
 		return false;
-	rate_add(&s->in, now, count, bytes);
-	ages_add(&s->ages, last, now);
+	/* It is in the tail now, until the store has it. */
+	rate_add(&s->in, now, b->count, b->body_len);
+	ages_add(&s->ages, batch_last_seq(b), now);
 	if (s->target->acked_seq > acked)
 		passed(s);
 	return true;

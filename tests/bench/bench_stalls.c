@@ -1,7 +1,7 @@
 /*
  * bench_stalls: how often a processor of this machine stands still for whoever runs on it, whatever the
- *reason (its kernel, or the machine that it is a guest of).  What waits in that time is late by as much: the
- *99th percentile of anything that crosses many processes can't be below that, if it happens often enough.
+ * reason (its kernel, or the machine that it is a guest of).  What waits in that time is late by as much:
+ * the 99th percentile of what crosses many processes can't be below that, if it happens often enough.
  *
  * usage: bench_stalls [SECONDS]      5 if not given; nothing else should run meanwhile
  *

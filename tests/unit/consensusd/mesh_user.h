@@ -245,6 +245,15 @@ restart(struct env_node *n)
 	net_start(n);
 }
 
+/* Its database was restored from a backup: its replica is lost. */
+static inline void
+restart_rolled_back(struct env_node *n)
+{
+	fake_dbs[n->index].rolled_back = true;
+	restart(n);
+	fake_dbs[n->index].rolled_back = false;
+}
+
 /* Forgets all that its database has of replicas, while it is down. */
 static inline void
 lose_state(struct env_node *n)

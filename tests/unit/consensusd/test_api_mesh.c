@@ -255,10 +255,7 @@ test_replica_lost(void **state)
 
 	(void)state;
 	seed_and_join();
-	env_stop(c);
-	fake_dbs[2].rolled_back = true;
-	net_start(c);
-	fake_dbs[2].rolled_back = false;
+	restart_rolled_back(c);
 	assert_refused(
 	    call(c, GC_MESH_UPDATE, mesh_v1_MeshUpdate_fields, &update), CODE_UNAVAILABLE, "joins it again");
 	assert_refused(CALL(c, GC_TOKEN, JoinTokenReq, .node_id = "b"), CODE_UNAVAILABLE, "joins it again");

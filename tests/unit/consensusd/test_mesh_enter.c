@@ -418,10 +418,7 @@ test_rolled_back(void **state)
 
 	(void)state;
 	seed_and_join();
-	env_stop(c);
-	fake_dbs[2].rolled_back = true;
-	net_start(c);
-	fake_dbs[2].rolled_back = false;
+	restart_rolled_back(c);
 	assert_int_equal(mesh_state(mesh_of(c)), MESH_ENTERING);
 	/* What is refused now is not refused for good. */
 	assert_int_equal(update_at(c, &x), ERR_UNAVAIL);
