@@ -9,11 +9,17 @@
 #include "common/base/err.h"
 #include "common/base/mem.h"
 #include "common/os/clock.h"
+#include "common/os/metrics.h"
 #include "consensusd/engine.h"
 #include "consensusd/sink.h"
 #include "consensusd/source.h"
 
 enum { LINE_BYTES = 256 };
+
+#define PROCESSED "mesh_tenant_processed_seconds"
+static const double processed_bounds[] = {
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600, 3600};
+
 enum role { SOURCE, TARGET, ROLES };
 
 static const char *const role_names[ROLES] = {"source", "target"};
@@ -30,11 +36,14 @@ struct tenant {
 	struct meter_sum total[ROLES];
 	struct meter meter[ROLES];
 	struct level level[ROLES];
+	struct metric processed, processed_new; /* what is not in a series yet */
+	char labels[TENANT_TEXT_SIZE + 16];
 };
 
 struct meters {
 	struct engine *engine;
 	struct meter_sum other[ROLES], other_tenants[ROLES];
+	struct metric other_processed;
 	struct tenant *tenants;
 	struct tenant *recent; /* the one that was looked up last, or NULL */
 };
@@ -60,13 +69,26 @@ struct rows {
 	size_t count, cap;
 };
 
+static void
+processed_init(struct metric *h, const char *labels)
+{
+	*h = (struct metric){.name = PROCESSED,
+	    .help = "Time from the publishing of a message until all targets have processed it",
+	    .labels = labels,
+	    .kind = METRIC_HISTOGRAM,
+	    .bounds = processed_bounds,
+	    .bound_count = sizeof(processed_bounds) / sizeof(processed_bounds[0])};
+}
+
 struct meters *
 meters_new(struct engine *e)
 {
 	struct meters *m = mem_calloc(1, sizeof(*m));
 
-	if (m != NULL)
-		m->engine = e;
+	if (m == NULL)
+		return NULL;
+	m->engine = e;
+	processed_init(&m->other_processed, "tenant=\"other\"");
 	return m;
 }
 
@@ -119,6 +141,9 @@ tenant_of(struct meters *m, const char *name)
 	HASH_FIND_STR(m->tenants, name, t);
 	if (t == NULL && (t = mem_calloc(1, sizeof(*t))) != NULL) {
 		snprintf(t->name, sizeof(t->name), "%s", name);
+		snprintf(t->labels, sizeof(t->labels), "tenant=\"%s\"", t->name);
+		processed_init(&t->processed, t->labels);
+		processed_init(&t->processed_new, t->labels);
 		HASH_ADD_STR(m->tenants, name, t);
 		if (!HASH_ADDED(t)) {
 			mem_free(t);
@@ -205,6 +230,32 @@ meters_sink_gone(struct meters *m, struct sink *s)
 	struct meter_sum sum = sink_sum(s);
 
 	count(m, &s->meter, TARGET, s->row.tenant_id, &sum, &none);
+}
+
+/* --- how long messages take --- */
+
+void
+meters_published(struct source *s, uint64_t seq)
+{
+	if (s->probe.seq == 0)
+		s->probe = (struct meter_probe){seq, clock_mono()};
+}
+
+void
+meters_committed(struct meters *m, struct source *s)
+{
+	const struct stream *st = s->stream;
+	struct tenant *t;
+
+	if (s->probe.seq == 0)
+		return;
+	if (s->probe.seq > st->committed_seq && s->probe.seq < st->next_seq)
+		return;
+	/* Not what was given up, or never became durable. */
+	if (s->probe.seq > st->skipped_seq && s->probe.seq < st->next_seq &&
+	    (t = tenant_of(m, s->row.tenant_id)) != NULL)
+		metric_observe(&t->processed_new, (double)mono_diff_us(clock_mono(), s->probe.at) / 1e6);
+	s->probe.seq = 0;
 }
 
 /* --- who has labels of its own --- */
@@ -344,6 +395,7 @@ tenant_rows(struct meters *m, struct rows *r)
 			else
 				level_add(&rest[i], &t->level[i]);
 		}
+		metric_move(shown ? &t->processed : &m->other_processed, &t->processed_new);
 		if (!shown && t->level[SOURCE].streams + t->level[TARGET].streams == 0)
 			tenant_free(m, t);
 		else
@@ -440,6 +492,18 @@ put_families(struct buf *out, const struct family *families, size_t count_, cons
 }
 
 static int
+put_processed(struct meters *m, struct buf *out)
+{
+	struct tenant *t, *next;
+	int err = metric_print(out, &m->other_processed, true, "consensusd");
+
+	HASH_ITER (hh, m->tenants, t, next)
+		if (err == 0 && t->meter[SOURCE].shown)
+			err = metric_print(out, &t->processed, false, "consensusd");
+	return err;
+}
+
+static int
 print(struct meters *m, struct buf *out, struct rows *r)
 {
 	int err;
@@ -452,7 +516,8 @@ print(struct meters *m, struct buf *out, struct rows *r)
 	if (!choose_tenants(m))
 		return ERR_NOMEM;
 	tenant_rows(m, r);
-	return put_families(out, tenant_families, sizeof(tenant_families) / sizeof(tenant_families[0]), r);
+	err = put_families(out, tenant_families, sizeof(tenant_families) / sizeof(tenant_families[0]), r);
+	return err != 0 ? err : put_processed(m, out);
 }
 
 int

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/base/mono.h"
 #include "common/base/must.h"
 
 struct buf;
@@ -31,11 +32,21 @@ struct meter {
 	bool shown;            /* has one */
 };
 
+/* The one message of a source's stream whose way is timed at a time. */
+struct meter_probe {
+	uint64_t seq; /* 0: none */
+	struct mono at;
+};
+
 struct meters *meters_new(struct engine *e) MUST_USE;
 void meters_free(struct meters *m);
 /* A stream ends: what it has counted is not lost. */
 void meters_source_gone(struct meters *m, struct source *s);
 void meters_sink_gone(struct meters *m, struct sink *s);
+/* Message seq was published; is timed if no other one is. */
+void meters_published(struct source *s, uint64_t seq);
+/* All targets have processed more, or what was pending was dropped. */
+void meters_committed(struct meters *m, struct source *s);
 /* Appends all of them, with HELP and TYPE, as metrics_print() does. */
 int meters_print(struct meters *m, struct buf *out) MUST_USE;
 

@@ -76,6 +76,7 @@ struct source {
 	/* The rules of operators that decide, NULL: none; the regulator's. */
 	struct control *pause, *limit;
 	struct meter meter;
+	struct meter_probe probe;
 	struct timed clear, retain;
 	struct mono told_at; /* when it was last said that messages were given up */
 	bool backlog_known;  /* after a restart: what the outbox has, and since when, was read */

@@ -79,6 +79,7 @@ source_commit(struct source *s)
 		metric_add(&stats.committed, (int64_t)(s->stream->committed_seq - before));
 		rate_add(&s->done, clock_mono(), s->stream->committed_seq - before, 0);
 		ages_cut(&s->ages, s->stream->committed_seq);
+		meters_committed(s->engine->meters, s);
 	}
 	source_answer(s);
 }

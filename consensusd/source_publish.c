@@ -102,6 +102,7 @@ fail_pending(struct source *s, int err)
 	log_error("stream %s: messages can't be sealed (%s): is there a key for tenant %s in the keyring?",
 	    s->id_text, err_text(err), s->row.tenant_id);
 	stream_drop_pending(s->stream, &s->engine->pool, &s->engine->ids);
+	meters_committed(s->engine->meters, s);
 	while (waiters_pop_from(&s->stream->waiters, s->stream->next_seq, &w))
 		api_publish_failed(s, &w, NULL);
 }
@@ -198,8 +199,10 @@ source_publish(struct source *s, const struct publish *p, uint64_t call, uint64_
 		return ERR_FULL;
 	if (r < 0)
 		return r;
-	if (r == PUBLISH_NEW)
+	if (r == PUBLISH_NEW) {
+		meters_published(s, *seq);
 		source_touch(s);
+	}
 	if (call != 0 && (r == PUBLISH_NEW || *seq > stream_answered(st))) {
 		struct waiter one = w;
 

@@ -37,6 +37,16 @@ metric_observe(struct metric *m, double v)
 	m->sum += v;
 }
 
+void
+metric_move(struct metric *to, struct metric *from)
+{
+	for (size_t i = 0; i <= METRIC_BUCKETS_MAX; i++)
+		to->buckets[i] += from->buckets[i];
+	to->sum += from->sum;
+	memset(from->buckets, 0, sizeof(from->buckets));
+	from->sum = 0;
+}
+
 static int __attribute__((format(printf, 2, 3))) put_line(struct buf *out, const char *fmt, ...)
 {
 	char line[METRIC_LINE_MAX_BYTES];
@@ -93,8 +103,8 @@ put_histogram(struct buf *out, const struct metric *m, const char *daemon)
 	return r;
 }
 
-static int
-put_metric(struct buf *out, const struct metric *m, bool first, const char *daemon)
+int
+metric_print(struct buf *out, const struct metric *m, bool first, const char *daemon)
 {
 	int r = 0;
 
@@ -118,7 +128,7 @@ metrics_print(struct buf *out, const char *daemon)
 	for (size_t i = 0; i < registry_count && r == 0; i++) {
 		const struct metric *m = registry[i];
 
-		r = put_metric(out, m, strcmp(last, m->name) != 0, daemon);
+		r = metric_print(out, m, strcmp(last, m->name) != 0, daemon);
 		last = m->name;
 	}
 	return r;

@@ -7,6 +7,7 @@
 #ifndef COMMON_OS_METRICS_H
 #define COMMON_OS_METRICS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -57,6 +58,10 @@ metric_set(struct metric *m, int64_t v)
 	m->value = v;
 }
 void metric_observe(struct metric *m, double v);
+/* What a histogram has counted goes to another one with the same bounds. */
+void metric_move(struct metric *to, struct metric *from);
+/* Appends one that need not be registered; first: with HELP and TYPE. */
+int metric_print(struct buf *out, const struct metric *m, bool first, const char *daemon) MUST_USE;
 
 /* Appends all metrics, with HELP and TYPE, each with a daemon="…" label. */
 int metrics_print(struct buf *out, const char *daemon) MUST_USE;

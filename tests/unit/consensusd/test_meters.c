@@ -112,6 +112,54 @@ test_labels(void **state)
 	assert_true(of_tenant("messages_total", "one", "source") == 10);
 }
 
+static bool
+all_processed(struct env *e)
+{
+	struct source *s, *next;
+
+	HASH_ITER (hh, e->nodes[0].engine.sources, s, next)
+		if (s->stream->committed_seq + 1 < s->stream->next_seq)
+			return false;
+	return true;
+}
+
+/* Messages of the tenant that took no longer than that. */
+static double
+timed(const char *tenant, const char *seconds)
+{
+	return value("mesh_tenant_processed_seconds_bucket{daemon=\"consensusd\",tenant=\"%s\",le=\"%s\"",
+	    tenant, seconds);
+}
+
+/* One message of a stream at a time, from its publishing until it is processed. */
+static void
+test_processed(void **state)
+{
+	mesh_v1_StreamSelector sel = env_selector("one", "");
+
+	(void)state;
+	env_open(a, "one", S1, "b");
+	publish(S1, 10, 100);
+	print(a);
+	assert_true(timed("one", "+Inf") == 0);
+	virtual_now.us += 3000000;
+	b->auto_ack = true;
+	env_subscribe(b, 9, &sel);
+	env_run(&env, all_processed);
+	print(a);
+	assert_true(timed("one", "+Inf") == 1);
+	assert_true(timed("one", "2.5") == 0);
+	assert_true(timed("one", "5") == 1);
+	assert_true(timed("one", "+Inf") == 1);
+	assert_true(value("mesh_tenant_processed_seconds_sum{daemon=\"consensusd\",tenant=\"one\"") >= 3);
+	publish(S1, 1, 100);
+	env_run(&env, all_processed);
+	print(a);
+	assert_true(timed("one", "+Inf") == 2);
+	assert_true(timed("one", "2.5") == 1);
+	assert_true(timed("other", "+Inf") == 0);
+}
+
 /* The larger one has labels; when that changes, each counts on where it was. */
 static void
 test_bounded(void **state)
@@ -203,6 +251,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    TEST(test_labels),
+	    TEST(test_processed),
 	    TEST(test_bounded),
 	    TEST(test_closed),
 	    TEST(test_promtool),
