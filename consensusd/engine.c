@@ -59,6 +59,7 @@ engine_configure(struct engine *e, const struct conf *conf)
 	s->backlog_bytes = (size_t)conf_int(conf, "consensusd", "stream-backlog");
 	e->target_conf.window_bytes = s->flow.window_bytes;
 	e->target_conf.backlog_bytes = s->backlog_bytes;
+	e->target_conf.reassembly_us = TARGET_REASSEMBLY_US;
 	e->letters_max = (uint64_t)conf_int(conf, "consensusd", "dead-letters-max");
 	e->streams_max = (size_t)conf_int(conf, "consensusd", "streams-max");
 	e->metrics_streams = (size_t)conf_int(conf, "consensusd", "metrics-streams");

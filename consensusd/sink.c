@@ -311,6 +311,7 @@ static void
 store_batches(struct sink *s, struct mono now)
 {
 	struct batch *b;
+	bool room;
 
 	/* The row that ends the stream is the last that is written: what a source sends beyond its end is
 	 * dropped, since nothing may wait for the store when the sink is freed. */
@@ -319,9 +320,25 @@ store_batches(struct sink *s, struct mono now)
 	/* Dead letters are copied from their rows. */
 	if (s->retry != NULL && s->retry->count > 0)
 		target_hold_end(s->target);
-	while (store_rows(s, now) && (b = target_next(s->target)) != NULL && take(s, b, now))
+	while ((room = store_rows(s, now)) && (b = target_next(s->target)) != NULL && take(s, b, now))
 		;
+	if (!room)
+		target_wait(s->target, now);
 	put_epoch(s);
+}
+
+/* The source has gone away, or leaves out what these wait for. */
+static void
+drop_expired(struct sink *s, struct mono now)
+{
+	const struct log_ctx ctx = {.stream_id = s->id_text};
+	size_t n = target_expire(s->target, now);
+
+	if (n == 0)
+		return;
+	metric_add(&stats.incomplete, (int64_t)n);
+	log_at(LOG_INFO, &ctx, "%zu batches from %s dropped: nothing came of the rest for %d s", n,
+	    engine_node_text(s->engine, s->row.src_node), TARGET_REASSEMBLY_US / 1000000);
 }
 
 bool
@@ -408,7 +425,7 @@ due(const struct sink *s, struct mono now)
 	/* What the store did not take. */
 	if (!mono_before(now, rows_at))
 		rows_at = mono_add_us(now, TARGET_HOLD_US);
-	at = mono_min(at, rows_at);
+	at = mono_min(mono_min(at, rows_at), target_expiry(s->target));
 	return mono_min(at, mono_min(sink_retry_at(s, now), dbsink_at(s, now)));
 }
 
@@ -424,6 +441,7 @@ sink_turn(struct engine *e)
 		if (s->removed)
 			continue; /* nothing may wait for the store when it is freed */
 		store_batches(s, now);
+		drop_expired(s, now);
 		pass_unwanted(s);
 		if (target_pass_gap(s->target))
 			passed(s);

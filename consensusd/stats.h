@@ -37,6 +37,8 @@
 	X(duplicates, "mesh_stream_duplicate_batches_total", COUNTER, NULL, "Whole batches received again")  \
 	X(rejected, "mesh_stream_rejected_batches_total", COUNTER, NULL,                                     \
 	    "Batches with a bad signature, key or body")                                                     \
+	X(incomplete, "mesh_stream_incomplete_batches_total", COUNTER, NULL,                                 \
+	    "Batches dropped at a target because nothing came of the rest for 30 s")                         \
 	X(unknown_stream, "mesh_stream_unknown_frames_total", COUNTER, NULL,                                 \
 	    "Frames for streams that this node does not know")                                               \
 	X(bad_frames, "mesh_stream_bad_frames_total", COUNTER, NULL,                                         \

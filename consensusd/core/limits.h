@@ -38,6 +38,10 @@ enum {
 	REASSEMBLY_MAX = 64,
 	/* Whole batches that wait for an earlier one: the farthest is dropped (the source has it). */
 	REORDER_MAX = 1024,
+	/* What is not complete, or waits for what precedes it, and nothing comes that it waits for: it is
+	 * dropped, so that memory is not held for a source that is gone.  One that is there has sent it again
+	 * before. */
+	TARGET_REASSEMBLY_US = 30000000,
 	/* An ack that only says "stored" waits this long for company. */
 	TARGET_ACK_DELAY_US = 2000,
 	TARGET_RANGES_MAX = 8,

@@ -49,6 +49,28 @@ reassembly_cut(struct reassembly *r, uint64_t seq)
 	}
 }
 
+size_t
+reassembly_expire(struct reassembly *r, struct mono since)
+{
+	size_t before = r->count;
+
+	for (size_t i = r->count; i > 0; i--) {
+		if (!mono_before(since, r->partials[i - 1].last))
+			drop(r, &r->partials[i - 1]);
+	}
+	return before - r->count;
+}
+
+struct mono
+reassembly_oldest(const struct reassembly *r)
+{
+	struct mono oldest = MONO_NEVER;
+
+	for (size_t i = 0; i < r->count; i++)
+		oldest = mono_min(oldest, r->partials[i].last);
+	return oldest;
+}
+
 static struct batch *
 batch_of(const struct ulid *stream_id, const struct fragment *f)
 {
@@ -166,7 +188,7 @@ add_whole(const struct ulid *stream_id, const struct fragment *f, struct batch *
 
 int
 reassembly_add(struct reassembly *r, const struct ulid *stream_id, const struct fragment *f, size_t max_bytes,
-    struct batch **out)
+    struct mono now, struct batch **out)
 {
 	struct partial *p;
 	int err;
@@ -186,6 +208,7 @@ reassembly_add(struct reassembly *r, const struct ulid *stream_id, const struct 
 		if (err != 0)
 			return err;
 	}
+	p->last = now;
 	if (p->have[f->index / 8] & 1u << f->index % 8)
 		return 0;
 	p->have[f->index / 8] |= (uint8_t)(1u << f->index % 8);

@@ -3,8 +3,9 @@
  *
  * Fragments come in any order and more than once.  All but the last of a batch are full, so each one's
  * place is known.  Bounded in batches (REASSEMBLY_MAX) and bytes (max_bytes of the caller): when it is
- * full, what is farthest from being needed goes; the source still has it.  Fragments that contradict
- * the first one of their batch start it again: a forged one can't block the real ones for good.
+ * full, what is farthest from being needed goes; the source still has it.  Bounded in time, too: a batch that
+ * no fragment comes of any more is dropped (reassembly_expire()).  Fragments that contradict the first one of
+ * their batch start it again: a forged one can't block the real ones for good.
  */
 #ifndef CONSENSUSD_CORE_REASSEMBLY_H
 #define CONSENSUSD_CORE_REASSEMBLY_H
@@ -13,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/base/mono.h"
 #include "common/base/must.h"
 #include "consensusd/core/batch.h"
 #include "consensusd/core/limits.h"
@@ -37,6 +39,7 @@ struct partial {
 	struct batch *batch;
 	uint8_t *have; /* one bit per fragment */
 	uint32_t total, got;
+	struct mono last; /* when one came, new or not */
 };
 
 struct reassembly {
@@ -54,8 +57,12 @@ void reassembly_fini(struct reassembly *r);
  * ERR_FULL: no room for one so far ahead; ERR_NOMEM; ERR_FORMAT: it does not fit its own batch.
  */
 int reassembly_add(struct reassembly *r, const struct ulid *stream_id, const struct fragment *f,
-    size_t max_bytes, struct batch **out) MUST_USE;
+    size_t max_bytes, struct mono now, struct batch **out) MUST_USE;
 /* Drops batches that begin below seq. */
 void reassembly_cut(struct reassembly *r, uint64_t seq);
+/* Drops those that nothing came of since then, or before; returns how many. */
+size_t reassembly_expire(struct reassembly *r, struct mono since);
+/* When something came last of the one that has waited longest; MONO_NEVER: there is none. */
+struct mono reassembly_oldest(const struct reassembly *r);
 
 #endif

@@ -151,10 +151,12 @@ target_fragment(struct target *t, const struct fragment *f, struct mono now, str
 		target_ack_soon(t, now, false);
 		return 0;
 	}
+	if (t->reorder_count > 0 && f->first_seq < t->reorder[0]->first_seq)
+		target_wait(t, now);
 	err = reassembly_begin(t);
 	if (err == 0)
 		err = reassembly_add(
-		    t->reassembly, &t->id, f, 2 * t->conf->window_bytes + BATCH_BODY_MAX_BYTES, out);
+		    t->reassembly, &t->id, f, 2 * t->conf->window_bytes + BATCH_BODY_MAX_BYTES, now, out);
 	if (err == ERR_FULL) {
 		t->dropped++;
 		err = 0;
@@ -240,6 +242,63 @@ target_complete(struct target *t, struct batch *b, struct mono now)
 	if (err != 0)
 		batch_unref(b);
 	return err;
+}
+
+static uint64_t
+first_waiting(const struct target *t)
+{
+	return t->reorder_count > 0 ? t->reorder[0]->first_seq : 0;
+}
+
+void
+target_wait(struct target *t, struct mono now)
+{
+	t->reorder_seq = first_waiting(t);
+	t->reorder_at = now;
+}
+
+static size_t
+reorder_expire(struct target *t, struct mono since)
+{
+	size_t before = t->reorder_count;
+
+	if (mono_before(since, t->reorder_at))
+		return 0;
+	while (t->reorder_count > 0)
+		reorder_del(t, t->reorder_count - 1);
+	t->reorder_seq = 0;
+	return before;
+}
+
+size_t
+target_expire(struct target *t, struct mono now)
+{
+	struct mono since = mono_add_us(now, -t->conf->reassembly_us);
+	size_t n;
+
+	if (t->reorder_seq != first_waiting(t))
+		target_wait(t, now);
+	n = reorder_expire(t, since);
+	if (t->reassembly != NULL) {
+		n += reassembly_expire(t->reassembly, since);
+		if (t->reassembly->count == 0)
+			reassembly_end(t);
+	}
+	t->dropped += n;
+	/* The source is not to take it for what is here. */
+	if (n > 0)
+		t->ack_now = true;
+	return n;
+}
+
+struct mono
+target_expiry(const struct target *t)
+{
+	struct mono oldest = t->reorder_count > 0 ? t->reorder_at : MONO_NEVER;
+
+	if (t->reassembly != NULL)
+		oldest = mono_min(oldest, reassembly_oldest(t->reassembly));
+	return mono_is_never(oldest) ? oldest : mono_add_us(oldest, t->conf->reassembly_us);
 }
 
 struct batch *

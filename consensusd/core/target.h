@@ -11,6 +11,9 @@
  * stored_seq and processed_seq are raised by order.h alone.  Each message is taken once and in order:
  * expected_seq only grows, and what is below it is a duplicate.
  *
+ * What waits for something that does not come (fragments of a batch, whole batches behind a gap) is dropped
+ * after reassembly_us and no longer acknowledged: the source has it, and sends it again.
+ *
  * Early: a subscriber gets what is taken before it is stored.  Its place and its text are fixed by the
  * group, and the source keeps it until it hears "processed": a crash brings the same message again, like
  * one before the acknowledgement was durable.  Most are processed while the row would be on its way, so
@@ -49,6 +52,7 @@ struct target_conf {
 	size_t window_bytes;        /* taken beyond what is stored */
 	size_t backlog_bytes;       /* stored and not processed; above, nothing is taken */
 	uint32_t pressure_permille; /* this node is behind, see credit.h; the shell measures it */
+	int64_t reassembly_us;      /* how long what is not complete waits for a sign of the rest */
 };
 
 struct target {
@@ -79,7 +83,9 @@ struct target {
 	struct reassembly *reassembly; /* NULL: no fragments wait */
 	struct batch **reorder;        /* whole batches beyond expected, ascending */
 	size_t reorder_count, reorder_cap, reorder_bytes;
-	struct tail tail; /* taken, not kept or not delivered */
+	uint64_t reorder_seq;   /* the first of them, when it was looked at last */
+	struct mono reorder_at; /* since then nothing has come that it waits for */
+	struct tail tail;       /* taken, not kept or not delivered */
 	struct cursor cursor;
 	struct ledger ledger; /* bytes given to the store and not processed */
 	bool attended;        /* a subscriber is there (the shell says so) */
@@ -107,6 +113,15 @@ int target_fragment(struct target *t, const struct fragment *f, struct mono now,
  * what is there; ERR_STATE: of a producer epoch that is over; ERR_FULL, ERR_NOMEM: dropped, the source will
  * send it again. */
 int target_complete(struct target *t, struct batch *b, struct mono now) MUST_USE;
+/*
+ * Drops what has waited too long; returns how many batches that were.  A batch waits anew with each fragment
+ * of it; what is whole, when the first of those that wait is another one, or with each fragment of one before
+ * it.  To be called after anything that happens, and at target_expiry().
+ */
+size_t target_expire(struct target *t, struct mono now);
+/* It is not for the source that whole batches wait: their time begins anew. */
+void target_wait(struct target *t, struct mono now);
+struct mono target_expiry(const struct target *t);
 /* The next batch in order; borrowed, NULL if it is not there. */
 struct batch *target_next(const struct target *t);
 /* It is not what it should be: forgotten, as if it had not come. */

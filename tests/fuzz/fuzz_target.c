@@ -15,7 +15,8 @@
 
 enum { PIECE = 64, WINDOW = 16384 };
 
-static const struct target_conf conf = {.window_bytes = WINDOW, .backlog_bytes = 2 * WINDOW};
+static const struct target_conf conf = {
+    .window_bytes = WINDOW, .backlog_bytes = 2 * WINDOW, .reassembly_us = 5000};
 
 /* Batch n of size class k: 1 to 4 messages; batches overlap as the input will have it. */
 static size_t
@@ -100,6 +101,10 @@ step(struct target *t, const uint8_t *p)
 		break;
 	case 5:
 		target_resume(t, p[1]);
+		break;
+	case 6:
+		(void)target_expire(t, now);
+		FUZZ_CHECK(mono_before(now, target_expiry(t)));
 		break;
 	default:
 		fragment(t, p[1], p[2]);

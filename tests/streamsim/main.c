@@ -87,6 +87,7 @@ report(const struct simkit_options *o, const void *sums, double seconds)
 	    {"delivered early", s->early},
 	    {"rows spared", s->spared},
 	    {"resumed beyond the tables", s->resumed},
+	    {"incomplete and dropped", s->incomplete},
 	};
 
 	printf("streamsim: %llu seeds from %llu:", (unsigned long long)o->count, (unsigned long long)o->seed);

@@ -208,15 +208,18 @@ store_batches(struct world *w, unsigned n)
 {
 	struct node *o = &w->node[n];
 	struct batch *b;
+	bool room = true;
 
 	if (o->retry.count > 0)
 		target_hold_end(o->target); /* dead letters are copied from their rows */
-	while (o->target->state == TARGET_OPEN && store_rows(w, o) && (b = target_next(o->target)) != NULL &&
-	       may_store(w, n, b)) {
+	while (o->target->state == TARGET_OPEN && (room = store_rows(w, o)) &&
+	       (b = target_next(o->target)) != NULL && may_store(w, n, b)) {
 		check_taken(w, n, b);
 		if (target_take(o->target, world_clock(w)) != 0)
 			return;
 	}
+	if (!room)
+		target_wait(o->target, world_clock(w));
 }
 
 static void
@@ -333,6 +336,9 @@ target_step(struct world *w, unsigned n)
 	if (o->target == NULL || o->target->state == TARGET_OPENING)
 		return;
 	store_batches(w, n);
+	w->sums.incomplete += target_expire(o->target, world_clock(w));
+	if (!mono_before(world_clock(w), target_expiry(o->target)))
+		world_fail(w, "node %u keeps what nothing has come of for too long", n);
 	pass_unwanted(w, o->target);
 	(void)target_pass_gap(o->target);
 	store_processed(w, n);
@@ -343,5 +349,6 @@ target_step(struct world *w, unsigned n)
 			world_fail(w, "node %u acknowledges what is not durable", n);
 		net_send(w, n, 0, &f);
 	}
-	node_arm(w, n, mono_min(o->target->ack_at, hold_at(w, o->target)));
+	node_arm(
+	    w, n, mono_min(mono_min(o->target->ack_at, target_expiry(o->target)), hold_at(w, o->target)));
 }

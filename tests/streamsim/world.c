@@ -94,6 +94,7 @@ static void
 draw_settings(struct world *w)
 {
 	static const size_t append[] = {1024, 4096, 65536}, window[] = {64 * 1024, 128 * 1024, 512 * 1024};
+	static const int64_t reassembly_ms[] = {TARGET_REASSEMBLY_US / WORLD_MS, 1000, 100};
 
 	w->settings = (struct raft_settings){
 	    .election_us = 300 * WORLD_MS,
@@ -112,7 +113,8 @@ draw_settings(struct world *w)
 	    .backlog_bytes = 1024 * 1024,
 	};
 	w->target_conf = (struct target_conf){.window_bytes = w->stream_conf.flow.window_bytes,
-	    .backlog_bytes = world_chance(w, 500) ? 64 * 1024 : 1024 * 1024};
+	    .backlog_bytes = world_chance(w, 500) ? 64 * 1024 : 1024 * 1024,
+	    .reassembly_us = reassembly_ms[w->seed / 3 % 3] * WORLD_MS};
 	w->faults =
 	    (struct faults){.delay_us = 2 * WORLD_MS, .commit_us = 3 * WORLD_MS, .pace_us = 700 * WORLD_MS};
 }

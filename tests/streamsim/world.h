@@ -193,7 +193,7 @@ struct sums {
 	uint64_t events, frames, lost, messages, answered, repeated, crashes, app_crashes, relay_crashes,
 	    entries, batches, terms, transfers, snapshots, restores, reads, resent, epochs, waits,
 	    short_memory, closed, given_up, gaps, told_lost, asked_again, unsaid, unknown, applied, discarded,
-	    nacks, letters, kept_out, lost_disks, replaced, refusals, early, spared, resumed;
+	    nacks, letters, kept_out, lost_disks, replaced, refusals, early, spared, resumed, incomplete;
 };
 
 struct world {

@@ -10,7 +10,8 @@
 
 enum { PIECE = 1000 };
 
-static const struct target_conf conf = {.window_bytes = 100000, .backlog_bytes = 200000};
+static const struct target_conf conf = {
+    .window_bytes = 100000, .backlog_bytes = 200000, .reassembly_us = TARGET_REASSEMBLY_US};
 static struct budget budget;
 static struct target *target;
 
@@ -574,6 +575,111 @@ test_any_order_within_the_window(void **state)
 	}
 }
 
+static const struct mono past_all = {1000000 + 4LL * TARGET_REASSEMBLY_US};
+
+static void
+give_piece(const struct batch *b, uint32_t i, int64_t us)
+{
+	struct fragment f = piece(b, i);
+	struct batch *whole;
+
+	assert_int_equal(target_fragment(target, &f, at_us(us), &whole), 0);
+	assert_null(whole);
+}
+
+/* Half a batch holds memory for so long as its fragments come, and is asked for again then. */
+static void
+test_half_batch_expires(void **state)
+{
+	const int64_t most = TARGET_REASSEMBLY_US;
+	struct batch *a = make_batch(1, 10, 500), *b = make_batch(11, 10, 500);
+	struct target_ack ack;
+
+	(void)state;
+	assert_true(mono_is_never(target_expiry(target)));
+	assert_int_equal(target_expire(target, past_all), 0);
+	give_piece(a, 0, 0);
+	give_piece(b, 0, most / 2);
+	assert_int_equal(target_expiry(target).us, at_us(most).us);
+	/* One that is here already says that the source is there, too. */
+	give_piece(a, 0, most - 1);
+	assert_int_equal(target_expire(target, at_us(most)), 0);
+	assert_int_equal(target_expiry(target).us, at_us(most + most / 2).us);
+	assert_int_equal(target_expire(target, at_us(most + most / 2)), 1);
+	assert_int_equal(budget.used_bytes, a->body_len);
+	assert_true(target_ack_due(target, at_us(most + most / 2), &ack));
+	assert_int_equal(ack.range_count, 0);
+	assert_int_equal(target_expire(target, at_us(2 * most - 2)), 0);
+	assert_int_equal(target_expire(target, at_us(2 * most - 1)), 1);
+	assert_int_equal(budget.used_bytes, 0);
+	assert_null(target->reassembly);
+	assert_int_equal(target->dropped, 2);
+	/* It comes again, whole. */
+	assert_int_equal(receive(1, 10, 500), 0);
+	store_all();
+	assert_int_equal(target->stored_seq, 10);
+	batch_unref(a);
+	batch_unref(b);
+}
+
+/* Whole batches wait for one that does not come, and once more with each piece of it that does. */
+static void
+test_reorder_expires(void **state)
+{
+	const int64_t most = TARGET_REASSEMBLY_US;
+	struct batch *a = make_batch(1, 10, 500);
+	struct target_ack ack;
+
+	(void)state;
+	assert_int_equal(receive(11, 10, 20), 0);
+	assert_int_equal(receive(31, 10, 20), 0);
+	assert_int_equal(target_expire(target, at_us(0)), 0);
+	assert_int_equal(target_expiry(target).us, at_us(most).us);
+	give_piece(a, 0, most / 2);
+	assert_int_equal(target_expire(target, at_us(most)), 0);
+	give_piece(a, 1, most);
+	assert_int_equal(target_expire(target, at_us(2 * most - 1)), 0);
+	assert_int_equal(target_expire(target, at_us(2 * most)), 3);
+	assert_int_equal(target->reorder_count, 0);
+	assert_int_equal(budget.used_bytes, 0);
+	assert_true(target_ack_due(target, at_us(2 * most), &ack));
+	assert_int_equal(ack.range_count, 0);
+	/* What comes again waits as long as before. */
+	assert_int_equal(receive(11, 10, 20), 0);
+	assert_int_equal(target_expire(target, at_us(3 * most)), 0);
+	assert_int_equal(target_expire(target, at_us(4 * most - 1)), 0);
+	assert_int_equal(receive(1, 10, 20), 0);
+	store_all();
+	assert_int_equal(target->stored_seq, 20);
+	assert_int_equal(target_expire(target, past_all), 0);
+	assert_true(mono_is_never(target_expiry(target)));
+	batch_unref(a);
+}
+
+/* Behind another gap the time is that of this gap; and what this node can't take itself does not run out. */
+static void
+test_reorder_waits_anew(void **state)
+{
+	const int64_t most = TARGET_REASSEMBLY_US;
+
+	(void)state;
+	assert_int_equal(receive(11, 10, 20), 0);
+	assert_int_equal(receive(31, 10, 20), 0);
+	assert_int_equal(target_expire(target, at_us(0)), 0);
+	assert_int_equal(receive(1, 10, 20), 0);
+	store_all();
+	assert_int_equal(target->reorder_count, 1);
+	assert_int_equal(target_expire(target, at_us(most - 1)), 0);
+	assert_int_equal(target_expiry(target).us, at_us(2 * most - 1).us);
+	target_wait(target, at_us(2 * most - 2));
+	assert_int_equal(target_expire(target, at_us(3 * most - 3)), 0);
+	assert_int_equal(target_expire(target, at_us(3 * most - 2)), 1);
+	assert_int_equal(receive(21, 10, 20), 0);
+	assert_int_equal(receive(31, 10, 20), 0);
+	store_all();
+	assert_int_equal(target->stored_seq, 40);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -594,6 +700,9 @@ main(void)
 	    TEST(test_resume_beyond),
 	    TEST(test_load),
 	    TEST(test_close),
+	    TEST(test_half_batch_expires),
+	    TEST(test_reorder_expires),
+	    TEST(test_reorder_waits_anew),
 	    TEST(test_any_order_within_the_window),
 	};
 
