@@ -31,6 +31,8 @@ enum {
 	 */
 	RELATION_UNUSED_SOURCE_MS = 30000,
 	RELATION_UNUSED_TARGET_MS = 90000,
+	/* So long the source stays to tell the others that they are members no more. */
+	RELATION_LETTING_GO_MS = 5000,
 };
 
 /* What a node told of its replica. */

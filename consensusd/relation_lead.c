@@ -294,7 +294,8 @@ see_to_leadership(struct relation *r)
 
 /* --- the end --- */
 
-/* Other members are let go first, so that they don't elect each other. */
+/* Other members are let go first, so that they don't elect each other.  True: there are none, or it is not
+ * for this node to say. */
 static bool
 dissolve(struct relation *r)
 {
@@ -306,13 +307,17 @@ dissolve(struct relation *r)
 	for (size_t i = 0; i < t.count; i++)
 		if (t.member[i].id == r->now.id)
 			self = &t.member[i];
-	if (r->now.role == RAFT_LEADER && t.count > 1 && self != NULL && !r->now.joint) {
+	if (r->now.role != RAFT_LEADER || t.count <= 1 || self == NULL)
+		return true;
+	/* Whoever begins a stream now says again which replica it has. */
+	r->heard_count = 0;
+	if (!r->now.joint) {
 		t.member[0] = *self;
 		t.member[0].role = RAFT_VOTER;
 		t.count = 1;
 		change_to(r, &t);
 	}
-	return t.count <= 1 || r->now.role != RAFT_LEADER;
+	return false;
 }
 
 static bool
@@ -327,8 +332,11 @@ is_over(struct relation *r)
 		return unused_us >= RELATION_UNUSED_TARGET_MS * 1000LL || r->now.gone;
 	if (unused_us < RELATION_UNUSED_SOURCE_MS * 1000LL)
 		return false;
-	/* Members that are away find out by themselves. */
-	return r->group == NULL || dissolve(r) || unused_us >= 2 * RELATION_UNUSED_SOURCE_MS * 1000LL;
+	/* Members that were let go hear of it when they ask for votes; those that are away find out by
+	 * themselves. */
+	return r->group == NULL ||
+	       (dissolve(r) && unused_us >= (RELATION_UNUSED_SOURCE_MS + RELATION_LETTING_GO_MS) * 1000LL) ||
+	       unused_us >= 2 * RELATION_UNUSED_SOURCE_MS * 1000LL;
 }
 
 static void
