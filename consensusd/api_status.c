@@ -17,6 +17,7 @@
 #include "consensusd/engine.h"
 #include "consensusd/meters.h"
 #include "consensusd/router.h"
+#include "consensusd/sink.h"
 #include "consensusd/store.h"
 #include "consensusd/transport.h"
 #include "proto/ipc.pb.h"
@@ -44,6 +45,8 @@ condition(const struct engine *e, char *detail, size_t size)
 		snprintf(detail, size,
 		    "%zu streams wait for room for dead letters (dead-letters-max): there are %llu",
 		    e->letters_waiting, (unsigned long long)e->letters);
+	else if (sink_stuck(e, detail, size))
+		return true;
 	else if (!acl_trouble(e->acl, detail, size) && !memo_trouble(e, detail, size) &&
 		 *applier_trouble(e->applier, detail, size) == '\0')
 		dbsinks_trouble(e->dbsinks, detail, size);

@@ -146,6 +146,7 @@ struct engine {
 	uint64_t letters,
 	    letters_max;        /* dead letters of streams in the database, and how many there may be */
 	size_t letters_waiting; /* streams that wait for room for one */
+	size_t failing;         /* streams whose next message has failed at its handler */
 	struct source_list dirty_sources;
 	struct source_flow_list ready_flows[FRAME_CLASS_COUNT];
 	struct sink_list dirty_sinks;

@@ -447,6 +447,7 @@ sink_turn(struct engine *e)
 			passed(s);
 		store_processed(s);
 		sink_save_attempts(s);
+		sink_count_failing(s);
 		send_ack(s, now);
 		clear(s, now);
 		sink_end_orphan(s);

@@ -47,6 +47,7 @@ struct sink {
 	struct dbsink *db;     /* with the handler db, else NULL */
 	struct replay *replay; /* dead letters that are delivered once more; NULL: none ever was */
 	bool letters_full;     /* it waits for room for a dead letter */
+	bool failing;          /* counted among those whose next message has failed */
 	struct meter meter;
 	TAILQ_ENTRY(sink) dirty_entry;
 	bool dirty;
@@ -101,6 +102,9 @@ void sink_retry_now(struct sink *s);
 uint32_t sink_attempts(const struct sink *s, uint64_t seq);
 /* The first message that failed and is tried again, or NULL. */
 const struct retry_item *sink_failing(const struct sink *s);
+/* A stream that stands still, since its next message has failed several times: what to tell of it and of how
+ * many more there are.  False: there is none. */
+bool sink_stuck(const struct engine *e, char *out, size_t size);
 void sink_load_attempt(struct sink *s, const struct store_letter *row);
 /* There is one dead letter less. */
 void sink_letters_gone(struct engine *e);

@@ -1,4 +1,5 @@
 /* sink: messages that their handler could not process; see sink.h. */
+#include <stdio.h>
 #include <string.h>
 
 #include "common/base/err.h"
@@ -9,6 +10,8 @@
 #include "consensusd/sink_impl.h"
 #include "consensusd/stats.h"
 #include "consensusd/subscriber.h"
+
+enum { STUCK_ATTEMPTS = 3 };
 
 /* Made when the first message fails: most streams never need it. */
 static struct retry *
@@ -72,6 +75,51 @@ sink_failing(const struct sink *s)
 		if (!s->retry->items[i].dead && s->retry->items[i].seq > s->target->processed_seq)
 			return &s->retry->items[i];
 	return NULL;
+}
+
+void
+sink_count_failing(struct sink *s)
+{
+	const struct retry_item *item = sink_failing(s);
+	struct engine *e = s->engine;
+	bool failing = item != NULL && item->seq == s->target->acked_seq + 1;
+
+	if (s->failing == failing)
+		return;
+	s->failing = failing;
+	e->failing += failing ? 1 : -1;
+	metric_set(&stats.failing, (int64_t)e->failing);
+	api_health_changed(e->api);
+}
+
+/* It has been tried in vain so often that somebody should know. */
+static bool
+is_stuck(const struct sink *s)
+{
+	const struct retry_item *item = s->failing ? sink_failing(s) : NULL;
+
+	return item != NULL && item->attempts >= STUCK_ATTEMPTS;
+}
+
+bool
+sink_stuck(const struct engine *e, char *out, size_t size)
+{
+	const struct sink *first = NULL;
+	const struct retry_item *item;
+	size_t count = 0;
+
+	for (const struct sink *s = e->failing > 0 ? e->sinks : NULL; s != NULL; s = s->hh.next) {
+		if (!is_stuck(s))
+			continue;
+		if (count++ == 0)
+			first = s;
+	}
+	if (first == NULL)
+		return false;
+	item = sink_failing(first);
+	snprintf(out, size, "%zu streams stand still at messages that fail: message %llu of %s, %u times: %s",
+	    count, (unsigned long long)item->seq, first->id_text, item->attempts, item->error);
+	return true;
 }
 
 uint32_t
@@ -149,6 +197,8 @@ sink_nack(struct sink *s, uint64_t seq, const struct sink_failure *why)
 			item->at = mono_add_ms(clock_mono(), ms);
 		}
 	}
+	if (item != NULL && item->attempts == STUCK_ATTEMPTS)
+		api_health_changed(s->engine->api);
 	sink_touch(s);
 	return 0;
 }
@@ -271,6 +321,8 @@ sink_failed_free(struct sink *s)
 {
 	if (s->letters_full)
 		s->engine->letters_waiting--;
+	if (s->failing)
+		metric_set(&stats.failing, (int64_t)--s->engine->failing);
 	mem_free(s->retry);
 	s->retry = NULL;
 }

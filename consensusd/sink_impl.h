@@ -44,6 +44,8 @@ struct mono sink_retry_at(const struct sink *s, struct mono now);
 /* Dead letters that come next are passed. */
 void sink_pass_dead(struct sink *s);
 void sink_save_attempts(struct sink *s);
+/* Counts it among those whose next message has failed, or no more. */
+void sink_count_failing(struct sink *s);
 /* How far the offset may go: dead letters have room. */
 uint64_t sink_letters_limit(struct sink *s);
 /* What is written with the offset upto; and that it was taken. */

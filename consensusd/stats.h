@@ -59,6 +59,8 @@
 	    "Times messages for the database were put off by trouble that is not theirs")                    \
 	X(nacks, "mesh_stream_nacks_total", COUNTER, NULL, "Times a handler could not process a message")    \
 	X(retried, "mesh_stream_retries_total", COUNTER, NULL, "Messages handed out again after that")       \
+	X(failing, "mesh_stream_failing_streams", GAUGE, NULL,                                               \
+	    "Streams that wait for a message that has failed at its handler")                                \
 	X(letters_made, "mesh_stream_dead_letters_total", COUNTER, NULL,                                     \
 	    "Messages that became dead letters")                                                             \
 	X(replayed, "mesh_stream_dead_letters_replayed_total", COUNTER, NULL,                                \

@@ -305,6 +305,51 @@ test_attempts_survive(void **state)
 	until_last(11, 1, 4);
 }
 
+static bool
+b_failing(struct env *e)
+{
+	return e->nodes[1].engine.failing == wanted && stats.failing.value == (int64_t)wanted;
+}
+
+/* A stream that stands still is counted, after a restart too, and named when it does for long. */
+static void
+test_failing(void **state)
+{
+	mesh_v1_StreamSelector sel = env_selector("one", S1);
+	char text[256];
+
+	(void)state;
+	open_failing(S1, 0);
+	env_subscribe(b, 9, &sel);
+	publish_many(a, 2, S1, 3, 10);
+	until_items(9, 3);
+	/* Others before it are not done: it holds nothing up. */
+	nack(9, S1, 3, false);
+	until_last(9, 3, 2);
+	assert_int_equal(b->engine.failing, 0);
+	env_ack(b, 9, S1, 2);
+	until(b_failing, 1);
+	assert_false(sink_stuck(&b->engine, text, sizeof(text)));
+	nack(9, S1, 3, false);
+	until_last(9, 3, 3);
+	env_stop(b);
+	assert_int_equal(stats.failing.value, 0);
+	b->identities = b->health = 0;
+	env_start(b);
+	until(b_failing, 1);
+	env_run(&env, env_ready);
+	env_subscribe(b, 10, &sel);
+	until_last(10, 3, 3);
+	nack(10, S1, 3, false);
+	until_last(10, 3, 4);
+	assert_true(sink_stuck(&b->engine, text, sizeof(text)));
+	assert_non_null(
+	    strstr(text, "1 streams stand still at messages that fail: message 3 of " S1 ", 3 times: no 3"));
+	env_ack(b, 10, S1, 3);
+	until(b_failing, 0);
+	assert_false(sink_stuck(&b->engine, text, sizeof(text)));
+}
+
 /* Above dead-letters-max the stream waits, and goes on when there is room. */
 static void
 test_letters_full(void **state)
@@ -525,6 +570,7 @@ main(void)
 	    TEST(test_dead_at_once),
 	    TEST(test_nack_refused),
 	    TEST(test_attempts_survive),
+	    TEST(test_failing),
 	    TEST(test_letters_full),
 	    TEST(test_many_dead),
 	    TEST(test_replay),
