@@ -4,6 +4,7 @@
 #include "tests/unit/consensusd/env.h"
 
 #include "consensusd/core/controls.h"
+#include "consensusd/core/credit.h"
 #include "consensusd/core/limits.h"
 
 #define S1 "01ARZ3NDEKTSV4RRFFQ69G5001"
@@ -334,6 +335,38 @@ test_lag(void **state)
 	assert_int_equal(stored(b, S1), 30);
 }
 
+/* What the target grants when its process uses so much of its time, of a thousand, as the source hears it. */
+static size_t
+granted_when_busy(unsigned permille)
+{
+	virtual_busy(permille);
+	/* It is measured over a second in which something happens, and told with what happens then. */
+	for (int i = 0; i < 3; i++) {
+		publish_many(S1, 2, 10);
+		pass(ENGINE_MEASURE_MS);
+	}
+	return a->engine.sources->stream->flows[0].granted_bytes;
+}
+
+/* A target whose process has no time left grants less; then as much as before. */
+static void
+test_busy(void **state)
+{
+	size_t window = a->engine.target_conf.window_bytes;
+
+	(void)state;
+	env_open(a, "one", S1, "b");
+	subscribe();
+	assert_int_equal(granted_when_busy(0), window);
+	assert_int_equal(granted_when_busy(CREDIT_BUSY_MIN_PERMILLE - 50), window);
+	assert_int_equal(granted_when_busy(950), window / 2);
+	assert_int_equal(granted_when_busy(1000), window / 4);
+	assert_in_range(stats.pressure.value, CREDIT_BUSY_MAX_PRESSURE - 5, CREDIT_BUSY_MAX_PRESSURE);
+	assert_int_equal(granted_when_busy(100), window);
+	assert_int_equal(stats.pressure.value, 0);
+	assert_int_equal(stored(b, S1), 150);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, env_setup, env_teardown)
 
 int
@@ -349,6 +382,7 @@ main(void)
 	    TEST(test_refused),
 	    TEST(test_durable),
 	    TEST(test_lag),
+	    TEST(test_busy),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
