@@ -136,11 +136,11 @@ $(RAFTSIM_BIN): $(call obj,$(RAFT_SIMULATOR) $(RAFT_CORE)) $(LIB_base_a)
 	@echo "  LINK   raftsim"
 	@$(CC) $(LDFLAGS_ALL) -o $@ $^
 
-STREAM_CORE = $(wildcard consensusd/core/*.c)
+STREAM_CORE = $(wildcard consensusd/core/*.c) $(wildcard routerd/core/*.c)
 STREAMSIM_BIN = $(BUILD)/tests/streamsim/streamsim
 $(STREAMSIM_BIN): $(call obj,$(STREAM_SIMULATOR) $(STREAM_CORE)) $(LIB_base_a)
 	@echo "  LINK   streamsim"
-	@$(CC) $(LDFLAGS_ALL) -o $@ $^
+	@$(CC) $(LDFLAGS_ALL) $(SIM_WRAP) -o $@ $^
 
 RAFTSCENE_BIN = $(BUILD)/tests/raftscene/raftscene
 $(RAFTSCENE_BIN): $(call obj,$(RAFT_SCENES) $(RAFT_CORE)) $(LIB_base_a)

@@ -16,5 +16,7 @@ TOOLS        = $(wildcard tools/*.c)
 BENCHES      = $(wildcard tests/bench/*.c)
 SIMULATOR    = $(wildcard tests/sim/*.c)
 RAFT_SIMULATOR = $(wildcard tests/raftsim/*.c) tests/sim/queue.c tests/simkit/simkit.c
-STREAM_SIMULATOR = $(wildcard tests/streamsim/*.c) tests/raftsim/disk.c tests/sim/queue.c tests/simkit/simkit.c
+# In it the simulated network, without what measures it.
+STREAM_SIMULATOR = $(wildcard tests/streamsim/*.c) tests/raftsim/disk.c tests/simkit/simkit.c \
+    $(filter-out $(addprefix tests/sim/,main.c measure.c report.c warm.c),$(SIMULATOR))
 RAFT_SCENES  = $(wildcard tests/raftscene/*.c) tests/raftsim/disk.c tests/sim/queue.c

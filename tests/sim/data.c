@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/frame.h"
+#include "tests/sim/carrier.h"
 #include "tests/sim/check.h"
 #include "tests/sim/net.h"
 #include "tests/sim/node.h"
@@ -15,6 +16,9 @@ struct data {
 	uint32_t src, dst;
 	int64_t sent_at;
 	bool must_arrive; /* unless something happens on its way */
+	bool repaired;    /* it does not take the path that its source chose */
+	void *payload;    /* of the carrier; NULL: nothing */
+	uint32_t notice;  /* it tells its receiver that a frame to this node could not go on; NOWHERE: not */
 	uint8_t ttl, visit_count, been_count;
 	uint16_t visit[FRAME_VISIT_MAX];
 	uint16_t been[FRAME_TTL_DEFAULT + 1]; /* nodes that had it */
@@ -27,6 +31,8 @@ drop(struct sim *s, struct data *d, uint32_t at, uint64_t *counter, const char *
 	if (d->must_arrive && s->disturbed < d->sent_at)
 		sim_fail(s, "a frame from node %u to node %u, sent at %lld in a quiet network, %s at node %u",
 		    d->src, d->dst, (long long)d->sent_at, why, at);
+	if (d->payload != NULL)
+		carrier_lost(s, d->payload, counter == &s->n.data_no_route);
 	free(d);
 }
 
@@ -49,10 +55,19 @@ choose(struct sim *s, uint32_t self, uint32_t from, uint32_t dst, unsigned hops_
 	const struct sim_node *n = &s->nodes[self];
 	const struct sim_route *r = n->fib != NULL ? n->fib[dst] : NULL;
 
-	for (uint32_t i = 0; r != NULL && i < r->path_count; i++)
-		if (r->path[i].hop_count <= hops_max && usable(s, &r->path[i], self, from))
-			return &r->path[i];
-	return NULL;
+	const struct sim_path *left = NULL;
+
+	for (uint32_t i = 0; r != NULL && i < r->path_count; i++) {
+		const struct sim_path *p = &r->path[i];
+
+		if (p->hop_count > hops_max || !usable(s, p, self, from))
+			continue;
+		if (from != NOWHERE || s->carrier == NULL || !carrier_left(s, self, dst, p))
+			return p;
+		if (left == NULL)
+			left = p;
+	}
+	return left;
 }
 
 /* On to the next node; the rest of the path is in visit. */
@@ -185,28 +200,63 @@ partner(struct sim *s, uint32_t src)
 	return (uint32_t)(sim_mix(0, key, sizeof(key)) % s->node_count);
 }
 
+/* It starts on its way; which path it takes, if any. */
+static const struct sim_path *
+start(struct sim *s, const struct data *what)
+{
+	struct data *d = sim_alloc(1, sizeof(*d));
+	const struct sim_path *p;
+
+	*d = *what;
+	d->sent_at = s->now;
+	d->ttl = FRAME_TTL_DEFAULT;
+	d->must_arrive = check_quiet(s) && net_connected(s, d->src, d->dst);
+	d->been[d->been_count++] = (uint16_t)d->src;
+	s->n.data_sent++;
+	if ((p = choose(s, d->src, NOWHERE, d->dst, PATH_HOPS_MAX)) == NULL)
+		drop(s, d, d->src, &s->n.data_no_route, "had no path");
+	else
+		take_path(s, d, d->src, p);
+	return p;
+}
+
 void
 data_inject(struct sim *s)
 {
 	uint32_t src = s->sources[rng_below(&s->rng, s->shape.routes)], dst = partner(s, src);
-	const struct sim_path *p;
-	struct data *d;
 
 	if (s->traffic_us == 0)
 		return;
 	queue_push(&s->queue, (struct sim_event){.at = s->now + s->traffic_us, .what = SIM_INJECT});
 	if (src == dst || !s->nodes[src].up)
 		return;
-	s->n.data_sent++;
 	use_note(&s->nodes[src], dst);
-	d = sim_alloc(1, sizeof(*d));
-	*d = (struct data){.src = src, .dst = dst, .sent_at = s->now, .ttl = FRAME_TTL_DEFAULT};
-	d->must_arrive = check_quiet(s) && net_connected(s, src, dst);
-	d->been[d->been_count++] = (uint16_t)src;
-	if ((p = choose(s, src, NOWHERE, dst, PATH_HOPS_MAX)) == NULL)
-		drop(s, d, src, &s->n.data_no_route, "had no path");
-	else
-		take_path(s, d, src, p);
+	(void)start(s, &(struct data){.src = src, .dst = dst, .notice = NOWHERE});
+}
+
+const struct sim_path *
+data_send(struct sim *s, uint32_t src, uint32_t dst, void *payload)
+{
+	use_note(&s->nodes[src], dst);
+	return start(s, &(struct data){.src = src, .dst = dst, .payload = payload, .notice = NOWHERE});
+}
+
+/* The source of a frame hears that it could not go on as it was to: UNREACHABLE frames. */
+static void
+tell(struct sim *s, const struct data *d, uint32_t at)
+{
+	if (s->carrier == NULL || d->repaired || d->notice != NOWHERE ||
+	    !carrier_may_tell(s, at, d->src, d->dst))
+		return;
+	(void)start(s, &(struct data){.src = at, .dst = d->src, .notice = d->dst});
+}
+
+void
+data_free(struct sim *s, struct data *d)
+{
+	if (d->payload != NULL)
+		carrier_lost(s, d->payload, false);
+	free(d);
 }
 
 struct data_way
@@ -249,6 +299,10 @@ arrived(struct sim *s, struct data *d, uint32_t at)
 		sim_fail(s, "a frame from node %u to node %u was delivered at node %u", d->src, d->dst, at);
 	s->n.data_delivered++;
 	s->n.data_hops += d->been_count - 1u;
+	if (d->notice != NOWHERE)
+		carrier_notice(s, d->src, at, d->notice);
+	if (d->payload != NULL)
+		carrier_arrived(s, d->src, at, d->payload, d->sent_at, d->been_count - 1u);
 	free(d);
 }
 
@@ -297,8 +351,11 @@ data_frame(struct sim *s, struct sim_event *ev)
 		pass(s, d, at, next);
 	} else if (next != at && d->dst != at && (p = choose(s, at, from, d->dst, d->ttl)) != NULL) {
 		s->n.data_repaired++;
+		tell(s, d, at);
+		d->repaired = true;
 		take_path(s, d, at, p);
 	} else {
+		tell(s, d, at);
 		drop(s, d, at, &s->n.data_no_route, "had no path");
 	}
 }

@@ -24,6 +24,14 @@ void data_inject(struct sim *s);
 void data_frame(struct sim *s, struct sim_event *ev);
 void data_unused(struct sim *s, const struct sim_event *ev);
 
+struct data;
+struct sim_path;
+/* Sends a frame of the carrier's (carrier.h), which hears what becomes of it; the path that it takes,
+ * borrowed from the FIB, or NULL. */
+const struct sim_path *data_send(struct sim *s, uint32_t src, uint32_t dst, void *payload);
+/* One that is still on its way at the end. */
+void data_free(struct sim *s, struct data *d);
+
 /* Tells a routerd that has just started which destinations are used. */
 void data_tell(struct sim_node *n);
 /* transportd is gone, and with it what it sent. */

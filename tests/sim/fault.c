@@ -142,11 +142,11 @@ static void
 crash(struct sim *s)
 {
 	for (uint64_t count = 1 + chance(s, 1 + s->shape.part / 25); count != 0; count--) {
-		uint32_t node = any_node(s);
+		uint32_t node = s->shape.ends + (uint32_t)chance(s, s->node_count - s->shape.ends);
 		bool reset = chance(s, 2) != 0;
 
 		sim_say(s, "fault: node %u %s", node, reset ? "dies" : "loses power");
-		node_crash(s, node, reset);
+		node_die(s, node, reset);
 	}
 }
 
@@ -178,9 +178,8 @@ slow(struct sim *s)
 	}
 }
 
-/* Something that is broken is not any more. */
-static void
-mend(struct sim *s)
+void
+fault_mend(struct sim *s)
 {
 	struct sim_link *l = any_link(s);
 
@@ -193,23 +192,23 @@ mend(struct sim *s)
 		break;
 	}
 	for (uint32_t i = 0, node = any_node(s); i < s->node_count; i++, node = (node + 1) % s->node_count) {
-		if (s->nodes[node].up)
+		if (s->nodes[node].up || node < s->shape.ends)
 			continue;
 		sim_say(s, "mended: node %u", node);
-		node_start(s, node);
+		node_boot(s, node);
 		break;
 	}
 }
 
-static void
-disturb(struct sim *s)
+void
+fault_disturb(struct sim *s)
 {
 	static void (*const make[])(struct sim *) = {
 	    lose_frames, delay_frames, one_way, cut, partition, crash, restart, slow};
 	unsigned kind = (unsigned)chance(s, sizeof(make) / sizeof(make[0]) + 2);
 
 	if (kind >= sizeof(make) / sizeof(make[0])) {
-		mend(s);
+		fault_mend(s);
 	} else if ((s->faults & 1u << kind) != 0) {
 		s->n.faults++;
 		s->disturbed = s->disturbed > s->now ? s->disturbed : s->now;
@@ -217,8 +216,8 @@ disturb(struct sim *s)
 	}
 }
 
-static void
-calm(struct sim *s)
+void
+fault_calm(struct sim *s)
 {
 	sim_say(s, "calm");
 	s->loss_ppm = s->duplicate_ppm = s->delay_us = 0;
@@ -226,10 +225,20 @@ calm(struct sim *s)
 		net_set_pass(s, &s->links[i], true, true, false);
 	for (uint32_t i = 0; i < s->node_count; i++) {
 		s->nodes[i].slow_us = 0;
-		node_start(s, i);
+		if (i >= s->shape.ends)
+			node_boot(s, i);
 	}
 	if (s->disturbed < s->now)
 		s->disturbed = s->now;
+}
+
+void
+fault_frames_pass(struct sim *s)
+{
+	s->loss_ppm = s->duplicate_ppm = s->delay_us = 0;
+	for (uint32_t i = 0; i < s->node_count; i++)
+		s->nodes[i].slow_us = 0;
+	s->disturbed = s->disturbed > s->now ? s->disturbed : s->now;
 }
 
 /* Nothing is wrong any more, or stays as it is: after the time to settle all must be well. */
@@ -247,6 +256,12 @@ settle(struct sim *s, int64_t us)
 }
 
 void
+fault_settle(struct sim *s)
+{
+	settle(s, SIM_SETTLE_US);
+}
+
+void
 fault_rounds(struct sim *s, int64_t us)
 {
 	int64_t end = s->now + us;
@@ -255,18 +270,15 @@ fault_rounds(struct sim *s, int64_t us)
 	settle(s, SIM_SETTLE_US);
 	while (s->now < end) {
 		for (uint64_t i = 1 + chance(s, 12); i != 0; i--) {
-			disturb(s);
+			fault_disturb(s);
 			sim_run(s, (int64_t)chance(s, 2 * SIM_SECOND));
 		}
 		/* Broken as it is, but with frames that pass where there are links, it must settle, too. */
 		if (chance(s, 2) != 0) {
-			s->loss_ppm = s->duplicate_ppm = s->delay_us = 0;
-			for (uint32_t i = 0; i < s->node_count; i++)
-				s->nodes[i].slow_us = 0;
-			s->disturbed = s->disturbed > s->now ? s->disturbed : s->now;
+			fault_frames_pass(s);
 			settle(s, SIM_SETTLE_US);
 		}
-		calm(s);
+		fault_calm(s);
 		settle(s, chance(s, 2) != 0 ? SIM_REFUTE_US : SIM_SETTLE_US);
 	}
 }

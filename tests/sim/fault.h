@@ -16,6 +16,15 @@ void fault_letters(unsigned faults, char out[FAULT_LETTERS + 1]);
  * has settled and is checked. */
 void fault_rounds(struct sim *s, int64_t us);
 
+/* One fault, or something that is broken is not any more. */
+void fault_disturb(struct sim *s);
+void fault_mend(struct sim *s);
+/* No frame is lost, late or taken slowly any more; and (calm) nothing at all is wrong. */
+void fault_frames_pass(struct sim *s);
+void fault_calm(struct sim *s);
+/* Lets time pass until all must be well, and checks that. */
+void fault_settle(struct sim *s);
+
 /* Nodes around a random one, count of them: side[i] tells whether i is among them. */
 void fault_region(struct sim *s, uint32_t count, bool *side);
 /* Cuts or heals all links between the two sides. */

@@ -175,7 +175,7 @@ crash(struct sim *s, struct figures *f)
 	int64_t from = s->now;
 
 	watch(s, f);
-	node_crash(s, s->watched_node, false);
+	node_die(s, s->watched_node, false);
 	net_parts(s);
 	if (!s->gossip_only) {
 		others = s->part_size[s->part[s->watched_node == 0 ? 1 : 0]];
@@ -189,7 +189,7 @@ crash(struct sim *s, struct figures *f)
 	samples_add(&f->times[MEASURE_CONFIRMED_ALL], last_of(&f->times[MEASURE_CONFIRMED], confirmed));
 	sim_say(s, "crash: all have node %u for dead after %lld us", s->watched_node,
 	    (long long)last_of(&f->times[MEASURE_CONFIRMED], confirmed));
-	node_start(s, s->watched_node);
+	node_boot(s, s->watched_node);
 	if (s->gossip_only)
 		sim_run(s, MEASURE_HANG_US);
 	else

@@ -5,6 +5,7 @@
 
 #include "common/base/frame.h"
 #include "tests/sim/agree.h"
+#include "tests/sim/carrier.h"
 #include "tests/sim/node.h"
 #include "tests/sim/way.h"
 
@@ -115,6 +116,8 @@ net_lost(struct sim *s, const struct sim_event *ev)
 	s->disturbed = s->now;
 	sim_trace(s, ev->node, SIM_LINK_LOST, ev->link, ev->a);
 	node_link_down(s, ev->node, net_peer(l, ev->node));
+	if (s->carrier != NULL)
+		carrier_link_down(s, ev->node, net_peer(l, ev->node));
 	/* It closes its end: the other hears of it, if anything gets there. */
 	if (l->told[other] && l->pass[side])
 		lose_later(s, l, net_peer(l, ev->node), true);
@@ -160,7 +163,7 @@ net_delay(struct sim *s, struct sim_link *l, uint32_t from)
 }
 
 void
-net_send(struct sim *s, uint32_t from, uint32_t to, const uint8_t *payload, size_t len)
+net_send_state(struct sim *s, uint32_t from, uint32_t to, const uint8_t *payload, size_t len)
 {
 	struct sim_link *l = net_link(s, from, to);
 	unsigned side = net_side(l, from);

@@ -39,7 +39,7 @@ void net_set_pass(struct sim *s, struct sim_link *l, bool ab, bool ba, bool rese
 void net_tell(struct sim *s, struct sim_link *l, uint32_t node);
 
 /* A LINK_STATE frame to a neighbour; may be lost. */
-void net_send(struct sim *s, uint32_t from, uint32_t to, const uint8_t *payload, size_t len);
+void net_send_state(struct sim *s, uint32_t from, uint32_t to, const uint8_t *payload, size_t len);
 /* How long a frame that is sent now takes from one end to the other; negative: it is lost. */
 int64_t net_delay(struct sim *s, struct sim_link *l, uint32_t from);
 

@@ -73,7 +73,7 @@ next_of(struct sim_node *n)
 
 /* Sees to it that the core is stepped when it wants to be. */
 void
-node_arm(struct sim_node *n)
+node_schedule(struct sim_node *n)
 {
 	struct mono next;
 
@@ -129,7 +129,7 @@ op_send(void *arg, uint64_t neighbour, const uint8_t *payload, size_t len)
 {
 	struct sim_node *n = arg;
 
-	net_send(n->sim, n->index, sim_index(neighbour), payload, len);
+	net_send_state(n->sim, n->index, sim_index(neighbour), payload, len);
 }
 
 static void
@@ -343,7 +343,7 @@ static void
 routerd_start(struct sim_node *n)
 {
 	node_create(n);
-	node_arm(n);
+	node_schedule(n);
 }
 
 static void
@@ -394,7 +394,7 @@ links_changed(struct sim *s, struct sim_node *n, bool reset)
 }
 
 void
-node_start(struct sim *s, uint32_t index)
+node_boot(struct sim *s, uint32_t index)
 {
 	struct sim_node *n = &s->nodes[index];
 
@@ -408,13 +408,13 @@ node_start(struct sim *s, uint32_t index)
 		if (!s->nodes[i].running)
 			continue;
 		member_listed(&s->nodes[i], n);
-		node_arm(&s->nodes[i]);
+		node_schedule(&s->nodes[i]);
 	}
 	links_changed(s, n, false);
 }
 
 void
-node_crash(struct sim *s, uint32_t index, bool reset)
+node_die(struct sim *s, uint32_t index, bool reset)
 {
 	struct sim_node *n = &s->nodes[index];
 
@@ -596,5 +596,5 @@ node_wake(struct sim *s, const struct sim_event *ev)
 		turn(n);
 	if (n->inbox_count != 0)
 		arm_at(n, s->now);
-	node_arm(n);
+	node_schedule(n);
 }

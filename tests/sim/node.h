@@ -13,9 +13,9 @@ void node_all_up(struct sim *s);
 /* Likewise, and routerd of each node starts within a fraction of a second. */
 void node_start_all(struct sim *s);
 /* The machine starts, with a higher incarnation and nothing else. */
-void node_start(struct sim *s, uint32_t index);
+void node_boot(struct sim *s, uint32_t index);
 /* It dies.  reset: only its processes do, and its peers are told; else they have to notice. */
-void node_crash(struct sim *s, uint32_t index, bool reset);
+void node_die(struct sim *s, uint32_t index, bool reset);
 /* routerd and consensusd die and start at once; transportd keeps links and FIB. */
 void node_restart_routerd(struct sim *s, uint32_t index);
 /* routerd does nothing for so long. */
@@ -34,7 +34,7 @@ void node_wake(struct sim *s, const struct sim_event *ev);
 void node_create(struct sim_node *n);
 /* Takes what waits for the next turn. */
 void node_drain(struct sim_node *n);
-void node_arm(struct sim_node *n);
+void node_schedule(struct sim_node *n);
 /* Who it is, in this life. */
 void node_identity(const struct sim_node *n, struct router_identity *out);
 /* What stands for its signature. */

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "tests/sim/agree.h"
+#include "tests/sim/carrier.h"
 #include "tests/sim/check.h"
 #include "tests/sim/data.h"
 #include "tests/sim/fault.h"
@@ -39,6 +40,10 @@ sim_fail(const struct sim *s, const char *fmt, ...)
 	char letters[FAULT_LETTERS + 1];
 	va_list ap;
 
+	va_start(ap, fmt);
+	if (s->carrier != NULL)
+		carrier_fail(s, fmt, ap);
+	va_end(ap);
 	fault_letters(s->faults, letters);
 	printf("sim: FAILED at %lld us, event %llu: ", (long long)s->now, (unsigned long long)s->n.events);
 	va_start(ap, fmt);
@@ -61,6 +66,12 @@ sim_say(const struct sim *s, const char *fmt, ...)
 
 	if (!s->verbose)
 		return;
+	if (s->carrier != NULL) {
+		va_start(ap, fmt);
+		carrier_say(s, fmt, ap);
+		va_end(ap);
+		return;
+	}
 	printf("%12.6f  ", (double)s->now / SIM_SECOND);
 	va_start(ap, fmt);
 	vprintf(fmt, ap);
@@ -267,24 +278,30 @@ dispatch(struct sim *s, struct sim_event *ev)
 	}
 }
 
+void
+sim_step(struct sim *s)
+{
+	struct sim_event ev = queue_pop(&s->queue);
+
+	s->now = ev.at;
+	s->n.events++;
+	dispatch(s, &ev);
+	if (s->n.events >= s->check_at) {
+		check_all(s);
+		s->check_at = s->n.events + s->check_every;
+	}
+}
+
 /* Lets time pass up to end, or until all is converged if that is what is waited for. */
 static void
 run(struct sim *s, int64_t end)
 {
 	while (queue_next(&s->queue) <= end) {
-		struct sim_event ev = queue_pop(&s->queue);
-
-		s->now = ev.at;
-		s->n.events++;
-		dispatch(s, &ev);
+		sim_step(s);
 		if (s->watching && sim_converged(s)) {
 			s->watching = false;
 			s->converged_at = s->now;
 			return;
-		}
-		if (s->n.events >= s->check_at) {
-			check_all(s);
-			s->check_at = s->n.events + s->check_every;
 		}
 	}
 	s->now = end;

@@ -13,8 +13,9 @@
  *
  * Files: queue (events), topo (who has links), net (links and frames), node (the models around the
  * cores), share (LSAs that many have), member (membership), route (the FIB in transportd), data
- * (forwarding), reach, way, agree (for nodes that compute no paths), warm (networks as they are after a long
- * time), fault (what goes wrong), check (invariants), measure (figures), report (how they are shown), main.
+ * (forwarding), carrier (frames of another simulation), reach, way, agree (for nodes that compute no paths),
+ * warm (networks as they are after a long time), fault (what goes wrong), check (invariants), measure
+ * (figures), report (how they are shown), main.
  */
 #ifndef TESTS_SIM_SIM_H
 #define TESTS_SIM_SIM_H
@@ -74,6 +75,7 @@ enum sim_fault {
 	FAULT_ALL = (1u << 9) - 1,
 };
 
+struct carrier;
 struct data_use;
 struct reach;
 struct swim;
@@ -90,6 +92,9 @@ struct sim_shape {
 	uint32_t part;         /* no more nodes than this are cut off at once */
 	uint32_t refresh_s;    /* lsa-refresh of routerd: that of mesh.conf, unless too much is flooded */
 	bool gossip_only;      /* membership without routers: see member.h */
+	/* The first so many are ends whose frames are carried for another simulation, which starts and ends
+	 * them: carrier.h.  0: there is none. */
+	uint32_t ends;
 };
 
 /* One link, between nodes a < b. */
@@ -180,6 +185,7 @@ struct sim {
 	uint32_t disagrees;    /* agree.h: one whose database is not as others', or may be not */
 	uint32_t listed_wrong; /* ends of links that don't work and are listed */
 
+	struct carrier *carrier; /* NULL: there is none */
 	int64_t now;
 	struct queue queue;
 	struct rng rng;       /* of the network */
@@ -220,6 +226,8 @@ struct sim *sim_new(const struct sim_shape *shape, uint64_t seed, unsigned fault
 void sim_free(struct sim *s);
 /* Lets time pass. */
 void sim_run(struct sim *s, int64_t us);
+/* The next event, when time is another simulation's. */
+void sim_step(struct sim *s);
 /* Lets time pass until sim_converged(), at most us; true if it did. */
 bool sim_run_until_converged(struct sim *s, int64_t us);
 /* Does every node (that computes paths) have routes to all that it can reach, over links that work and no

@@ -132,6 +132,38 @@ sort_ids(struct sim *s)
 	qsort(s->by_id, s->node_count, sizeof(s->by_id[0]), by_id);
 }
 
+/* Ends that reach each other over relays: each has a link with one or two of these, and seldom one with
+ * another end. */
+static void
+link_ends(struct maker *m, uint32_t ends)
+{
+	struct sim *s = m->s;
+	uint32_t relays = s->node_count - ends;
+
+	for (uint32_t i = ends + 1; i < s->node_count; i++) {
+		add(m, i, ends + (uint32_t)rng_below(&s->rng, i - ends));
+		add(m, i, ends + (uint32_t)rng_below(&s->rng, relays));
+	}
+	for (uint32_t i = 0; i < ends; i++) {
+		add(m, i, ends + (uint32_t)rng_below(&s->rng, relays));
+		add(m, i, ends + (uint32_t)rng_below(&s->rng, relays));
+		if (i != 0 && rng_below(&s->rng, 5) == 0)
+			add(m, i, (uint32_t)rng_below(&s->rng, i));
+	}
+}
+
+static void
+link_all(struct maker *m, uint32_t each)
+{
+	struct sim *s = m->s;
+
+	for (uint32_t i = 1; i < s->node_count; i++)
+		add(m, i, i - 1);
+	for (uint32_t i = 0; i < s->node_count; i++)
+		for (uint32_t k = 1; k < each; k++)
+			add(m, i, choose(m, i, k % 2 != 0 ? CANDIDATES : 1));
+}
+
 void
 topo_make(struct sim *s)
 {
@@ -145,11 +177,10 @@ topo_make(struct sim *s)
 	for (uint32_t i = 0; i < s->node_count; i++)
 		m.points[i] =
 		    (struct point){(int64_t)rng_below(&s->rng, SIDE), (int64_t)rng_below(&s->rng, SIDE)};
-	for (uint32_t i = 1; i < s->node_count; i++)
-		add(&m, i, i - 1);
-	for (uint32_t i = 0; i < s->node_count; i++)
-		for (uint32_t k = 1; k < each; k++)
-			add(&m, i, choose(&m, i, k % 2 != 0 ? CANDIDATES : 1));
+	if (s->shape.ends != 0)
+		link_ends(&m, s->shape.ends);
+	else
+		link_all(&m, each);
 	index_links(s);
 	sort_ids(s);
 	free(m.points);

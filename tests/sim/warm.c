@@ -175,7 +175,7 @@ warm_start(struct sim *s)
 	}
 	for (uint32_t i = 0; i < s->node_count; i++) {
 		share_metas(&s->nodes[i]);
-		node_arm(&s->nodes[i]);
+		node_schedule(&s->nodes[i]);
 	}
 	agree_warm(s);
 	free(intervals_us);
@@ -192,6 +192,6 @@ warm_spread(struct sim *s)
 		draw_age(s, &interval_us, &age_us);
 		if (n->router != NULL)
 			n->router->origin.refresh_at = mono_add_us(node_now(n), interval_us - age_us);
-		node_arm(n);
+		node_schedule(n);
 	}
 }

@@ -52,6 +52,7 @@ heal(struct world *w)
 	memset(w->faults.cut, 0, sizeof(w->faults.cut));
 	for (unsigned n = 0; n <= w->targets; n++)
 		w->node[n].slow_us = 0;
+	routing_heal(w);
 }
 
 static void
@@ -138,13 +139,16 @@ one(struct world *w)
 		crash(w, 0);
 		break;
 	case 2:
-		relay_crash(w);
+		if (!routing_fault(w))
+			relay_crash(w);
 		break;
 	case 3:
-		partition(w);
+		if (!routing_fault(w))
+			partition(w);
 		break;
 	case 4:
-		link_cut(w);
+		if (!routing_fault(w))
+			link_cut(w);
 		break;
 	case 5:
 	case 6:
@@ -185,7 +189,7 @@ fault_turn(struct world *w)
 	/* Without rest in between nothing would be done that could be spoiled. */
 	if (world_chance(w, 300))
 		heal(w);
-	else
+	else if (w->routing == NULL || world_chance(w, 600) || !routing_fault(w))
 		one(w);
 	world_push(w, w->now + 1 + world_below(w, (unsigned)w->faults.pace_us), WORLD_FAULT, 0, 0, NULL);
 }
@@ -223,5 +227,7 @@ fault_end(struct world *w)
 			node_pump(w, n);
 		}
 	}
-	source_rerouted(w);
+	routing_calm(w);
+	if (w->routing == NULL)
+		source_rerouted(w);
 }

@@ -42,7 +42,8 @@ send_one(struct world *w, const struct frame *f)
 	memcpy(copy, f, sizeof(*f) + f->len);
 	if (copy->batch != NULL)
 		batch_ref(copy->batch);
-	carry(w, f->from, first_hop(w, f->to), copy);
+	if (!routing_send(w, copy))
+		carry(w, f->from, first_hop(w, f->to), copy);
 }
 
 void

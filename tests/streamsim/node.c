@@ -43,6 +43,7 @@ node_start(struct world *w, unsigned n)
 	o->flushed = false;
 	order_init(&o->order);
 	o->order.durable_ticket = o->rows.forming - 1;
+	routing_node(w, n);
 	group_start(w, n);
 	if (n == 0)
 		source_start(w);
@@ -59,6 +60,7 @@ node_crash(struct world *w, unsigned n)
 	world_tell(w, "node %u crashes", n);
 	o->up = false;
 	o->life++;
+	routing_node(w, n);
 	group_stop(w, n);
 	if (n == 0)
 		source_stop(w);

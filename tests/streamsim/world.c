@@ -183,6 +183,7 @@ world_new(uint64_t seed, unsigned targets, bool verbose)
 	draw_policy(w);
 	for (unsigned n = 0; n <= targets; n++)
 		make_node(w, n);
+	routing_new(w);
 	for (unsigned n = 0; n <= targets; n++)
 		node_start(w, n);
 	for (unsigned p = 0; p < PUBLISHERS; p++) {
@@ -206,6 +207,7 @@ add(struct sums *sum, const struct sums *one)
 void
 world_free(struct world *w, struct sums *sum)
 {
+	routing_free(w);
 	while (queue_next(&w->queue) != INT64_MAX) {
 		struct sim_event ev = queue_pop(&w->queue);
 
@@ -263,7 +265,10 @@ on_node(struct world *w, const struct sim_event *ev)
 		app_start(w, ev->node);
 		break;
 	case WORLD_REROUTED:
-		source_rerouted(w);
+		if (w->routing != NULL)
+			routing_rerouted(w, ev->link);
+		else
+			source_rerouted(w);
 		break;
 	default:
 		MUST(false);
@@ -314,9 +319,14 @@ handle(struct world *w, const struct sim_event *ev)
 void
 world_run(struct world *w, int64_t until, bool done)
 {
-	while (queue_next(&w->queue) <= until) {
-		struct sim_event ev = queue_pop(&w->queue);
+	while (queue_next(&w->queue) <= until || routing_next(w) <= until) {
+		struct sim_event ev;
 
+		if (routing_next(w) < queue_next(&w->queue)) {
+			routing_step(w);
+			continue;
+		}
+		ev = queue_pop(&w->queue);
 		w->now = ev.at;
 		w->sums.events++;
 		world_note(w, (uint64_t)ev.what * 64 + ev.node);

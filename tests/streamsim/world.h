@@ -4,6 +4,9 @@
  * A node is a machine: its tables forget what was not committed when it crashes, it has a replica of the
  * stream's group, and it is the stream's source (node 0) or one of its targets, where an application writes
  * what it gets into a journal of its own.  Nodes reach each other directly or by relays, which keep nothing.
+ * In half of the seeds frames go where routers send them: each node, and each relay, has the shipped router
+ * and membership, with what surrounds them as tests/sim has it, and that simulation runs in step with this
+ * one (routing.c).  In the others ways are modelled: any relay will do, and the source is told of its end.
  * What is here in place of the daemon's shell does what that does, in the same order.  Everything that
  * happens is an event of one queue, and all chance comes from one seed: a run can be repeated.
  */
@@ -55,7 +58,7 @@ enum world_what {
 	WORLD_APP_START,
 	WORLD_PUBLISH,  /* publisher `node` has a turn */
 	WORLD_START,    /* host node starts again */
-	WORLD_REROUTED, /* the source hears that a path is gone */
+	WORLD_REROUTED, /* the source hears that a path is gone; link: to this target, if frames are routed */
 	WORLD_LOSE,     /* node loses all that it has */
 	WORLD_FAULT,
 };
@@ -194,6 +197,9 @@ struct sums {
 	    entries, batches, terms, transfers, snapshots, restores, reads, resent, epochs, waits,
 	    short_memory, closed, given_up, gaps, told_lost, asked_again, unsaid, unknown, applied, discarded,
 	    nacks, letters, kept_out, lost_disks, replaced, refusals, early, spared, resumed, incomplete;
+	/* where frames are routed: */
+	uint64_t routed, hops, relayed, no_route, rerouted, notices, repaired, route_faults, route_events,
+	    link_states, gossip;
 };
 
 struct world {
@@ -201,6 +207,7 @@ struct world {
 	struct rng rng;
 	int64_t now;
 	struct queue queue;
+	struct sim *routing; /* NULL: ways are modelled */
 	unsigned targets, relays;
 	bool early;  /* subscribers get what is not stored; else as other handlers */
 	bool direct; /* nodes reach each other without a relay, too */
@@ -349,6 +356,22 @@ void net_send_raft(struct world *w, unsigned from, unsigned to, const struct buf
 /* A frame reaches a host: true if that is where it was to go. */
 bool net_arrived(struct world *w, unsigned host, struct frame *f);
 void frame_free(struct frame *f);
+
+/* --- routing.c: where ways are modelled, it does nothing --- */
+void routing_new(struct world *w);
+void routing_free(struct world *w);
+int64_t routing_next(const struct world *w);
+void routing_step(struct world *w);
+/* The frame is the network's; false: ways are modelled. */
+bool routing_send(struct world *w, struct frame *f);
+void routing_node(struct world *w, unsigned n); /* is up, or is not any more */
+/* Something goes wrong; false: ways are modelled. */
+bool routing_fault(struct world *w);
+void routing_heal(struct world *w);
+void routing_calm(struct world *w);
+void routing_rerouted(struct world *w, unsigned target);
+/* When all is done routes must have settled, too. */
+void routing_end(struct world *w);
 
 /* --- fault.c --- */
 void fault_turn(struct world *w);
