@@ -48,6 +48,7 @@ carrier_new(const struct carrier_conf *conf, const struct carrier_ops *ops, void
 	struct sim *s;
 
 	shape.ends = conf->ends;
+	shape.far_us = conf->far_us;
 	*c = (struct carrier){.ops = ops, .arg = arg, .ends = conf->ends, .nodes = shape.nodes};
 	c->ways = sim_alloc((size_t)c->ends * c->ends, sizeof(c->ways[0]));
 	c->told_at = sim_alloc((size_t)c->nodes * c->ends * c->ends, sizeof(c->told_at[0]));

@@ -35,6 +35,7 @@ struct carrier_ops {
 
 struct carrier_conf {
 	uint32_t ends, relays;
+	uint32_t far_us; /* latency of the longest links */
 	uint64_t seed;
 	bool verbose;
 };

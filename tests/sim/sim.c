@@ -134,6 +134,7 @@ sim_shape(uint32_t nodes, bool gossip_only)
 	shape.checks = shape.checks < nodes ? shape.checks : nodes;
 	shape.part = shape.part < nodes / 2 ? shape.part : nodes / 2;
 	shape.gossip_only = gossip_only;
+	shape.far_us = SIM_FAR_US;
 	return shape;
 }
 

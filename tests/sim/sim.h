@@ -43,6 +43,7 @@ enum {
 	/* transportd: a link that went down is dialled again after this. */
 	SIM_DIAL_US = 100 * SIM_MS,
 	SIM_DIAL_SPREAD_US = 900 * SIM_MS,
+	SIM_FAR_US = 30 * SIM_MS,    /* latency of the longest links */
 	SIM_START_US = 200 * SIM_MS, /* all nodes start within this time */
 	SIM_SIGN_US = 200,           /* consensusd signs */
 	SIM_RELAY_US = 50,           /* transportd passes a frame on */
@@ -95,6 +96,7 @@ struct sim_shape {
 	/* The first so many are ends whose frames are carried for another simulation, which starts and ends
 	 * them: carrier.h.  0: there is none. */
 	uint32_t ends;
+	uint32_t far_us; /* a link's latency across all of the network */
 };
 
 /* One link, between nodes a < b. */

@@ -11,9 +11,8 @@
 
 enum {
 	SIDE = 10000,
-	CANDIDATES = 8,         /* of which the nearest is taken */
-	LATENCY_MIN_US = 200,   /* on a LAN */
-	LATENCY_MAX_US = 30000, /* across the square */
+	CANDIDATES = 8,       /* of which the nearest is taken */
+	LATENCY_MIN_US = 200, /* on a LAN; across the square: shape.far_us */
 };
 
 struct point {
@@ -72,7 +71,7 @@ add(struct maker *m, uint32_t a, uint32_t b)
 	m->near[b][m->near_count[b]++] = a;
 	*l = (struct sim_link){.a = a < b ? a : b, .b = a < b ? b : a, .pass = {true, true}, .broken = true};
 	l->latency_us = LATENCY_MIN_US + (uint32_t)(root(distance2(&m->points[a], &m->points[b])) *
-						    (LATENCY_MAX_US - LATENCY_MIN_US) / (SIDE * 3 / 2));
+						    (m->s->shape.far_us - LATENCY_MIN_US) / (SIDE * 3 / 2));
 }
 
 static uint32_t

@@ -6,7 +6,10 @@
 enum {
 	RELAYS_MIN = 2,
 	RELAYS_DRAWN = 5,
-	TOLD_MIN_US = 50, /* from transportd to consensusd */
+	NEAR_US = 2 * WORLD_MS, /* latency of the longest links */
+	FAR_US = 10 * WORLD_MS,
+	CHUNK_BYTES = 8192, /* over several relays, small pieces of snapshots are older than the next one */
+	TOLD_MIN_US = 50,   /* from transportd to consensusd */
 	TOLD_US = 500,
 };
 
@@ -69,8 +72,10 @@ routing_new(struct world *w)
 		world_tell(w, "ways are modelled: %u relays%s", w->relays, w->direct ? "" : " and no links");
 		return;
 	}
+	conf.far_us = world_chance(w, 700) ? NEAR_US : FAR_US;
 	conf.relays = RELAYS_MIN + world_below(w, RELAYS_DRAWN);
 	world_tell(w, "frames are routed, over %u relays", conf.relays);
+	w->settings.chunk_bytes = CHUNK_BYTES;
 	w->routing = carrier_new(&conf, &ops, w);
 }
 
