@@ -258,10 +258,16 @@ carrier_calm(struct sim *s, bool scarred)
 		fault_mend(s);
 }
 
-void
-carrier_settle(struct sim *s)
+int64_t
+carrier_settled(const struct sim *s)
 {
-	fault_settle(s);
+	return s->disturbed + SIM_SETTLE_US - s->carrier->began;
+}
+
+void
+carrier_check(struct sim *s)
+{
+	check_all(s);
 	for (uint32_t from = 0; from < s->carrier->ends; from++)
 		for (uint32_t to = 0; to < s->carrier->ends; to++)
 			if (from != to && data_way(s, from, to).us < 0)

@@ -63,8 +63,9 @@ void carrier_fault(struct sim *s);
 /* Everything is mended; or (scarred) only as much as ends need to reach each other, and no frame is lost or
  * late any more. */
 void carrier_calm(struct sim *s, bool scarred);
-/* Lets its own time pass until all must be well, and fails if it is not. */
-void carrier_settle(struct sim *s);
+/* From when on all must be well, if nothing happens until then; and looks whether it is. */
+int64_t carrier_settled(const struct sim *s);
+void carrier_check(struct sim *s);
 uint64_t carrier_hash(const struct sim *s);
 void carrier_show(const struct sim *s, struct carrier_counts *out);
 

@@ -256,12 +256,6 @@ settle(struct sim *s, int64_t us)
 }
 
 void
-fault_settle(struct sim *s)
-{
-	settle(s, SIM_SETTLE_US);
-}
-
-void
 fault_rounds(struct sim *s, int64_t us)
 {
 	int64_t end = s->now + us;

@@ -22,8 +22,6 @@ void fault_mend(struct sim *s);
 /* No frame is lost, late or taken slowly any more; and (calm) nothing at all is wrong. */
 void fault_frames_pass(struct sim *s);
 void fault_calm(struct sim *s);
-/* Lets time pass until all must be well, and checks that. */
-void fault_settle(struct sim *s);
 
 /* Nodes around a random one, count of them: side[i] tells whether i is among them. */
 void fault_region(struct sim *s, uint32_t count, bool *side);

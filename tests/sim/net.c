@@ -82,7 +82,7 @@ net_changed(struct sim *s, struct sim_link *l, bool reset)
 	s->stale += broken ? l->use : -l->use;
 	s->stale_best += broken ? l->use_best : -l->use_best;
 	s->parts_known = false;
-	s->disturbed = s->now;
+	sim_disturb(s);
 	if (!broken) {
 		want_dial(s, l);
 		return;
@@ -113,7 +113,7 @@ net_lost(struct sim *s, const struct sim_event *ev)
 		return;
 	l->told[side] = false;
 	way_changed(s);
-	s->disturbed = s->now;
+	sim_disturb(s);
 	sim_trace(s, ev->node, SIM_LINK_LOST, ev->link, ev->a);
 	node_link_down(s, ev->node, net_peer(l, ev->node));
 	if (s->carrier != NULL)
@@ -142,7 +142,7 @@ net_dial(struct sim *s, const struct sim_event *ev)
 	l->session++;
 	l->told[0] = l->told[1] = true;
 	way_changed(s);
-	s->disturbed = s->now;
+	sim_disturb(s);
 	sim_trace(s, l->a, SIM_LINK_DIAL, ev->link, l->session);
 	net_tell(s, l, l->a);
 	net_tell(s, l, l->b);

@@ -373,7 +373,7 @@ node_all_up(struct sim *s)
 		s->links[i].told[0] = s->links[i].told[1] = true;
 		s->links[i].session = 1;
 	}
-	s->disturbed = s->now;
+	sim_disturb(s);
 }
 
 void
@@ -402,7 +402,7 @@ node_boot(struct sim *s, uint32_t index)
 		return;
 	n->up = true;
 	s->parts_known = false;
-	s->disturbed = s->now;
+	sim_disturb(s);
 	routerd_start(n);
 	for (uint32_t i = 0; s->gossip_only && i < s->node_count; i++) {
 		if (!s->nodes[i].running)
@@ -422,7 +422,7 @@ node_die(struct sim *s, uint32_t index, bool reset)
 		return;
 	n->up = false;
 	s->parts_known = false;
-	s->disturbed = s->now;
+	sim_disturb(s);
 	for (uint32_t i = 0; i < n->link_count; i++) {
 		struct sim_link *l = &s->links[s->node_links[n->first_link + i]];
 
@@ -443,7 +443,7 @@ node_restart_routerd(struct sim *s, uint32_t index)
 
 	if (!n->up)
 		return;
-	s->disturbed = s->now;
+	sim_disturb(s);
 	routerd_stop(n);
 	n->fib_opening = false;
 	routerd_start(n);

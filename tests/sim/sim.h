@@ -263,6 +263,15 @@ sim_trace(struct sim *s, uint32_t node, unsigned kind, uint64_t a, uint64_t b)
 	s->hash = h ^ h >> 31;
 }
 
+/* Now; with a carrier not before a hang that goes on is over.  (Without one it may be: runs of seeds stay as
+ * they are, and settle() waits for long enough.) */
+static inline void
+sim_disturb(struct sim *s)
+{
+	if (s->carrier == NULL || s->disturbed < s->now)
+		s->disturbed = s->now;
+}
+
 uint64_t sim_mix(uint64_t h, const void *data, size_t len);
 /* An invariant is broken: says which, when, and how to see it again; ends the program. */
 void sim_fail(const struct sim *s, const char *fmt, ...) __attribute__((noreturn, format(printf, 2, 3)));

@@ -187,11 +187,15 @@ routing_rerouted(struct world *w, unsigned target)
 {
 	struct stream *st = w->node[0].stream;
 	struct flow *f = st != NULL ? stream_flow(st, target + 1) : NULL;
+	size_t window;
 
 	if (f == NULL)
 		return;
 	w->sums.rerouted++;
+	window = f->cwnd_bytes;
 	flow_rerouted(f, world_clock(w));
+	if (f->cwnd_bytes != window)
+		world_fail(w, "a path to target %u is gone, and that is taken for congestion", target);
 	node_pump(w, 0);
 	if (f->state == FLOW_OPEN && !st->paused && waits(w, f))
 		world_fail(w, "a path to target %u is gone, and what was on it waits for a timer", target);
@@ -202,9 +206,11 @@ routing_end(struct world *w)
 {
 	struct carrier_counts c;
 
-	if (network(w) == NULL)
+	if (w->routing == NULL)
 		return;
-	carrier_settle(w->routing);
+	while (w->now < carrier_settled(w->routing))
+		world_run(w, carrier_settled(w->routing), false);
+	carrier_check(network(w));
 	carrier_show(w->routing, &c);
 	w->sums.route_events += c.events;
 	w->sums.route_faults += c.faults;
