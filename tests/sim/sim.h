@@ -263,8 +263,8 @@ sim_trace(struct sim *s, uint32_t node, unsigned kind, uint64_t a, uint64_t b)
 	s->hash = h ^ h >> 31;
 }
 
-/* Now; with a carrier not before a hang that goes on is over.  (Without one it may be: runs of seeds stay as
- * they are, and settle() waits for long enough.) */
+/* Now; with a carrier not before a hang that goes on is over.  (Without one it moves back then: runs of seeds
+ * stay as they are.) */
 static inline void
 sim_disturb(struct sim *s)
 {
