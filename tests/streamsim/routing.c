@@ -182,11 +182,18 @@ waits(const struct world *w, const struct flow *f)
 	return false;
 }
 
+static struct flow *
+flow_to(struct world *w, unsigned target)
+{
+	struct stream *st = w->node[0].stream;
+
+	return st != NULL ? stream_flow(st, target + 1) : NULL;
+}
+
 void
 routing_rerouted(struct world *w, unsigned target)
 {
-	struct stream *st = w->node[0].stream;
-	struct flow *f = st != NULL ? stream_flow(st, target + 1) : NULL;
+	struct flow *f = flow_to(w, target);
 	size_t window;
 
 	if (f == NULL)
@@ -197,7 +204,8 @@ routing_rerouted(struct world *w, unsigned target)
 	if (f->cwnd_bytes != window)
 		world_fail(w, "a path to target %u is gone, and that is taken for congestion", target);
 	node_pump(w, 0);
-	if (f->state == FLOW_OPEN && !st->paused && waits(w, f))
+	f = flow_to(w, target);
+	if (f != NULL && f->state == FLOW_OPEN && !w->node[0].stream->paused && waits(w, f))
 		world_fail(w, "a path to target %u is gone, and what was on it waits for a timer", target);
 }
 
