@@ -48,6 +48,7 @@ source_flow_link(struct source_flow *f, uint64_t node)
 	if (f->node == NULL)
 		return ERR_NOMEM;
 	first = f->node->flows;
+	f->prev_on_node = NULL; /* it may have had one in another place */
 	f->next_on_node = first;
 	if (first != NULL)
 		first->prev_on_node = f;

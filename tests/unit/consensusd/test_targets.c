@@ -5,6 +5,7 @@
 #include "consensusd/sink_impl.h"
 
 #define S1 "01ARZ3NDEKTSV4RRFFQ69G5001"
+#define S2 "01ARZ3NDEKTSV4RRFFQ69G5002"
 
 static struct env_node *const a = &env.nodes[0], *const b = &env.nodes[1], *const c = &env.nodes[2];
 
@@ -177,6 +178,28 @@ test_added(void **state)
 	/* Again: the same. */
 	check_targets(change("c", ""), "bc");
 	assert_int_equal(source()->rows_put, source()->change.row);
+}
+
+/* The flows to a node know each other, also those that have got another place to make room. */
+static void
+test_flows_of_a_node(void **state)
+{
+	const struct source_flow *before = NULL;
+	const struct node *n;
+	size_t count = 0;
+
+	(void)state;
+	begin("b");
+	env_forget(a, 1);
+	assert_int_equal(env_open(a, "one", S2, "b")->replies, 1);
+	check_targets(change("c", ""), "bc");
+	n = nodes_get(&a->engine.nodes, b->engine.self);
+	for (const struct source_flow *f = n->flows; f != NULL; f = f->next_on_node) {
+		assert_ptr_equal(f->prev_on_node, before);
+		before = f;
+		assert_in_range(++count, 1, 2);
+	}
+	assert_int_equal(count, 2);
 }
 
 /* All of it outlives both ends. */
@@ -589,6 +612,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    TEST(test_added),
+	    TEST(test_flows_of_a_node),
 	    TEST(test_added_and_restarted),
 	    TEST(test_removed_while_away),
 	    TEST(test_removed_with_subscriber),
