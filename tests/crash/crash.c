@@ -14,9 +14,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "consensusd/api.h"
 #include "consensusd/bulletin.h"
 #include "consensusd/cache_ids.h"
 #include "consensusd/call.h"
+#include "consensusd/core/dsg.h"
 #include "consensusd/core/mcg.h"
 #include "consensusd/core/raft.h"
 #include "consensusd/dbsink_impl.h"
@@ -77,12 +79,14 @@ map(void)
 	if (f == MAP_FAILED)
 		abort();
 	close(fd);
-	memcpy(f->magic, "crashpts", sizeof(f->magic));
 	f->count = POINT_COUNT;
 	for (int i = 0; i < POINT_COUNT; i++) {
 		snprintf(f->points[i].name, sizeof(f->points[i].name), "%s", points[i].name);
 		snprintf(f->points[i].sides, sizeof(f->points[i].sides), "%s", points[i].sides);
 	}
+	/* The test reads on when it sees this. */
+	__sync_synchronize();
+	memcpy(f->magic, "crashpts", sizeof(f->magic));
 	file = f;
 }
 
@@ -138,16 +142,40 @@ pass_after(int point)
 
 /* --- the store --- */
 
+static int
+letter_point(enum store_letter_kind kind)
+{
+	switch (kind) {
+	case STORE_LETTER_ATTEMPT:
+		return P_put_letter_attempt;
+	case STORE_LETTER_AGAIN:
+		return P_put_letter_again;
+	case STORE_LETTER_DONE:
+		return P_put_letter_done;
+	case STORE_LETTER_DISCARD:
+		return P_put_letter_discard;
+	case STORE_LETTER_CUT:
+		return P_put_letter_cut;
+	default:
+		return NOWHERE;
+	}
+}
+
 WRAP(store_put_stream, int64_t, P_put_stream, (struct store * s, const struct store_stream *row), (s, row))
 WRAP(store_put_outbox, int64_t, P_put_outbox, (struct store * s, struct batch *b), (s, b))
 WRAP(store_put_inbox, int64_t, P_put_inbox, (struct store * s, struct batch *b, uint64_t node), (s, b, node))
 WRAP(store_put_processed, int64_t, P_put_processed,
     (struct store * s, const struct ulid *id, uint64_t src, uint64_t dst, uint64_t first, uint64_t last),
     (s, id, src, dst, first, last))
-WRAP(store_put_processed_letters, int64_t, P_put_processed,
+WRAP(store_put_processed_letters, int64_t, count > 0 ? P_put_processed_letters : P_put_processed,
     (struct store * s, const struct ulid *id, uint64_t src, uint64_t dst, uint64_t first, uint64_t last,
 	const struct store_letter *rows, size_t count),
     (s, id, src, dst, first, last, rows, count))
+WRAP(store_put_letter, int64_t, letter_point(row->kind), (struct store * s, const struct store_letter *row),
+    (s, row))
+WRAP(store_put_skipped, int64_t, P_put_skipped,
+    (struct store * s, const struct ulid *id, uint64_t src, uint64_t dst, uint64_t first, uint64_t last),
+    (s, id, src, dst, first, last))
 WRAP(store_put_outbox_clear, int64_t, P_put_outbox_clear,
     (struct store * s, const struct ulid *id, uint64_t upto), (s, id, upto))
 WRAP(store_put_inbox_clear, int64_t, P_put_inbox_clear,
@@ -156,10 +184,17 @@ WRAP(store_put_node, int64_t, P_put_node, (struct store * s, const struct store_
 WRAP(store_put_topology, int64_t, P_put_topology,
     (struct store * s, const struct store_link *links, size_t count), (s, links, count))
 WRAP(store_put_raft, int64_t, P_put_raft, (struct store * s, const struct store_raft *row), (s, row))
+WRAP(store_put_raft_drop, int64_t, P_put_raft_drop,
+    (struct store * s, const uint8_t group[STORE_GROUP_BYTES]), (s, group))
+WRAP(store_put_mesh, int64_t, P_put_mesh, (struct store * s, const struct store_mesh *row), (s, row))
 WRAP(store_put_config, int64_t, P_put_config, (struct store * s, const struct store_config *row), (s, row))
+WRAP(store_put_config_clear, int64_t, P_put_config_clear, (struct store * s), (s))
 WRAP(store_put_note, int64_t, P_put_note, (struct store * s, const struct store_note *row), (s, row))
 WRAP(store_put_position, int64_t, P_put_position, (struct store * s, const struct store_position *row),
     (s, row))
+WRAP(store_put_notes_drop, int64_t, P_put_notes_drop, (struct store * s, uint64_t node), (s, node))
+WRAP(store_put_rule, int64_t, P_put_rule, (struct store * s, const struct store_rule *row), (s, row))
+WRAP(store_next_incarnation, uint64_t, P_put_incarnation, (struct store * s), (s))
 WRAP(store_migrate_ask, int, P_migrate, (struct store * s), (s))
 WRAP(witness_put, int, P_witness_put, (struct witness * w, const struct witness_note *note, bool sync),
     (w, note, sync))
@@ -208,6 +243,9 @@ WRAP_VOID(source_outbox_durable, P_durable_outbox, (struct stream * st), (st))
 WRAP_VOID(sink_inbox_durable, P_durable_inbox, (struct target * t), (t))
 WRAP_VOID(sink_processed_durable, P_durable_processed, (struct target * t, uint64_t seq), (t, seq))
 WRAP_VOID(source_flow_recorded, P_durable_recorded, (struct flow * f), (f))
+WRAP_VOID(source_skip_durable, P_durable_skipped, (struct stream * st, uint64_t upto), (st, upto))
+WRAP_VOID(api_dead_durable, P_durable_letter, (void *arg), (arg))
+WRAP_VOID(api_control_durable, P_durable_control, (struct api * a, uint64_t call), (a, call))
 WRAP_VOID(bulletin_durable, P_durable_note, (struct bulletin * b, uint64_t position), (b, position))
 WRAP_VOID(raft_durable, P_durable_raft, (struct raft * r, uint64_t mark, struct mono now), (r, mark, now))
 
@@ -221,8 +259,16 @@ frame_point(uint32_t msg_type)
 		return P_send_ack;
 	case mesh_e2e_MsgType_MSG_OPEN:
 		return P_send_open;
+	case mesh_e2e_MsgType_MSG_CHALLENGE:
+		return P_send_challenge;
 	case mesh_e2e_MsgType_MSG_OPENED:
 		return P_send_opened;
+	case mesh_e2e_MsgType_MSG_REFUSED:
+		return P_send_refused;
+	case mesh_e2e_MsgType_MSG_UNKNOWN_STREAM:
+		return P_send_unknown;
+	case mesh_e2e_MsgType_MSG_SKIP:
+		return P_send_skip;
 	case mesh_e2e_MsgType_MSG_CLOSE:
 		return P_send_close;
 	case mesh_e2e_MsgType_MSG_CLOSED:
@@ -264,6 +310,7 @@ WRAP(peers_send, int, message_point(kind),
     (p, node, kind, class, parts, count))
 WRAP_VOID(raft_step, P_raft_step, (struct raft * r, struct raft_msg *m, struct mono now), (r, m, now))
 WRAP(mcg_apply, int, P_apply, (struct mcg * m, struct raft_entry *e, struct mcg_result *out), (m, e, out))
+WRAP(dsg_apply, int, P_apply_stream, (struct dsg * d, const uint8_t *data, size_t len), (d, data, len))
 WRAP_VOID(raft_applied, P_raft_applied, (struct raft * r, uint64_t index), (r, index))
 
 /* --- the application's tables --- */

@@ -22,6 +22,7 @@ SERVICES = {
         "SendInternalDBUpdate": ("unary_unary", pb.DBUpdate, pb.BroadcastResult),
         "ListStreamDeadLetters": ("unary_unary", pb.StreamDeadLetterReq, pb.StreamDeadLetterList),
         "ResolveStreamDeadLetter": ("unary_unary", pb.ResolveStreamDeadLetterReq, pb.StreamDeadLetter),
+        "SetMeshSettings": ("unary_unary", pb.MeshSettings, pb.MeshSettings),
         "SetConfig": ("unary_unary", pb.ConfigEntry, pb.ConfigEntry),
         "ControlStreams": ("unary_unary", pb.StreamControlReq, pb.StreamControlList),
     },

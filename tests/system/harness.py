@@ -137,14 +137,19 @@ def check_rows(source, targets, stream_id, count):
     """The databases of source and targets agree that count messages are done, and hold none back."""
     ids = sorted(t["node_id"] for t in targets)
     for node in (source, *targets):
-        def settled(node=node):
-            rows = query(node, "SELECT dst_node, min(seq), max(seq), count(*), count(DISTINCT seq), "
+        rows = []
+
+        def settled(node=node, rows=rows):
+            rows[:] = query(node, "SELECT dst_node, min(seq), max(seq), count(*), count(DISTINCT seq), "
                          "bool_and(state = 'done') FROM delivery_log_messages WHERE stream_id = %s "
                          "GROUP BY dst_node ORDER BY dst_node", stream_id)
-            want = ids if node is source else [node["node_id"]]
+            want = ids if node["name"] == source["name"] else [node["node_id"]]
             return [r[0] for r in rows] == want and all(r[1:] == (1, count, count, count, True) for r in rows)
 
-        wait_until(f"the delivery log of {node['name']} to have 1 to {count}", settled, 20)
+        try:
+            wait_until(f"the delivery log of {node['name']} to have 1 to {count} of {stream_id}", settled, 20)
+        except AssertionError as e:
+            raise AssertionError(f"{e}: {rows}") from None
         left = query(node, "SELECT count(*) FROM outbox_messages WHERE stream_id = %s AND status <> 'done'",
                      stream_id)[0][0]
         left += query(node, "SELECT count(*) FROM inbox_messages WHERE stream_id = %s AND processed IS NULL",

@@ -2,6 +2,7 @@
 must be true when it is over.
 """
 import contextlib
+import hashlib
 import itertools
 import json
 import random
@@ -30,6 +31,10 @@ class EndlessPublisher(Publisher):
         super().__init__(node, stream_id, 1 << 62, size=size, window=window)
         self.rate, self.lock, self.handed, self.call = rate, threading.Lock(), 0, None
 
+    def parts(self, seq):
+        """The message as it is handed over: in one piece."""
+        return [self.chunk(seq)]
+
     def requests(self, credit):
         for seq in itertools.count(self.confirmed + 1):
             while not credit.acquire(timeout=0.5):
@@ -40,13 +45,26 @@ class EndlessPublisher(Publisher):
                     return
                 fresh = seq > self.handed
                 self.handed = max(self.handed, seq)
-            yield self.chunk(seq)
+            yield from self.parts(seq)
             if fresh:
                 self.stopping.wait(1 / self.rate)
 
     def finish(self):
         with self.lock:
             self.last = max(self.handed, 1)
+
+
+class ChunkPublisher(EndlessPublisher):
+    """Hands each message over in pieces that are not alike, with the digest of the whole in the last one."""
+
+    def parts(self, seq):
+        whole = self.chunk(seq)
+        count = 2 + seq % 3
+        edges = [0, *sorted((seq * 7919 * i) % self.size for i in range(1, count)), self.size]
+        for i, (begin, end) in enumerate(zip(edges, edges[1:])):
+            yield pb.Chunk(stream_id=whole.stream_id, seq=seq, chunk_seq=i, total_chunks=count,
+                           payload=whole.payload[begin:end], message_id=whole.message_id,
+                           digest=hashlib.blake2b(whole.payload, digest_size=32).digest() if i == count - 1 else b"")
 
 
 class MixedSink(Sink):

@@ -2,18 +2,17 @@
 doubled or reordered, and what was confirmed was processed.
 
 Source and target of a stream die at the same time, each at its own points, again and again, while a publisher has
-hundreds of messages in flight, rows for the target's database too, and streams come and go, updates are agreed on and told.  After each death the daemon
-is started again, and what was in flight has to arrive before the next one.  A point that is never reached fails the
-test: the points, and who must reach them, are in tests/crash/points.def.
+hundreds of messages in flight, rows for the target's database too, and streams come and go, are refused, lose messages,
+change their targets and publishers, make dead letters, updates are agreed on and told (crashload.py).  After each death
+the daemon is started again, and what was in flight has to arrive before the next one.  A point that is never reached
+fails the test: the points, and who must reach them, are in tests/crash/points.def.
 
 CRASH_SEED=N repeats the passes that are chosen at random, CRASH_POINTS=TEXT takes only points with this in their name;
 with TEST_LONG=1 all points are passed at random times, too.
 """
 import contextlib
-import itertools
 import os
 import pwd
-import queue
 import random
 import shutil
 import subprocess
@@ -21,26 +20,29 @@ import sys
 import threading
 import time
 
-import grpc
 import psycopg2
 
-import mesh_pb2 as pb
-from api import Api, open_stream
 from crashfile import CrashFile
+from crashload import RELAY, SOURCE, TARGET, TENANTS, Load
 from devmeshlib import nodes, procs
 from devmeshlib.mesh import ROOT, Mesh
-from flow import RETRIED, Sink
 from groups import QUICK, Senders, check_updates, found, said
-from harness import Flow, check_alive, check_rows, mesh, query, wait_all, wait_until
-from rowload import EndlessTally, check_tally, tables
-from streamload import BRIEF, BriefStreams, EndlessPublisher, check_brief, check_drained, check_logs
+from harness import Flow, check_alive, check_rows, mesh, query, shaped, wait_until
+from rowload import check_tally, tables
+from streamload import check_brief, check_drained, check_logs
 
 LONG = bool(os.environ.get("TEST_LONG"))
 SEED = int(os.environ.get("CRASH_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 ONLY = os.environ.get("CRASH_POINTS", "")
-SIDES = {"a": "s", "c": "t"}
-BURST, WINDOW, PAUSE_S = 300, 512, 0.1
-REACH_S, EITHER_S, RECOVER_S, NUDGE_S = 60, 8, 90, 2
+SIDES = {SOURCE: "s", TARGET: "t"}
+# The source, a relay that is a target, too, the target, and a node that joins and leaves the control group.  The first
+# link is so slow that messages are on their way to a target when that hears that it is none any more.
+SHAPE = """a -> b rate=20
+b -> c
+b -> d
+"""
+REACH_S, EITHER_S, NUDGE_S = 60, 8, 2
+QUIET_S = 100  # more than a group of streams has to be without any until it is dissolved
 TOPOLOGY_S = 15  # more than a change of the topology waits until it is told
 LATER_MAX = 200  # the latest pass that is waited for
 
@@ -73,139 +75,6 @@ def arm_mesh(m, names):
     return files
 
 
-class Bursts(EndlessPublisher):
-    """As many messages as go at once, then a moment of silence, in which what is put off gets done."""
-
-    def requests(self, credit):
-        for request in super().requests(credit):
-            yield request
-            if request.seq % BURST == 0:
-                while self.confirmed < request.seq and not self.over(credit):
-                    time.sleep(0.01)
-                self.stopping.wait(PAUSE_S)
-
-
-class Calls(threading.Thread):
-    """What else applications ask of a node: its configuration and its updates change all the time."""
-
-    def __init__(self, m, node):
-        super().__init__(daemon=True)
-        self.node, self.stopping, self.error = m.node(node), threading.Event(), None
-
-    def run(self):
-        try:
-            with Api(self.node, local=True) as api:
-                for n in itertools.count():
-                    if self.stopping.wait(0.1):
-                        return
-                    self.one(api, n)
-        except Exception as e:  # shown by whoever waits for us
-            self.error = e
-
-    def one(self, api, n):
-        try:
-            api.SetConfig(pb.ConfigEntry(key=f"test.{self.node['name']}", value=str(n)), timeout=10)
-            api.SendNodeUpdate(pb.NodeUpdate(type="news", payload=str(n).encode()), timeout=10)
-        except grpc.RpcError as e:
-            if e.code() not in (*RETRIED, grpc.StatusCode.DEADLINE_EXCEEDED):
-                raise
-
-
-class Follower(threading.Thread):
-    """Follows the updates of the mesh at a node under a name, and acknowledges each: the node keeps where it is."""
-
-    def __init__(self, m, node):
-        super().__init__(daemon=True)
-        self.node, self.stopping, self.error = m.node(node), threading.Event(), None
-
-    def session(self, api):
-        requests = queue.Queue()
-        requests.put(pb.SubscribeReq(subscriber="follower"))
-        call = api.SubscribeMeshUpdates(iter(requests.get, None), timeout=20)
-        try:
-            for u in call:
-                requests.put(pb.SubscribeReq(ack=u.position))
-        finally:
-            requests.put(None)
-            call.cancel()
-
-    def run(self):
-        try:
-            with Api(self.node, local=True) as api:
-                while not self.stopping.wait(0.1):
-                    try:
-                        self.session(api)
-                    except grpc.RpcError as e:
-                        if e.code() not in (*RETRIED, grpc.StatusCode.DEADLINE_EXCEEDED):
-                            raise
-        except Exception as e:  # shown by whoever waits for us
-            self.error = e
-
-
-class Load:
-    """All that goes on while daemons die."""
-
-    def __init__(self, m, seed):
-        self.m, self.source, self.target = m, m.node("a"), m.node("c")
-        self.stream = open_stream(self.source, "acme", ["c"]).stream_id
-        self.publisher = Bursts(self.source, self.stream, 200, 1 << 20, WINDOW)
-        self.sink, self.brief_sink = Sink(self.target, "acme", [self.stream]), Sink(self.target, BRIEF)
-        self.brief = BriefStreams(m, seed, lambda rng: ("a", ["c"]))
-        self.rows = EndlessTally(self.source, open_stream(self.source, "acme", ["c"], handler="db").stream_id, 200, 500,
-                                 WINDOW)
-        self.calls = [kind(m, n) for n in SIDES for kind in (Calls, Follower)]
-        self.parts = [self.sink, self.brief_sink, self.publisher, self.rows, self.brief, *self.calls]
-
-    def start(self):
-        for part in self.parts:
-            part.start()
-
-    def check(self):
-        for part in self.parts:
-            if part.error is not None:
-                raise part.error
-
-    def check_confirmed(self):
-        """Whoever was told that a message is processed was told the truth."""
-        confirmed = self.publisher.confirmed
-        processed = query(self.target, "SELECT coalesce(max(committed_seq), 0) FROM stream_offsets WHERE stream_id = "
-                          "ulid_uuid(%s) AND node_id = node_id(%s)", self.stream, self.target["node_id"])[0][0]
-        assert processed >= confirmed, f"{confirmed} confirmed, {processed} processed"
-
-    def recover(self, after):
-        """Until what was in flight is confirmed, and streams come and go again."""
-        handed, rows, briefs = self.publisher.handed, self.rows.handed, len(self.brief.done)
-
-        def done():
-            self.check()
-            return (self.publisher.confirmed >= handed and self.rows.confirmed >= rows
-                    and len(self.brief.done) > briefs)
-
-        try:
-            wait_until(f"recovery from {after}", done, RECOVER_S)
-        except AssertionError as e:
-            raise AssertionError(f"{e}: {self.publisher.confirmed} of {handed} confirmed, "
-                                 f"{self.rows.confirmed} of {rows} rows, the sink has "
-                                 f"{self.sink.got(self.stream)}, {len(self.brief.done) - briefs} brief streams") from None
-        self.check_confirmed()
-
-    def finish(self):
-        for part in (self.brief, *self.calls):
-            part.stopping.set()
-        self.publisher.finish()
-        self.rows.finish()
-        wait_all([self.publisher], [self.sink], RECOVER_S)
-        wait_until("the last row", lambda: self.rows.confirmed == self.rows.last or self.rows.error, RECOVER_S)
-        wait_until("the last brief stream", lambda: not self.brief.is_alive(), RECOVER_S)
-        self.check()
-
-    def stop(self):
-        for part in self.parts:
-            part.stopping.set()
-        for s in (self.sink, self.brief_sink):
-            s.stop()
-
-
 class Killer(threading.Thread):
     """Lets one node's daemon die at one point after the other."""
 
@@ -226,7 +95,7 @@ class Killer(threading.Thread):
 
     def nudge(self, name, count):
         """What happens seldom is made to happen: nodes and links are told anew, it leads, it starts anew."""
-        if name.startswith(("put_node", "put_topology")):
+        if name.startswith(("put_node:", "put_topology", "put_incarnation")):
             self.say("restart routerd")
             self.m.restart(self.node, "routerd", wait=False)
         elif count % 2 == 0:
@@ -274,31 +143,48 @@ class Killer(threading.Thread):
             for name, number in self.plan:
                 self.die(name, number)
         except Exception as e:  # shown by whoever waits for us
+            self.say(f"fails: {type(e).__name__}: {e}")
             self.error = e
 
 
 def plan_of(file, node):
     """Each point at its first pass; then, in the long run all of them, otherwise those the seed chooses, later."""
     names = [n for n in file.points(SIDES[node]) + file.points("e") if ONLY in n]
+    assert names or ONLY, f"{node} has no points"
     later = names if LONG else random.Random(f"{SEED} {node}").sample(names, len(names) // 4)
     return [(n, 1) for n in names] + [(n, 0) for n in later]
 
 
+def die_in_quiet(m, killers, load):
+    """Points that are reached when nothing dies for a while."""
+    for name in (n for n in killers[0].file.points("d") if ONLY in n):
+        load.idle()
+        for k in killers:
+            k.file.arm(name, 1)
+        for k in killers:
+            wait_until(f"{name} at {k.node}", lambda k=k: load.check() or k.file.died(name), QUIET_S)
+            m.start(k.node, "consensusd")
+            k.deaths += 1
+        load.recover(f"{name} at both")
+
+
 def check_all(m, load, senders):
-    check_rows(load.source, [load.target], load.stream, load.publisher.last)
+    check_rows(load.source, load.targets, load.stream, load.publisher.last)
     load.check_confirmed()
-    check_tally(m, "c", load.rows.stream_id, load.rows.last)
-    check_brief(load.brief, {"c": load.brief_sink})
+    check_tally(m, TARGET, load.rows.stream_id, load.rows.last)
+    for k in load.kinds:
+        k.compare()
+    check_brief(load.brief, {TARGET: load.brief_sink})
     check_drained(m)
-    check_updates(m, senders.finish(), at="b")
+    check_updates(m, senders.finish(), names=[SOURCE, RELAY, TARGET], at=RELAY)
     check_logs(m)
 
 
 def test_points():
     print(f"  crashpoints: CRASH_SEED={SEED}", flush=True)
-    with mesh(3, tenants=["acme", BRIEF], redis=True, settings=QUICK) as m:
+    with shaped(SHAPE, tenants=list(TENANTS), redis=True, settings=QUICK) as m:
         found(m)
-        tables(m, "c")
+        tables(m, TARGET)
         files = arm_mesh(m, SIDES)
         load, reached = Load(m, SEED), set()
         killers = [Killer(m, n, files[n], load, plan_of(files[n], n), reached) for n in SIDES]
@@ -312,9 +198,10 @@ def test_points():
                     k.join()
                     if k.error is not None:
                         raise k.error
+                m.state.update(Mesh.load(m.dir).state)  # the processes are others now
+                die_in_quiet(m, killers, load)
                 unreached = [n for n in files["a"].points("e") if ONLY in n and n not in reached]
                 assert not unreached, f"never reached: {unreached}"
-                m.state.update(Mesh.load(m.dir).state)  # the processes are others now
                 load.finish()
                 m.wait_ready()
                 check_alive(m)
@@ -326,8 +213,8 @@ def test_points():
             finally:
                 load.stop()
         deaths = sum(k.deaths for k in killers)
-        print(f"  crashpoints: {deaths} deaths, {load.publisher.last} messages, {len(load.brief.done)} brief streams",
-              flush=True)
+        print(f"  crashpoints: {deaths} deaths, {load.publisher.last} messages, {load.rows.last} rows, "
+              f"{', '.join(map(str, load.kinds))}, {len(load.brief.done)} brief streams", flush=True)
 
 
 def unmigrated(m, node):
