@@ -147,6 +147,7 @@ fill(struct question *q)
 	const struct source *s = source_find(q->api->engine, &q->stream);
 	const struct sink *k = sink_find(q->api->engine, &q->stream);
 	enum state least = PROCESSED;
+	struct ulid id = q->message_id;
 
 	if (q->seq == 0 || (s == NULL && k == NULL && !q->known))
 		return false;
@@ -164,8 +165,10 @@ fill(struct question *q)
 	}
 	snprintf(q->status.state, sizeof(q->status.state), "%s", states[least]);
 	q->status.seq = (int64_t)q->seq;
-	if (q->status.message_id[0] == '\0' && !ulid_is_zero(&q->message_id))
-		ulid_format(q->status.message_id, &q->message_id);
+	if (ulid_is_zero(&id) && s != NULL)
+		(void)idwindow_at(&s->stream->ids, q->seq, &id);
+	if (q->status.message_id[0] == '\0' && !ulid_is_zero(&id))
+		ulid_format(q->status.message_id, &id);
 	return true;
 }
 
@@ -223,12 +226,24 @@ on_message(void *arg, const struct store_message *row, int err)
 	mem_free(q);
 }
 
+/* The seq of the message id as memory has it; 0: the database may know. */
+static uint64_t
+seq_of(const struct question *q)
+{
+	const struct engine *e = q->api->engine;
+	const struct source *s = source_find(e, &q->stream);
+	uint64_t seq;
+	bool found;
+
+	found = s != NULL ? stream_find_id(s->stream, &e->ids, &q->message_id, &seq)
+			  : idcache_find(&e->ids.numbered, &q->stream, &q->message_id, &seq);
+	return found ? seq : 0;
+}
+
 /* Reads the request; false: it was refused. */
 static bool
 take_request(struct call *call, const mesh_v1_MessageStatusReq *req, struct question *q)
 {
-	const struct engine *e = q->api->engine;
-
 	if (ulid_parse(req->stream_id, &q->stream) != 0) {
 		call_done(call, CODE_INVALID_ARGUMENT, "stream_id '%s' is not a ULID", req->stream_id);
 		return false;
@@ -245,8 +260,8 @@ take_request(struct call *call, const mesh_v1_MessageStatusReq *req, struct ques
 	}
 	q->seq = (uint64_t)req->seq;
 	ulid_format(q->status.stream_id, &q->stream);
-	if (q->seq == 0 && !idcache_find(&e->ids, &q->stream, &q->message_id, &q->seq))
-		q->seq = 0;
+	if (q->seq == 0)
+		q->seq = seq_of(q);
 	return true;
 }
 

@@ -216,6 +216,7 @@ check_stream(struct request *r)
 	}
 	if (r->publish.named && r->publish.seq == 0 &&
 	    (!source_knows_ids(r->source) || !dedupe_knows(r->source))) {
+		source_read_ids(r->source);
 		refuse(r, CODE_UNAVAILABLE,
 		    "stream %s: this node has just started and is reading which messages it has; try again",
 		    r->source->id_text);

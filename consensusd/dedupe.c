@@ -98,17 +98,18 @@ on_patience(void *arg)
 	waited(d);
 }
 
-/* What the outbox or a publisher has told since is right. */
+/* What the database or a publisher has told since is right. */
 static void
 learn(struct dedupe *d, const struct source *s, const struct cache_id *id)
 {
-	struct idcache *known = &d->engine->ids;
+	struct idwindows *known = &d->engine->ids;
 	uint64_t seq;
 
-	if (id->seq > s->dedupe.believed_seq || idcache_find(known, &s->row.stream_id, &id->id, &seq))
+	if (id->seq > s->dedupe.durable_seq || stream_find_id(s->stream, known, &id->id, &seq))
 		return;
 	/* More would only push out what was learned before; without memory it is not known. */
-	if (d->recalled == IDCACHE_MAX || idcache_add(known, &s->row.stream_id, &id->id, id->seq) != 0)
+	if (d->recalled == IDCACHE_MAX ||
+	    idcache_add(&known->numbered, &s->row.stream_id, &id->id, id->seq) != 0)
 		return;
 	d->recalled++;
 	metric_inc(&stats.redis_recalled);
@@ -156,7 +157,7 @@ dedupe_down(struct engine *e)
 
 /* The ids in the batch that publishers gave: the others are nobody's to repeat. */
 static size_t
-ids_of(struct dedupe *d, const struct batch *b)
+ids_of(struct dedupe *d, const struct source *s, const struct batch *b)
 {
 	struct batch_iter it;
 	struct batch_record rec;
@@ -167,7 +168,7 @@ ids_of(struct dedupe *d, const struct batch *b)
 	batch_iter_init(&it, b);
 	while (batch_next(&it, &rec) == 1) {
 		memcpy(id.b, rec.message_id, ULID_BYTES);
-		if (idcache_find(&d->engine->ids, &b->stream_id, &id, &seq) && seq == rec.seq)
+		if (stream_find_id(s->stream, &d->engine->ids, &id, &seq) && seq == rec.seq)
 			d->ids[count++] = (struct cache_id){id, seq};
 	}
 	return count;
@@ -184,7 +185,7 @@ void
 dedupe_write(struct engine *e, struct source *s, const struct batch *b)
 {
 	struct dedupe *d = e->dedupe;
-	size_t count = ids_of(d, b);
+	size_t count = ids_of(d, s, b);
 	int err = 0;
 
 	if (count == 0)
@@ -259,10 +260,9 @@ dedupe_knows(const struct source *s)
 }
 
 void
-dedupe_set(struct source *s, uint64_t durable_seq, uint64_t believed_seq)
+dedupe_set(struct source *s, uint64_t durable_seq)
 {
 	s->dedupe.durable_seq = durable_seq;
-	s->dedupe.believed_seq = believed_seq;
 }
 
 void

@@ -1,11 +1,11 @@
 /*
- * dedupe: has Redis remember which message ids were published, so that consensusd still knows them after a
- * restart, when the database has removed their messages.
+ * dedupe: has Redis remember which message ids were published, so that consensusd knows more of them after a
+ * restart than the database has for certain (idwindow.h): those that were given along with the seq, and those
+ * that a window has given up.
  *
  * An id is given to Redis once its message is durable in the outbox.  After a start the ids are asked for,
  * and publishing by message id waits for the answer, at most CACHE_WARM_MS.  Redis is believed only where
- * the outbox does not know better: about seqs that all targets had processed when this process started, or
- * that are too far back to be read from the outbox.
+ * the database does not know better, and about seqs that there were when this process started.
  *
  * Without redis-socket engine.dedupe is NULL; every call may be made all the same.
  */
@@ -36,8 +36,7 @@ struct dedupe_source {
 	TAILQ_ENTRY(source) entry;
 	bool listed; /* in the list of those to be asked for, or of those that were */
 	enum dedupe_state state;
-	uint64_t durable_seq;  /* when it was loaded: what Redis has above it is of another time */
-	uint64_t believed_seq; /* up to here Redis is believed */
+	uint64_t durable_seq; /* when it was loaded: what Redis has above it is of another time */
 };
 
 /* What memo.c calls, which has the connection.  ERR_NOMEM. */
@@ -50,7 +49,7 @@ void dedupe_loaded(struct engine *e);
 /* False: Redis may still tell that a message id was used. */
 bool dedupe_knows(const struct source *s);
 /* A source was loaded so far. */
-void dedupe_set(struct source *s, uint64_t durable_seq, uint64_t believed_seq);
+void dedupe_set(struct source *s, uint64_t durable_seq);
 /* A source is freed; closed: for good. */
 void dedupe_forget(struct source *s, bool closed);
 /* A batch is durable: its ids are written. */

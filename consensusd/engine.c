@@ -60,6 +60,8 @@ engine_configure(struct engine *e, const struct conf *conf)
 	e->target_conf.window_bytes = s->flow.window_bytes;
 	e->target_conf.backlog_bytes = s->backlog_bytes;
 	e->target_conf.reassembly_us = TARGET_REASSEMBLY_US;
+	e->ids.window_max = (uint32_t)conf_int(conf, "consensusd", "dedupe-window");
+	e->ids.total_max = (uint32_t)conf_int(conf, "consensusd", "dedupe-max");
 	e->letters_max = (uint64_t)conf_int(conf, "consensusd", "dead-letters-max");
 	e->streams_max = (size_t)conf_int(conf, "consensusd", "streams-max");
 	e->metrics_streams = (size_t)conf_int(conf, "consensusd", "metrics-streams");
@@ -122,7 +124,7 @@ engine_init(struct engine *e, struct loop *loop, struct keyring *keyring, const 
 	deadlines_init(&e->deadlines);
 	TAILQ_INIT(&e->early);
 	nodes_init(&e->nodes);
-	idcache_init(&e->ids, IDCACHE_MAX, seed());
+	idwindows_init(&e->ids, 0, 0, IDCACHE_MAX, seed());
 	idcache_init(&e->closed, CLOSED_MAX, seed());
 	fresh_init(&e->fresh);
 	assembly_init(&e->assembly, &e->budget, 0);
@@ -181,7 +183,7 @@ engine_fini(struct engine *e)
 	order_fini(&e->order);
 	deadlines_fini(&e->deadlines);
 	nodes_fini(&e->nodes);
-	idcache_fini(&e->ids);
+	idwindows_fini(&e->ids);
 	idcache_fini(&e->closed);
 	assembly_fini(&e->assembly);
 	pending_pool_fini(&e->pool);

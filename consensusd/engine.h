@@ -22,7 +22,7 @@
 #include "consensusd/core/assembly.h"
 #include "consensusd/core/budget.h"
 #include "consensusd/core/deadlines.h"
-#include "consensusd/core/idcache.h"
+#include "consensusd/core/idwindow.h"
 #include "consensusd/core/nodes.h"
 #include "consensusd/core/order.h"
 #include "consensusd/core/pending.h"
@@ -133,7 +133,8 @@ struct engine {
 	struct loop_timer *timer;
 	struct loop_defer turn;
 	struct nodes nodes;
-	struct idcache ids;    /* of messages */
+	struct idwindows ids;  /* of messages */
+	uint64_t ids_told;     /* of those that were given up, how many were told of */
 	struct idcache closed; /* streams, with a message id of zero */
 	struct fresh fresh;
 	struct pending_pool pool;

@@ -22,9 +22,9 @@ enum {
 	GIVE_EARLY_COUNT = 64,
 	GIVE_EARLY_BYTES = 64 * 1024,
 
-	/* Message ids read from the outbox after a restart, per stream, and bytes of batches at once. */
-	SOURCE_IDS_COUNT = 65536,
-	SOURCE_IDS_BYTES = 4 * 1024 * 1024,
+	/* Message ids of a stream that can't be read after a restart are asked for again, if they are wanted,
+	 * after so long. */
+	SOURCE_IDS_AGAIN_MS = 200,
 
 	/* Redis.  Ids of one stream that are kept there: the lowest seq goes first; and for how long after
 	 * the last one came.  All that is read back is no more than IDCACHE_MAX has room for. */

@@ -113,6 +113,7 @@ source_new(struct engine *e, const struct store_stream *row, struct source **out
 	s->engine = e;
 	s->begun = ++e->streams_begun;
 	s->ids_next = 1;
+	s->ids_known = true;
 	s->row = *row;
 	s->row.meta = mem_dup(row->meta, row->meta_len);
 	s->stream = stream_of(e, row);
@@ -127,6 +128,7 @@ source_new(struct engine *e, const struct store_stream *row, struct source **out
 		err = ERR_NOMEM;
 	if (err == 0) {
 		s->stream->owner = s;
+		s->stream->ids.owner = s;
 		s->stream->tail.on_trim = on_trim;
 		s->stream->tail.on_trim_arg = s;
 		s->stream->epoch = row->epoch;
@@ -348,16 +350,12 @@ load_close(struct source *s)
 		s->stream->close_seq = s->row.close_seq < last ? s->row.close_seq : last;
 }
 
-/* The ids of what the outbox still has are read when the store is ready. */
 static void
-load_ids(struct source *s)
+load_last(struct source *s)
 {
-	s->ids_last = s->stream->durable_seq;
-	s->ids_next = s->ids_last > SOURCE_IDS_COUNT ? s->ids_last - SOURCE_IDS_COUNT : 1;
-	spill_set(s, s->ids_last);
-	/* Redis knows no better about what is not done and read from there. */
-	dedupe_set(s, s->ids_last,
-	    s->stream->committed_seq < s->ids_next ? s->ids_next - 1 : s->stream->committed_seq);
+	s->loaded_seq = s->stream->durable_seq;
+	spill_set(s, s->loaded_seq);
+	dedupe_set(s, s->loaded_seq);
 }
 
 int
@@ -375,7 +373,9 @@ source_load(struct engine *e, const struct store_stream *row)
 	if (row->state == STORE_STREAM_CLOSING)
 		s->stream->state = STREAM_CLOSING;
 	load_close(s);
-	load_ids(s);
+	load_last(s);
+	/* Its ids are read when the store is ready. */
+	s->ids_known = !row->has_ids;
 	/* When it was published is not known: it is as old as this process. */
 	if (row->outbox_last_seq > 0)
 		ages_add(&s->ages, row->outbox_last_seq, e->started);
@@ -393,7 +393,7 @@ source_load_offset(struct source *s, uint64_t node, uint64_t seq)
 	if (node == 0) {
 		stream_load_skipped(s->stream, seq);
 		load_close(s);
-		load_ids(s);
+		load_last(s);
 	}
 	if (f == NULL)
 		return;
@@ -402,7 +402,7 @@ source_load_offset(struct source *s, uint64_t node, uint64_t seq)
 	s->relation.cap = s->stream->durable_seq;
 	ages_cut(&s->ages, s->stream->committed_seq);
 	load_close(s);
-	load_ids(s);
+	load_last(s);
 }
 
 int

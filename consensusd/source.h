@@ -63,10 +63,12 @@ struct source {
 		uint64_t calls[SOURCE_CALLS_MAX];
 		size_t call_count;
 	} change;
-	/* After a restart: message ids are read from the outbox up to ids_last; ids_next is what is missing,
-	 * ids_read where the read that is under way began. */
-	uint64_t ids_last, ids_next, ids_read;
-	bool ids_reading;
+	uint64_t loaded_seq; /* the last one when it was loaded */
+	/* After a restart: message ids are read from ids_next on, and ids_read is where the read that is
+	 * under way began; memory may be short for them, and it is tried again some time. */
+	uint64_t ids_next, ids_read;
+	bool ids_known, ids_reading, ids_short;
+	struct mono ids_again;
 	struct dedupe_source dedupe;
 	struct relation_source relation;
 	struct spill_source spill;
@@ -97,7 +99,8 @@ int source_open(struct engine *e, struct store_stream *row, struct source **out)
 /* A row that was loaded; then its offsets. */
 int source_load(struct engine *e, const struct store_stream *row) MUST_USE;
 void source_load_offset(struct source *s, uint64_t node, uint64_t seq);
-/* After loading, when the store is ready: reads the ids of messages that may be published again. */
+/* After loading, when the store is ready: reads the ids of messages that may be published again; and if that
+ * could not be done. */
 void source_read_ids(struct source *s);
 /* False until that is done: a message id may have been seen. */
 bool source_knows_ids(const struct source *s);

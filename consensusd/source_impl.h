@@ -2,8 +2,8 @@
  * source_impl: what the files of source share; not for others.
  *
  * source.c makes, loads and ends streams, source_publish.c takes messages in and gives batches to the
- * store, source_sort.c says who begins, source_send.c sends them and writes progress, source_frames.c hears
- * what targets say, source_retain.c gives up what is too much,
+ * store, source_ids.c knows which ids were published, source_sort.c says who begins, source_send.c sends them
+ * and writes progress, source_frames.c hears what targets say, source_retain.c gives up what is too much,
  * source_targets.c changes its targets.
  */
 #ifndef CONSENSUSD_SOURCE_IMPL_H
@@ -39,6 +39,8 @@ void source_load_targets(struct source *s);
 void source_target_told(struct source_flow *f);
 /* Has what is pending looked at in the turn. */
 void source_touch(struct source *s);
+/* Removes from the database what windows of ids have given up. */
+void source_prune_ids(struct engine *e);
 /* Gives what is pending to the store, for all streams where it is time. */
 void source_give_all(struct engine *e);
 /* A batch that was read for a flow; true if it was sent.  Then the read ends: something of use came, or the

@@ -40,7 +40,7 @@ read_backlog(struct source *s)
 	if (r == NULL)
 		return;
 	/* All that was there when it was loaded: what came since is counted. */
-	r->from_seq = s->ids_last;
+	r->from_seq = s->loaded_seq;
 	if (store_read_backlog(e->store, &r->stream_id, on_backlog, r) != 0)
 		engine_read_free(r);
 }

@@ -274,6 +274,7 @@ bool
 source_turn(struct engine *e)
 {
 	source_give_all(e);
+	source_prune_ids(e);
 	if (e->unsorted)
 		source_sort_ready(e);
 	e->unsorted = false;

@@ -76,6 +76,10 @@
 	    "Targets that streams of this node got or lost while they were open")                            \
 	X(targets_removed, "mesh_stream_target_changes_total", COUNTER, "change=\"removed\"",                \
 	    "Targets that streams of this node got or lost while they were open")                            \
+	X(ids, "mesh_stream_message_ids", GAUGE, NULL,                                                       \
+	    "Message ids that publishers gave alone, and that are known")                                    \
+	X(ids_given_up, "mesh_stream_message_ids_given_up_total", COUNTER, NULL,                             \
+	    "Of these, those that were forgotten before their time (dedupe-max)")                            \
 	X(sources, "mesh_stream_open_streams", GAUGE, "role=\"source\"", "Open streams")                     \
 	X(sinks, "mesh_stream_open_streams", GAUGE, "role=\"target\"", "Open streams")                       \
 	X(taken_over, "mesh_stream_taken_over_total", COUNTER, NULL,                                         \

@@ -69,6 +69,7 @@ struct store_stream {
 	/* Only when loaded: */
 	uint64_t outbox_last_seq; /* source: highest durable seq ever assigned */
 	uint64_t inbox_last_seq;  /* target: highest durable contiguous seq */
+	bool has_ids;             /* source: store_read_ids() has something to tell */
 };
 
 struct store_offset { /* progress of a stream at a node (source: at each target) */
@@ -286,6 +287,10 @@ const char *store_error(const struct store *s);
  */
 int64_t store_put_stream(struct store *s, const struct store_stream *row) MUST_USE; /* insert or update */
 int64_t store_put_outbox(struct store *s, struct batch *b) MUST_USE;
+/* Ids of the stream's messages up to upto_seq need not be known any more; up to from_seq that was put before.
+ * Ids come with outbox batches that say by_id. */
+int64_t store_put_ids_clear(
+    struct store *s, const struct ulid *stream, uint64_t from_seq, uint64_t upto_seq) MUST_USE;
 int64_t store_put_inbox(struct store *s, struct batch *b, uint64_t src_node) MUST_USE;
 /* Progress: offset upsert, and the range into delivery_log, in one. */
 int64_t store_put_processed(struct store *s, const struct ulid *stream, uint64_t src_node, uint64_t dst_node,
@@ -345,6 +350,16 @@ int store_read(struct store *s, enum store_box box, const struct ulid *stream, u
     size_t max_bytes, store_batch_fn *fn, void *arg) MUST_USE;
 
 /*
+ * Reads ids of messages of a stream that this node is the source of, in the order of their seqs, of whole
+ * batches: of those that begin at from_seq or later, at most STORE_IDS_ROWS.  fn is called per message, then
+ * once with id NULL and err as above.
+ */
+enum { STORE_IDS_ROWS = 1024 };
+typedef void store_id_fn(void *arg, uint64_t seq, const struct ulid *id, int err);
+int store_read_ids(
+    struct store *s, const struct ulid *stream, uint64_t from_seq, store_id_fn *fn, void *arg) MUST_USE;
+
+/*
  * Reads changes of the configuration, the newest first (by the time that was written into them), at most
  * limit: of one key, or of all that begin with it.  fn is called per change, then once with row NULL and err
  * as above. ERR_RANGE: a key that can't be one.
@@ -382,8 +397,9 @@ struct store_message {
 
 /*
  * Reads where a message is: by its seq, or (seq 0) by its message id, which is looked for in the newest
- * STORE_MESSAGE_ROWS batches of outbox and inbox.  fn is called for each target of the stream, then once with
- * row NULL and err as above; only that: the stream or the message is not known.
+ * STORE_MESSAGE_ROWS batches of outbox and inbox, and among those of store_read_ids().  fn is called for each
+ * target of the stream, then once with row NULL and err as above; only that: the stream or the message is not
+ * known.
  */
 enum { STORE_MESSAGE_ROWS = 65536 };
 typedef void store_message_fn(void *arg, const struct store_message *row, int err);

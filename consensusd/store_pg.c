@@ -453,6 +453,14 @@ store_read_message(struct store *s, const struct ulid *stream, uint64_t seq, con
 }
 
 int
+store_read_ids(struct store *s, const struct ulid *stream, uint64_t from_seq, store_id_fn *fn, void *arg)
+{
+	if (!s->ready)
+		return ERR_UNAVAIL;
+	return store_reader_add_ids(s->reader, stream, from_seq, fn, arg);
+}
+
+int
 store_read_letters(struct store *s, const struct ulid *stream, const char *tenant, uint64_t after,
     size_t limit, store_letter_fn *fn, void *arg)
 {

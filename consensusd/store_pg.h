@@ -36,6 +36,7 @@ enum {
 	STORE_LOAD_PAGE_ROWS = 500,
 	STORE_VACUUM_BYTES = 64 * 1024 * 1024, /* of batches, written and cleared */
 	STORE_VACUUM_RAFT_ROWS = 100000,
+	STORE_IDS_ROW_BYTES = 96, /* of a row of stream_ids, beside its ids */
 	STORE_FLOORS_MAX = 65536, /* streams; when full they are forgotten, which costs time only */
 };
 
@@ -100,6 +101,7 @@ struct store {
 	size_t bytes;                           /* of all flushes */
 	size_t since_vacuum[STORE_BOXES];       /* bytes put */
 	size_t raft_since_vacuum;               /* rows of the log */
+	size_t ids_since_vacuum;                /* bytes of ids put */
 	struct store_marks floors[STORE_BOXES]; /* up to where streams were cleared */
 	uint64_t seed;
 	struct buf scratch;
@@ -175,6 +177,9 @@ int store_reader_add_letters(struct store_reader *r, const struct ulid *stream, 
 int store_reader_add_message(struct store_reader *r, const struct ulid *stream, uint64_t seq,
     const struct ulid *message_id, store_message_fn *fn, void *arg) MUST_USE;
 
+int store_reader_add_ids(struct store_reader *r, const struct ulid *stream, uint64_t from_seq,
+    store_id_fn *fn, void *arg) MUST_USE;
+
 int store_reader_add_backlog(
     struct store_reader *r, const struct ulid *stream, store_backlog_fn *fn, void *arg) MUST_USE;
 
@@ -188,6 +193,7 @@ enum store_task {
 	STORE_TASK_VACUUM_OUTBOX,
 	STORE_TASK_VACUUM_INBOX,
 	STORE_TASK_VACUUM_RAFT,
+	STORE_TASK_VACUUM_IDS,
 	STORE_TASK_PRUNE,
 	STORE_TASK_COUNT
 };

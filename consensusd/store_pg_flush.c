@@ -24,6 +24,7 @@ store_flush_new(uint64_t number, uint64_t seed)
 	f->number = number;
 	f->bytes = sizeof(*f);
 	store_marks_init(&f->processed, seed);
+	store_marks_init(&f->ids_cleared, seed);
 	for (int box = 0; box < STORE_BOXES; box++)
 		store_marks_init(&f->cleared[box], seed);
 	return f;
@@ -50,6 +51,8 @@ store_flush_free(struct store_flush *f)
 	store_marks_fini(&f->processed);
 	store_letters_fini(&f->letters);
 	store_marks_fini(&f->skipped);
+	store_marks_fini(&f->ids);
+	store_marks_fini(&f->ids_cleared);
 	store_rafts_fini(&f->rafts);
 	store_control_fini(&f->control);
 	store_rules_fini(&f->rules);
@@ -136,10 +139,25 @@ store_flush_add_topology(struct store_flush *f, const struct store_link *links, 
 	return 0;
 }
 
+/* Adds one that stays as it is. */
+static int
+list_mark(struct store_flush *f, struct store_marks *list, const struct store_mark *m)
+{
+	if (grow(&list->items, &list->cap, list->count, sizeof(*m)) != 0)
+		return ERR_NOMEM;
+	list->items[list->count++] = *m;
+	took(f, sizeof(*m));
+	return 0;
+}
+
 int
 store_flush_add_batch(struct store_flush *f, enum store_box box, struct batch *b, uint64_t src_node)
 {
+	const struct store_mark ids = {.stream_id = b->stream_id, .first_seq = b->first_seq};
+
 	if (grow(&f->batches[box], &f->batch_cap[box], f->batch_count[box], sizeof(struct flush_batch)) != 0)
+		return ERR_NOMEM;
+	if (b->by_id && list_mark(f, &f->ids, &ids) != 0)
 		return ERR_NOMEM;
 	f->batches[box][f->batch_count[box]++] = (struct flush_batch){batch_ref(b), src_node};
 	took(f, sizeof(*b) + b->body_len);
@@ -175,13 +193,7 @@ store_flush_add_letters(struct store_flush *f, const struct store_letter *rows, 
 int
 store_flush_add_skipped(struct store_flush *f, const struct store_mark *m)
 {
-	struct store_marks *list = &f->skipped;
-
-	if (grow(&list->items, &list->cap, list->count, sizeof(*m)) != 0)
-		return ERR_NOMEM;
-	list->items[list->count++] = *m;
-	store_flush_took(f, 1, sizeof(*m));
-	return 0;
+	return list_mark(f, &f->skipped, m);
 }
 
 int
@@ -193,6 +205,15 @@ store_flush_add_cleared(struct store_flush *f, enum store_box box, const struct 
 	return add_mark(f, &f->cleared[box], &m);
 }
 
+int
+store_flush_add_ids_cleared(
+    struct store_flush *f, const struct ulid *stream, uint64_t from_seq, uint64_t upto_seq)
+{
+	struct store_mark m = {.stream_id = *stream, .first_seq = from_seq, .last_seq = upto_seq};
+
+	return add_mark(f, &f->ids_cleared, &m);
+}
+
 /* ---- statements ---- */
 
 enum statement {
@@ -202,6 +223,8 @@ enum statement {
 	STMT_SKIPPED,
 	STMT_CLEAR_OUTBOX,
 	STMT_CLEAR_INBOX,
+	STMT_IDS,
+	STMT_CLEAR_IDS,
 	STMT_COUNT
 };
 
@@ -256,6 +279,12 @@ static const struct {
 	" last_seq = greatest(g.last_seq, EXCLUDED.last_seq), updated = now()"},
     [STMT_CLEAR_OUTBOX] = {"clear_outbox", CLEAR("outbox")},
     [STMT_CLEAR_INBOX] = {"clear_inbox", CLEAR("inbox")},
+    /* They came with the rows of this flush. */
+    [STMT_IDS] = {"ids", "INSERT INTO stream_ids (stream_id, first_seq, last_seq, message_ids)"
+			 " SELECT o.stream_id, o.first_seq, o.last_seq, o.message_ids"
+			 " FROM unnest($1::uuid[], $2::bigint[]) AS c(stream_id, first_seq)"
+			 " JOIN outbox AS o ON o.stream_id = c.stream_id AND o.first_seq = c.first_seq"},
+    [STMT_CLEAR_IDS] = {"clear_ids", CLEAR("stream_ids")},
 };
 
 int
@@ -406,6 +435,7 @@ store_flush_send(const struct store_flush *f, struct pg_conn *pg, struct buf *sc
 {
 	static const enum column progress[] = {COL_STREAM, COL_NODE, COL_SRC, COL_FIRST, COL_LAST};
 	static const enum column clear[] = {COL_STREAM, COL_FIRST, COL_LAST};
+	static const enum column ids[] = {COL_STREAM, COL_FIRST};
 	int err = send_marker(f, pg, instance, incarnation);
 
 	if (err == 0)
@@ -413,6 +443,8 @@ store_flush_send(const struct store_flush *f, struct pg_conn *pg, struct buf *sc
 	for (int box = 0; box < STORE_BOXES && err == 0; box++)
 		err = store_rows_send(
 		    (enum store_box)box, f->batches[box], f->batch_count[box], row_type, pg, scratch);
+	if (err == 0)
+		err = send_marks(&f->ids, STMT_IDS, ids, 2, pg, scratch);
 	if (err == 0)
 		err = store_rafts_send(&f->rafts, pg, scratch);
 	if (err == 0)
@@ -429,6 +461,8 @@ store_flush_send(const struct store_flush *f, struct pg_conn *pg, struct buf *sc
 		err = send_marks(&f->cleared[STORE_OUTBOX], STMT_CLEAR_OUTBOX, clear, 3, pg, scratch);
 	if (err == 0)
 		err = send_marks(&f->cleared[STORE_INBOX], STMT_CLEAR_INBOX, clear, 3, pg, scratch);
+	if (err == 0)
+		err = send_marks(&f->ids_cleared, STMT_CLEAR_IDS, clear, 3, pg, scratch);
 	if (err != 0)
 		return err;
 	return PQpipelineSync(pg) != 0 ? 0 : ERR_CLOSED;

@@ -57,6 +57,8 @@ struct store_flush {
 	struct store_marks processed, cleared[STORE_BOXES];
 	struct flush_letters letters;
 	struct store_marks skipped; /* only a list: each stays as it is */
+	struct store_marks ids;     /* likewise: outbox batches with ids to be kept */
+	struct store_marks ids_cleared;
 	struct flush_rafts rafts;
 	struct flush_control control;
 	struct flush_rules rules;
@@ -84,6 +86,9 @@ int store_flush_add_letters(struct store_flush *f, const struct store_letter *ro
 /* No batch begins at or below from_seq any more: the search starts there. */
 int store_flush_add_cleared(struct store_flush *f, enum store_box box, const struct ulid *stream,
     uint64_t from_seq, uint64_t upto_seq) MUST_USE;
+
+int store_flush_add_ids_cleared(
+    struct store_flush *f, const struct ulid *stream, uint64_t from_seq, uint64_t upto_seq) MUST_USE;
 
 /* Queues what prepares the statements, with a Sync.  ERR_CLOSED: libpq doesn't take it. */
 int store_flush_prepare(struct pg_conn *pg) MUST_USE;

@@ -22,8 +22,8 @@ enum {
 
 static struct metric metric_pruned =
     METRIC_COUNTER_INIT("mesh_store_pruned_streams_total", "Closed streams removed from the database", NULL);
-static struct metric metric_vacuums =
-    METRIC_COUNTER_INIT("mesh_store_vacuums_total", "Times outbox, inbox or raft_log was vacuumed", NULL);
+static struct metric metric_vacuums = METRIC_COUNTER_INIT(
+    "mesh_store_vacuums_total", "Times outbox, inbox, stream_ids or raft_log was vacuumed", NULL);
 
 /* No lock is waited for, and none is taken that a backup or a reader would notice. */
 #define VACUUM(box) "VACUUM (SKIP_LOCKED, TRUNCATE off, INDEX_CLEANUP on) " box
@@ -32,6 +32,7 @@ static const char *const tasks[STORE_TASK_COUNT] = {
     [STORE_TASK_VACUUM_OUTBOX] = VACUUM("outbox"),
     [STORE_TASK_VACUUM_INBOX] = VACUUM("inbox"),
     [STORE_TASK_VACUUM_RAFT] = VACUUM("raft_log"),
+    [STORE_TASK_VACUUM_IDS] = VACUUM("stream_ids"),
     /* A stream that has been closed for so long that neither end will name it again. */
     [STORE_TASK_PRUNE] =
 	"WITH old AS MATERIALIZED (SELECT stream_id FROM streams WHERE state = 2"
@@ -42,6 +43,9 @@ static const char *const tasks[STORE_TASK_COUNT] = {
 	" c AS (DELETE FROM outbox AS t USING old WHERE t.stream_id = old.stream_id),"
 	" d AS (DELETE FROM inbox AS t USING old WHERE t.stream_id = old.stream_id),"
 	" g AS (DELETE FROM stream_attempts AS t USING old WHERE t.stream_id = old.stream_id),"
+	/* Ids of messages of a closed stream are of use for a while only. */
+	" h AS (DELETE FROM stream_ids AS t USING streams AS s WHERE t.stream_id = s.stream_id"
+	" AND s.state = 2 AND s.updated < now() - interval '1 day'),"
 	/* And a subscriber that has not moved for so long. */
 	" e AS (DELETE FROM update_positions WHERE updated < now() - interval '30 days'"
 	" AND subscriber <> '')"

@@ -25,7 +25,7 @@ static const char streams_sql[] =
     " floor(extract(epoch FROM s.created) * 1000)::bigint, s.epoch, s.state::bigint, s.close_seq,"
     " s.source_key, s.key_id, s.signed_meta, coalesce(s.meta->>'striping' = 'on', false)::integer::bigint,"
     " greatest(o.last_seq, c.highest), greatest(c.own, CASE WHEN i.first_seq <= c.own + 1 THEN i.last_seq "
-    "END)"
+    "END), EXISTS (SELECT FROM stream_ids d WHERE d.stream_id = s.stream_id)::integer::bigint"
     " FROM streams s"
     " CROSS JOIN LATERAL (SELECT coalesce(max(f.committed_seq), 0) AS highest,"
     "   greatest(coalesce(max(f.committed_seq) FILTER (WHERE f.node_id = $2), 0),"
@@ -110,6 +110,7 @@ stream_get(struct pg_row *r, struct store_stream *out)
 	out->striping = pg_row_int8(r) != 0;
 	out->outbox_last_seq = pg_row_int8(r);
 	out->inbox_last_seq = pg_row_int8(r);
+	out->has_ids = pg_row_int8(r) != 0;
 	return !r->bad;
 }
 

@@ -64,6 +64,8 @@ put_batch(struct store *s, enum store_box box, struct batch *b, uint64_t src_nod
 		return err;
 	before = f->bytes;
 	s->since_vacuum[box] += b->body_len;
+	if (b->by_id)
+		s->ids_since_vacuum += STORE_IDS_ROW_BYTES + (size_t)b->count * ULID_BYTES;
 	return flush_took(s, f, before, store_flush_add_batch(f, box, b, src_node));
 }
 
@@ -203,6 +205,26 @@ int64_t
 store_put_inbox_clear(struct store *s, const struct ulid *stream, uint64_t upto_seq)
 {
 	return put_clear(s, STORE_INBOX, stream, upto_seq);
+}
+
+int64_t
+store_put_ids_clear(struct store *s, const struct ulid *stream, uint64_t from_seq, uint64_t upto_seq)
+{
+	struct store_flush *f;
+	size_t before;
+	int err = flush_open(s, sizeof(struct store_mark), &f);
+
+	if (err != 0)
+		return err;
+	before = f->bytes;
+	/* A batch that was cleared in part still begins below the mark. */
+	from_seq = from_seq > BATCH_MESSAGES_MAX ? from_seq - BATCH_MESSAGES_MAX : 0;
+	err = store_flush_add_ids_cleared(f, stream, from_seq, upto_seq);
+	if (s->ids_since_vacuum >= STORE_VACUUM_BYTES && s->keeper != NULL) {
+		s->ids_since_vacuum = 0;
+		store_keeper_ask(s->keeper, STORE_TASK_VACUUM_IDS);
+	}
+	return flush_took(s, f, before, err);
 }
 
 int64_t

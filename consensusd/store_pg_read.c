@@ -30,6 +30,7 @@ enum read_kind {
 	READ_LETTERS,
 	READ_LETTER,
 	READ_BACKLOG,
+	READ_IDS,
 	READ_KINDS
 };
 
@@ -54,6 +55,8 @@ struct read_request {
 	store_backlog_fn *backlog_fn;
 	struct store_backlog *backlog; /* STORE_BACKLOG_ROWS of them, owned */
 	size_t backlog_count;
+	/* Of the ids of a stream. */
+	store_id_fn *id_fn;
 	void *arg;
 };
 
@@ -108,7 +111,11 @@ static const struct {
 	" floor(extract(epoch FROM max(created)) * 1000)::bigint FROM (SELECT last_seq, body_bytes, created,"
 	" ntile(64) OVER (ORDER BY first_seq) AS part FROM outbox WHERE stream_id = $1::uuid) AS t"
 	" GROUP BY part ORDER BY part"},
+    [READ_IDS] = {"read_ids", "SELECT first_seq, message_ids FROM stream_ids WHERE stream_id = $1::uuid"
+			      " AND first_seq >= $2::bigint ORDER BY first_seq LIMIT 1024"},
 };
+
+_Static_assert(STORE_IDS_ROWS == 1024, "as the query has it");
 
 static void reader_next(struct store_reader *r);
 
@@ -139,6 +146,8 @@ read_end(struct store_reader *r, int err)
 		q->letter_fn(q->arg, NULL, err);
 	else if (q->backlog_fn != NULL)
 		q->backlog_fn(q->arg, q->backlog, q->backlog_count, err);
+	else if (q->id_fn != NULL)
+		q->id_fn(q->arg, 0, NULL, err);
 	else
 		q->fn(q->arg, NULL, err);
 	request_free(q);
@@ -261,6 +270,30 @@ backlog_row(struct store_reader *r, const PGresult *res, int row)
 }
 
 static void
+ids_row(struct store_reader *r, const PGresult *res, int row)
+{
+	struct read_request *q = r->current;
+	struct pg_row in = {.res = res, .row = row};
+	uint64_t seq = pg_row_int8(&in);
+	struct pg_array a;
+	const uint8_t *p;
+	struct ulid id;
+	size_t len;
+	int got;
+
+	p = pg_row_bytes(&in, &len);
+	got = in.bad ? ERR_FORMAT : pg_array_open(&a, p, len, PG_UUID, BATCH_MESSAGES_MAX);
+	while (got >= 0 && (got = pg_array_next(&a, &p, &len)) == 1 && len == ULID_BYTES) {
+		memcpy(id.b, p, ULID_BYTES);
+		q->id_fn(q->arg, seq++, &id, 0);
+	}
+	if (got == 0)
+		return;
+	log_error("store: a row of stream_ids makes no sense");
+	r->current_err = ERR_FORMAT;
+}
+
+static void
 read_row(struct store_reader *r, const PGresult *res, int row)
 {
 	struct read_request *q = r->current;
@@ -273,6 +306,10 @@ read_row(struct store_reader *r, const PGresult *res, int row)
 	}
 	if (q->backlog_fn != NULL) {
 		backlog_row(r, res, row);
+		return;
+	}
+	if (q->id_fn != NULL) {
+		ids_row(r, res, row);
 		return;
 	}
 	if (q->message_fn != NULL) {
@@ -330,6 +367,9 @@ read_send(struct store_reader *r, const struct read_request *q)
 		pg_params_int8(&p, q->limit);
 	} else if (q->backlog_fn != NULL) {
 		pg_params_bytes(&p, q->stream.b, ULID_BYTES);
+	} else if (q->id_fn != NULL) {
+		pg_params_bytes(&p, q->stream.b, ULID_BYTES);
+		pg_params_int8(&p, q->from_seq);
 	} else if (q->message_fn != NULL) {
 		pg_params_bytes(&p, q->stream.b, ULID_BYTES);
 		pg_params_int8(&p, q->from_seq);
@@ -407,7 +447,7 @@ static void
 on_up(void *ctx)
 {
 	struct store_reader *r = ctx;
-	char sql[12288];
+	char sql[16384];
 
 	r->current_err = 0;
 	snprintf(sql, sizeof(sql),
@@ -548,6 +588,19 @@ store_reader_add_backlog(struct store_reader *r, const struct ulid *stream, stor
 	if (err != 0)
 		mem_free(q.backlog);
 	return err;
+}
+
+int
+store_reader_add_ids(
+    struct store_reader *r, const struct ulid *stream, uint64_t from_seq, store_id_fn *fn, void *arg)
+{
+	const struct read_request q = {.kind = READ_IDS,
+	    .stream = *stream,
+	    .from_seq = from_seq > INT64_MAX ? INT64_MAX : from_seq,
+	    .id_fn = fn,
+	    .arg = arg};
+
+	return request_add(r, &q);
 }
 
 int

@@ -38,6 +38,7 @@ struct batch {
 	uint8_t signature[BATCH_SIG_BYTES];
 	uint8_t digest[BATCH_DIGEST_BYTES]; /* crypto_digest() of the body, once somebody has computed it */
 	bool digested;
+	bool by_id;    /* at the source: publishers know some of its messages by their ids alone */
 	uint32_t refs; /* shared by store, window and reassembly */
 	size_t body_len;
 	uint8_t body[];

@@ -1,7 +1,6 @@
 /*
- * idcache: message ids that clients gave, and the seq each one got, so that a repeated publish is
- * answered and not done again.  Bounded: the oldest id is forgotten first.  A client that must be sure
- * for longer names the seq as well, which is never forgotten.
+ * idcache: message ids of many streams, and the seq that goes with each, as far as there is room: the oldest
+ * id is forgotten first.  Nothing may depend on it: ids that a publisher depends on are in idwindow.h.
  */
 #ifndef CONSENSUSD_CORE_IDCACHE_H
 #define CONSENSUSD_CORE_IDCACHE_H

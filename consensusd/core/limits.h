@@ -73,7 +73,8 @@ enum {
 	ASSEMBLY_IDLE_MS = 60000,
 	ASSEMBLY_CHUNKS_MAX = 65536,
 
-	/* Message ids given by clients that are remembered, whole node: the oldest is forgotten. */
+	/* Message ids that clients gave along with the seq, and that Redis tells of, whole node: the oldest
+	 * is forgotten.  For those that they give alone there are dedupe-window and dedupe-max. */
 	IDCACHE_MAX = 262144,
 
 	/* Streams of one group: more are refused (a source begins another group).  Descriptors of one that

@@ -58,6 +58,7 @@ pending_put(struct pending_pool *pool, struct pending *p)
 	}
 	buf_reset(&p->data);
 	p->count = 0;
+	p->by_id = false;
 	p->next = pool->first;
 	pool->first = p;
 	pool->count++;

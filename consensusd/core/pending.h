@@ -5,6 +5,7 @@
 #ifndef CONSENSUSD_CORE_PENDING_H
 #define CONSENSUSD_CORE_PENDING_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,6 +23,7 @@ struct pending {
 	struct buf data;
 	struct pending_message *messages;
 	uint32_t count, cap;
+	bool by_id;           /* publishers know some by their ids alone */
 	struct pending *next; /* in the pool */
 };
 

@@ -8,7 +8,7 @@
 #include "common/base/rng.h"
 #include "consensusd/core/batch.h"
 #include "consensusd/core/budget.h"
-#include "consensusd/core/idcache.h"
+#include "consensusd/core/idwindow.h"
 #include "consensusd/core/limits.h"
 #include "consensusd/core/pending.h"
 #include "consensusd/core/throttle.h"
@@ -72,6 +72,7 @@ stream_free(struct stream *s, struct pending_pool *pool)
 	tail_fini(&s->tail);
 	ledger_fini(&s->ledger);
 	waiters_fini(&s->waiters);
+	idwindow_fini(&s->ids);
 	mem_free(s->flows);
 	mem_free(s);
 }
@@ -132,7 +133,7 @@ id_in_batch(const struct batch *b, uint64_t seq, struct ulid *out)
 	return false;
 }
 
-/* The message id at seq, if it is in memory. */
+/* The message id at seq, if it is in memory, or its publisher knows it by that alone. */
 static bool
 id_at(const struct stream *s, uint64_t seq, struct ulid *out)
 {
@@ -144,20 +145,37 @@ id_at(const struct stream *s, uint64_t seq, struct ulid *out)
 	if (b != NULL)
 		return id_in_batch(b, seq, out);
 	if (s->pending == NULL)
-		return false;
+		return idwindow_at(&s->ids, seq, out);
 	pending_first = s->next_seq - s->pending->count;
 	if (seq < pending_first)
-		return false;
+		return idwindow_at(&s->ids, seq, out);
 	*out = s->pending->messages[seq - pending_first].message_id;
 	return true;
 }
 
+bool
+stream_find_id(
+    const struct stream *s, const struct idwindows *ids, const struct ulid *message_id, uint64_t *seq)
+{
+	return idwindow_find(&s->ids, message_id, seq) ||
+	       idcache_find(&ids->numbered, &s->id, message_id, seq);
+}
+
+int
+stream_load_id(struct stream *s, struct idwindows *ids, const struct ulid *message_id, uint64_t seq)
+{
+	if (idwindow_reserve(&s->ids, ids) != 0)
+		return ERR_NOMEM;
+	idwindow_add(&s->ids, message_id, seq);
+	return 0;
+}
+
 /* 0: new, PUBLISH_KNOWN, or an error. */
 static int
-identify(struct stream *s, const struct idcache *ids, const struct publish *p, uint64_t *seq)
+identify(struct stream *s, const struct idwindows *ids, const struct publish *p, uint64_t *seq)
 {
 	struct ulid id;
-	bool found = p->named && idcache_find(ids, &s->id, &p->message_id, seq);
+	bool found = p->named && stream_find_id(s, ids, &p->message_id, seq);
 
 	if (found)
 		return p->seq == 0 || p->seq == *seq ? PUBLISH_KNOWN : ERR_EXISTS;
@@ -188,9 +206,21 @@ batch_is_full(const struct stream *s, size_t bytes)
 	return p->count >= count || pending_bytes(p) + bytes > size;
 }
 
+/* A message was taken.  Of one whose publisher has named the seq as well the id need not be known. */
+static void
+remember(struct stream *s, struct idwindows *ids, const struct publish *p, uint64_t seq)
+{
+	if (p->named && p->seq == 0) {
+		idwindow_add(&s->ids, &p->message_id, seq);
+		s->pending->by_id = true;
+	} else if (p->named) {
+		(void)!idcache_add_new(&ids->numbered, &s->id, &p->message_id, seq);
+	}
+}
+
 int
-stream_publish(
-    struct stream *s, struct pending_pool *pool, struct idcache *ids, const struct publish *p, uint64_t *seq)
+stream_publish(struct stream *s, struct pending_pool *pool, struct idwindows *ids, const struct publish *p,
+    uint64_t *seq)
 {
 	int err = identify(s, ids, p, seq);
 
@@ -202,15 +232,13 @@ stream_publish(
 		return ERR_AGAIN;
 	if (s->pending == NULL)
 		s->pending = pending_get(pool);
-	if (s->pending == NULL)
+	if (s->pending == NULL || (p->named && p->seq == 0 && idwindow_reserve(&s->ids, ids) != 0))
 		return ERR_NOMEM;
 	err = pending_add(s->pending, &p->message_id, p->headers, p->headers_len, p->payload, p->payload_len);
 	if (err != 0)
 		return err;
 	*seq = s->next_seq++;
-	/* Without memory the id is not remembered: the client's retry can still name the seq. */
-	if (p->named && idcache_add_new(ids, &s->id, &p->message_id, *seq) != 0)
-		return PUBLISH_NEW;
+	remember(s, ids, p, *seq);
 	return PUBLISH_NEW;
 }
 
@@ -224,6 +252,7 @@ void
 stream_sealed(struct stream *s, struct pending_pool *pool, struct batch *b)
 {
 	MUST(s->sealed == NULL && b->first_seq == s->tail.next_seq && batch_last_seq(b) == s->next_seq - 1);
+	b->by_id = s->pending->by_id;
 	s->sealed = b;
 	pending_put(pool, s->pending);
 	s->pending = NULL;
@@ -244,13 +273,14 @@ stream_given(struct stream *s)
 }
 
 void
-stream_drop_pending(struct stream *s, struct pending_pool *pool, struct idcache *ids)
+stream_drop_pending(struct stream *s, struct pending_pool *pool, struct idwindows *ids)
 {
 	if (s->pending == NULL)
 		return;
 	for (uint32_t i = 0; i < s->pending->count; i++)
-		idcache_del(ids, &s->id, &s->pending->messages[i].message_id);
+		idcache_del(&ids->numbered, &s->id, &s->pending->messages[i].message_id);
 	s->next_seq -= s->pending->count;
+	idwindow_cut(&s->ids, s->next_seq);
 	if (s->state == STREAM_CLOSING && s->close_seq >= s->next_seq)
 		s->close_seq = s->next_seq - 1;
 	pending_put(pool, s->pending);

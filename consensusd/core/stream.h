@@ -20,6 +20,7 @@
 #include "common/base/mono.h"
 #include "common/base/must.h"
 #include "consensusd/core/flow.h"
+#include "consensusd/core/idwindow.h"
 #include "consensusd/core/ledger.h"
 #include "consensusd/core/limits.h"
 #include "consensusd/core/policy.h"
@@ -28,7 +29,7 @@
 
 struct batch;
 struct budget;
-struct idcache;
+struct idwindows;
 struct pending;
 struct pending_pool;
 struct rng;
@@ -71,6 +72,7 @@ struct stream {
 	struct tail tail;
 	struct ledger ledger; /* bytes in the outbox */
 	struct waiters waiters;
+	struct idwindow ids;       /* of the newest messages */
 	bool paused;               /* no data is sent */
 	struct throttle *throttle; /* NULL: none; others may share it */
 	uint64_t released_seq;     /* of the throttle: what may be sent to any target, and again */
@@ -104,11 +106,18 @@ enum { PUBLISH_NEW = 0, PUBLISH_KNOWN = 1 };
 /*
  * Takes one message in; *seq is its seq.  PUBLISH_KNOWN: it is there already (the same seq or message
  * id was published before); nothing was added.  ERR_GAP: seq is beyond the next one.  ERR_EXISTS: that
- * seq has another message id, or the id another seq.  ERR_STATE: closing.  ERR_AGAIN: the forming
- * batch is full, seal it first.  ERR_LIMIT, ERR_NOMEM.
+ * seq has another message id, or the id another seq, as far as ids are known: of what is in memory, and in
+ * the stream's window.  ERR_STATE: closing.  ERR_AGAIN: the forming batch is full, seal it first.
+ * ERR_LIMIT, ERR_NOMEM.
  */
-int stream_publish(struct stream *s, struct pending_pool *pool, struct idcache *ids, const struct publish *p,
-    uint64_t *seq) MUST_USE;
+int stream_publish(struct stream *s, struct pending_pool *pool, struct idwindows *ids,
+    const struct publish *p, uint64_t *seq) MUST_USE;
+/* The seq of the message with this id, if that is known. */
+bool stream_find_id(
+    const struct stream *s, const struct idwindows *ids, const struct ulid *message_id, uint64_t *seq);
+/* After a restart: a message that publishers know by its id alone, the oldest first.  ERR_NOMEM. */
+int stream_load_id(
+    struct stream *s, struct idwindows *ids, const struct ulid *message_id, uint64_t seq) MUST_USE;
 
 /* Whether pending can and should be sealed (there is something, and the last one was taken). */
 bool stream_sealable(const struct stream *s);
@@ -118,7 +127,7 @@ void stream_sealed(struct stream *s, struct pending_pool *pool, struct batch *b)
 void stream_given(struct stream *s);
 /* pending can't be sealed (its key is gone): its messages never were; their seqs are free again and
  * their waiters are the caller's to fail (waiters_pop_from() next_seq). */
-void stream_drop_pending(struct stream *s, struct pending_pool *pool, struct idcache *ids);
+void stream_drop_pending(struct stream *s, struct pending_pool *pool, struct idwindows *ids);
 
 /* Memory is short: keeps no more than a window of what the outbox has. */
 void stream_trim(struct stream *s);

@@ -65,6 +65,7 @@ struct fake_put {
 		FAKE_CHANGE,
 		FAKE_CHANGES_CLEAR,
 		FAKE_SKIPPED,
+		FAKE_IDS_CLEAR,
 		FAKE_OTHER
 	} kind;
 	uint64_t ticket;
@@ -87,6 +88,8 @@ struct fake_db {
 	size_t row_count;
 	struct batch *boxes[2][FAKE_BATCHES];
 	size_t box_counts[2];
+	struct batch *ids[FAKE_BATCHES]; /* that are kept for them */
+	size_t ids_count;
 	struct store_offset offsets[FAKE_OFFSETS];
 	size_t offset_count;
 	struct fake_gap {
@@ -114,6 +117,7 @@ struct fake_db {
 	bool refuse;      /* there is no room for what replicas put */
 	bool rolled_back; /* what is loaded is older than what was promised */
 	unsigned reads, commits, raft_puts;
+	bool hold_ids;       /* they can't be read for the time being */
 	struct store *store; /* of the process that runs */
 };
 
@@ -166,6 +170,7 @@ fake_apply_row(struct fake_db *d, const struct store_stream *row)
 }
 
 #include "tests/unit/consensusd/fake_store_box.h"
+#include "tests/unit/consensusd/fake_store_ids.h"
 
 static void
 fake_apply_mark(struct fake_db *d, const struct fake_put *p)
@@ -198,22 +203,6 @@ fake_apply_skipped(struct fake_db *d, const struct fake_put *p)
 	d->gaps[d->gap_count++] = (struct fake_gap){p->row.stream_id, p->node, p->from, p->seq};
 	if (p->from == max_u64(r->inbox_last_seq, fake_offset(d, &p->row.stream_id)) + 1)
 		r->inbox_last_seq = p->seq;
-}
-
-static void
-fake_apply_clear(struct fake_db *d, const struct fake_put *p)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < d->box_counts[p->box]; i++) {
-		struct batch *b = d->boxes[p->box][i];
-
-		if (ulid_compare(&b->stream_id, &p->row.stream_id) == 0 && batch_last_seq(b) <= p->seq)
-			batch_unref(b);
-		else
-			d->boxes[p->box][n++] = b;
-	}
-	d->box_counts[p->box] = n;
 }
 
 static void
@@ -384,6 +373,9 @@ fake_apply(struct fake_db *d, struct fake_put *p)
 	case FAKE_CLEAR:
 		fake_apply_clear(d, p);
 		break;
+	case FAKE_IDS_CLEAR:
+		fake_ids_clear(d, &p->row.stream_id, p->seq);
+		break;
 	case FAKE_NOTE:
 		fake_apply_note(d, p->note);
 		break;
@@ -458,6 +450,8 @@ fake_load(struct store *s)
 	s->loaded = true;
 	for (size_t i = 0; i < d->rule_count && s->cb.on_load_rule != NULL; i++)
 		s->cb.on_load_rule(s->cb.ctx, &d->rules[i]);
+	for (size_t i = 0; i < d->row_count; i++)
+		d->rows[i].has_ids = fake_has_ids(d, &d->rows[i].stream_id);
 	for (size_t i = 0; i < d->row_count; i++)
 		s->cb.on_load_stream(s->cb.ctx, &d->rows[i]);
 	for (size_t i = 0; i < d->offset_count; i++)
@@ -767,6 +761,7 @@ fake_dbs_fini(void)
 			for (size_t k = 0; k < fake_dbs[i].box_counts[box]; k++)
 				batch_unref(fake_dbs[i].boxes[box][k]);
 		}
+		fake_ids_clear(&fake_dbs[i], NULL, UINT64_MAX);
 		for (size_t k = 0; k < fake_dbs[i].note_count; k++)
 			free(fake_dbs[i].notes[k]);
 		for (size_t k = 0; k < fake_dbs[i].group_count; k++) {

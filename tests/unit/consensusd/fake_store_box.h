@@ -28,6 +28,26 @@ fake_apply_box(struct fake_db *d, enum store_box box, struct batch *b)
 	*last = batch_last_seq(b);
 	MUST(d->box_counts[box] < FAKE_BATCHES);
 	d->boxes[box][d->box_counts[box]++] = batch_ref(b);
+	if (b->by_id) {
+		MUST(box == STORE_OUTBOX && d->ids_count < FAKE_BATCHES);
+		d->ids[d->ids_count++] = batch_ref(b);
+	}
+}
+
+static void
+fake_apply_clear(struct fake_db *d, const struct fake_put *p)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < d->box_counts[p->box]; i++) {
+		struct batch *b = d->boxes[p->box][i];
+
+		if (ulid_compare(&b->stream_id, &p->row.stream_id) == 0 && batch_last_seq(b) <= p->seq)
+			batch_unref(b);
+		else
+			d->boxes[p->box][n++] = b;
+	}
+	d->box_counts[p->box] = n;
 }
 
 #endif

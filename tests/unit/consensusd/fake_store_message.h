@@ -27,6 +27,43 @@ store_read_backlog(struct store *s, const struct ulid *stream, store_backlog_fn 
 }
 
 int64_t
+store_put_ids_clear(struct store *s, const struct ulid *stream, uint64_t from_seq, uint64_t upto_seq)
+{
+	MUST(from_seq < upto_seq);
+	return fake_put(
+	    s, (struct fake_put){.kind = FAKE_IDS_CLEAR, .row.stream_id = *stream, .seq = upto_seq});
+}
+
+/* A few batches at once. */
+int
+store_read_ids(struct store *s, const struct ulid *stream, uint64_t from_seq, store_id_fn *fn, void *arg)
+{
+	struct batch_iter it;
+	struct batch_record rec;
+	struct ulid id;
+	unsigned batches = 0;
+
+	if (!s->ready)
+		return ERR_UNAVAIL;
+	if (s->db->hold_ids)
+		return ERR_FULL;
+	for (size_t i = 0; i < s->db->ids_count && batches < 3; i++) {
+		const struct batch *b = s->db->ids[i];
+
+		if (ulid_compare(&b->stream_id, stream) != 0 || b->first_seq < from_seq)
+			continue;
+		batches++;
+		batch_iter_init(&it, b);
+		while (batch_next(&it, &rec) == 1) {
+			memcpy(id.b, rec.message_id, ULID_BYTES);
+			fn(arg, rec.seq, &id, 0);
+		}
+	}
+	fn(arg, 0, NULL, 0);
+	return 0;
+}
+
+int64_t
 store_put_skipped(struct store *s, const struct ulid *stream, uint64_t src_node, uint64_t dst_node,
     uint64_t first_seq, uint64_t last_seq)
 {
@@ -37,28 +74,41 @@ store_put_skipped(struct store *s, const struct ulid *stream, uint64_t src_node,
 	return fake_put(s, p);
 }
 
+/* The same in some batches. */
+static uint64_t
+fake_find_in(struct batch *const *batches, size_t count, const struct ulid *stream, uint64_t seq,
+    const struct ulid *id, struct ulid *found)
+{
+	struct batch_iter it;
+	struct batch_record rec;
+
+	for (size_t i = 0; i < count; i++) {
+		if (ulid_compare(&batches[i]->stream_id, stream) != 0)
+			continue;
+		batch_iter_init(&it, batches[i]);
+		while (batch_next(&it, &rec) == 1) {
+			if (rec.seq != seq && memcmp(rec.message_id, id->b, ULID_BYTES) != 0)
+				continue;
+			memcpy(found->b, rec.message_id, ULID_BYTES);
+			return rec.seq;
+		}
+	}
+	return seq;
+}
+
 /* Where seq is, or 0. */
 static uint64_t
 fake_find_message(
     struct fake_db *d, const struct ulid *stream, uint64_t seq, const struct ulid *id, struct ulid *found)
 {
-	struct batch_iter it;
-	struct batch_record rec;
+	struct ulid unused;
+	uint64_t at = 0;
 
-	for (int box = 0; box < 2; box++) {
-		for (size_t i = 0; i < d->box_counts[box]; i++) {
-			if (ulid_compare(&d->boxes[box][i]->stream_id, stream) != 0)
-				continue;
-			batch_iter_init(&it, d->boxes[box][i]);
-			while (batch_next(&it, &rec) == 1) {
-				if (rec.seq != seq && memcmp(rec.message_id, id->b, ULID_BYTES) != 0)
-					continue;
-				memcpy(found->b, rec.message_id, ULID_BYTES);
-				return rec.seq;
-			}
-		}
-	}
-	return seq;
+	for (int box = 0; box < 2 && ulid_is_zero(found); box++)
+		at = fake_find_in(d->boxes[box], d->box_counts[box], stream, seq, id, found);
+	if (at == 0)
+		at = fake_find_in(d->ids, d->ids_count, stream, seq, id, &unused);
+	return at;
 }
 
 int

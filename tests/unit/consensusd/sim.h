@@ -15,7 +15,7 @@
 #include "common/base/mem.h"
 #include "common/base/rng.h"
 #include "consensusd/core/budget.h"
-#include "consensusd/core/idcache.h"
+#include "consensusd/core/idwindow.h"
 #include "consensusd/core/pending.h"
 #include "consensusd/core/stream.h"
 #include "consensusd/core/target.h"
@@ -73,7 +73,7 @@ struct sim_node {
 	/* node 0 */
 	struct stream *stream;
 	struct pending_pool pool;
-	struct idcache ids;
+	struct idwindows ids;
 	uint64_t recorded_put[SIM_TARGETS_MAX];
 	bool close_put, closed_put;
 	/* the others */

@@ -9,7 +9,7 @@
 #include "common/base/rng.h"
 #include "consensusd/core/budget.h"
 #include "consensusd/core/controls.h"
-#include "consensusd/core/idcache.h"
+#include "consensusd/core/idwindow.h"
 #include "consensusd/core/limits.h"
 #include "consensusd/core/pending.h"
 #include "consensusd/core/stream.h"
@@ -313,13 +313,13 @@ static void
 test_small_batches(void **state)
 {
 	struct stream *s = make_stream(1);
-	struct idcache ids;
+	struct idwindows ids;
 	struct stream_order o;
 	struct throttle t;
 	uint64_t seq;
 
 	(void)state;
-	idcache_init(&ids, 64, 1);
+	idwindows_init(&ids, 64, 64, 64, 1);
 	throttle_init(&t, 8, 2000, at_ms(0));
 	stream_regulate(s, false, &t);
 	for (int i = 0; i < 2; i++)
@@ -344,7 +344,7 @@ test_small_batches(void **state)
 	batch_unref(next);
 	stream_free(s, &pool);
 	pending_pool_fini(&pool);
-	idcache_fini(&ids);
+	idwindows_fini(&ids);
 }
 
 static void

@@ -1,4 +1,4 @@
-/* The small nouns of the cores: tail, ledger, waiters, idcache, deadlines, nodes, assembly. */
+/* The small nouns of the cores: tail, ledger, waiters, idcache, idwindow, deadlines, nodes, assembly. */
 #include "tests/unit/consensusd/make_batch.h"
 
 #include <stdio.h>
@@ -10,6 +10,7 @@
 #include "consensusd/core/budget.h"
 #include "consensusd/core/deadlines.h"
 #include "consensusd/core/idcache.h"
+#include "consensusd/core/idwindow.h"
 #include "consensusd/core/ledger.h"
 #include "consensusd/core/limits.h"
 #include "consensusd/core/nodes.h"
@@ -192,6 +193,161 @@ test_idcache(void **state)
 	idcache_fini(&c);
 }
 
+static struct ulid
+number_id(uint64_t n)
+{
+	struct ulid id = {{0}};
+
+	be_store64(id.b, n * 0x9e3779b97f4a7c15u);
+	be_store64(id.b + 8, n);
+	return id;
+}
+
+static void
+window_add(struct idwindow *w, struct idwindows *all, uint64_t n, uint64_t seq)
+{
+	struct ulid id = number_id(n);
+
+	assert_int_equal(idwindow_reserve(w, all), 0);
+	idwindow_add(w, &id, seq);
+}
+
+/* 0: it is not known. */
+static uint64_t
+window_find(const struct idwindow *w, uint64_t n)
+{
+	struct ulid id = number_id(n), at;
+	uint64_t seq = 0;
+
+	if (!idwindow_find(w, &id, &seq))
+		return 0;
+	assert_true(idwindow_at(w, seq, &at));
+	assert_memory_equal(id.b, at.b, ULID_BYTES);
+	return seq;
+}
+
+/* The newest ids of a stream, whatever it has between them. */
+static void
+test_idwindow(void **state)
+{
+	struct idwindows all;
+	struct idwindow w = {.owner = &all};
+	struct ulid id;
+
+	(void)state;
+	idwindows_init(&all, 1000, 100000, 64, 5);
+	assert_int_equal(window_find(&w, 1), 0);
+	assert_false(idwindow_at(&w, 1, &id));
+	idwindow_cut(&w, 1);
+	mem_fail_at(1);
+	assert_int_equal(idwindow_reserve(&w, &all), ERR_NOMEM);
+	mem_fail_at(2);
+	assert_int_equal(idwindow_reserve(&w, &all), ERR_NOMEM);
+	for (uint64_t i = 1; i <= 5000; i++)
+		window_add(&w, &all, i, i * 3);
+	for (uint64_t i = 1; i <= 5000; i++)
+		assert_int_equal(window_find(&w, i), i > 4000 ? i * 3 : 0);
+	assert_false(idwindow_at(&w, 15001, &id));
+	assert_false(idwindow_at(&w, 12000, &id));
+	assert_int_equal(w.count, 1000);
+	assert_int_equal(all.total, 1000);
+	assert_int_equal(all.given_up, 0);
+	/* Those that never were. */
+	idwindow_cut(&w, 15000);
+	idwindow_cut(&w, 15000);
+	assert_int_equal(window_find(&w, 5000), 0);
+	assert_int_equal(window_find(&w, 4999), 4999 * 3);
+	window_add(&w, &all, 5000, 15000);
+	assert_int_equal(window_find(&w, 5000), 15000);
+	/* A smaller one takes effect with the next id, and memory follows. */
+	all.window_max = 100;
+	window_add(&w, &all, 5001, 15001);
+	assert_int_equal(w.count, 100);
+	assert_int_equal(w.cap, 256);
+	assert_int_equal(window_find(&w, 5001), 15001);
+	assert_int_equal(window_find(&w, 4903), 4903 * 3);
+	idwindow_fini(&w);
+	assert_int_equal(window_find(&w, 5001), 0);
+	assert_ptr_equal(w.owner, &all);
+	idwindow_fini(&w);
+	idwindows_fini(&all);
+}
+
+/* What was given up is told, a good part at a time. */
+static void
+test_idwindow_due(void **state)
+{
+	struct idwindows all;
+	struct idwindow w = {.owner = NULL};
+
+	(void)state;
+	idwindows_init(&all, 160, 1000, 64, 5);
+	for (uint64_t i = 1; i <= 169; i++)
+		window_add(&w, &all, i, i);
+	assert_null(idwindows_due(&all));
+	window_add(&w, &all, 170, 170);
+	assert_ptr_equal(idwindows_due(&all), &w);
+	assert_int_equal(w.forgotten_seq, 10);
+	assert_null(idwindows_due(&all));
+	/* It could not be written: it is due again with the next one. */
+	window_add(&w, &all, 171, 171);
+	assert_ptr_equal(idwindows_due(&all), &w);
+	w.pruned_seq = w.forgotten_seq;
+	window_add(&w, &all, 172, 172);
+	assert_null(idwindows_due(&all));
+	for (uint64_t i = 173; i <= 200; i++)
+		window_add(&w, &all, i, i);
+	idwindow_fini(&w);
+	assert_null(idwindows_due(&all));
+	idwindows_fini(&all);
+}
+
+enum { MANY = 40 };
+
+/* Many streams: those with the most give up their oldest, and nobody loses what is his share. */
+static void
+test_idwindow_share(void **state)
+{
+	static struct idwindow w[MANY];
+	struct idwindows all;
+	uint64_t n = 0;
+	size_t bytes = 0;
+
+	(void)state;
+	idwindows_init(&all, 1000, 4000, 64, 5);
+	for (uint64_t i = 1; i <= 40; i++)
+		window_add(&w[0], &all, i, i);
+	/* One stream after the other, and each more than its share. */
+	for (size_t s = 1; s < MANY; s++)
+		for (uint64_t i = 1; i <= 3000; i++)
+			window_add(&w[s], &all, ++n, i);
+	assert_int_equal(all.total, 4000);
+	assert_true(all.given_up > 0);
+	for (uint64_t i = 1; i <= 40; i++)
+		assert_int_equal(window_find(&w[0], i), i);
+	for (size_t s = 1; s < MANY; s++) {
+		assert_true(w[s].count >= 4000 / MANY / 2);
+		assert_int_equal(w[s].ring[(w[s].first + w[s].count - 1) & (w[s].cap - 1)].seq, 3000);
+		bytes += w[s].cap;
+	}
+	assert_true(bytes < 3 * 4000);
+	/* Alone, a stream has all of it again. */
+	for (size_t s = 0; s + 1 < MANY; s++)
+		idwindow_fini(&w[s]);
+	for (uint64_t i = 3001; i <= 4000; i++)
+		window_add(&w[MANY - 1], &all, ++n, i);
+	assert_int_equal(w[MANY - 1].count, 1000);
+	idwindow_fini(&w[MANY - 1]);
+	/* The only one, and larger than all may be. */
+	all.total_max = 16;
+	for (uint64_t i = 1; i <= 100; i++)
+		window_add(&w[0], &all, i, i);
+	assert_int_equal(w[0].count, 16);
+	assert_int_equal(window_find(&w[0], 85), 85);
+	idwindow_fini(&w[0]);
+	idwindows_fini(&all);
+}
+
 static void
 test_deadlines(void **state)
 {
@@ -348,6 +504,9 @@ main(void)
 	    cmocka_unit_test(test_ledger),
 	    cmocka_unit_test(test_waiters),
 	    cmocka_unit_test(test_idcache),
+	    cmocka_unit_test(test_idwindow),
+	    cmocka_unit_test(test_idwindow_due),
+	    cmocka_unit_test(test_idwindow_share),
 	    cmocka_unit_test(test_deadlines),
 	    cmocka_unit_test(test_nodes),
 	    cmocka_unit_test(test_assembly),

@@ -19,7 +19,7 @@ node_clear(struct sim *s, size_t i)
 	target_free(n->target);
 	n->target = NULL;
 	pending_pool_fini(&n->pool);
-	idcache_fini(&n->ids);
+	idwindows_fini(&n->ids);
 	order_fini(&n->order);
 	/* Everything that was counted was given back. */
 	SIM_CHECK(s, n->budget.used_bytes == 0);
@@ -33,7 +33,7 @@ node_init(struct sim *s, size_t i)
 	n->budget = (struct budget){.max_bytes = s->conf.memory_max};
 	order_init(&n->order);
 	n->order.durable_ticket = n->db.forming - 1;
-	idcache_init(&n->ids, 1024, s->conf.seed);
+	idwindows_init(&n->ids, 512, 512, 512, s->conf.seed);
 	memset(n->recorded_put, 0, sizeof(n->recorded_put));
 	n->flushed = false;
 }

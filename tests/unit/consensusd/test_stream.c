@@ -5,7 +5,7 @@
 #include "common/base/mem.h"
 #include "common/base/rng.h"
 #include "consensusd/core/budget.h"
-#include "consensusd/core/idcache.h"
+#include "consensusd/core/idwindow.h"
 #include "consensusd/core/limits.h"
 #include "consensusd/core/order.h"
 #include "consensusd/core/pending.h"
@@ -21,7 +21,7 @@ static const struct stream_conf conf = {
 static const struct mono now = {1000000};
 static struct budget budget;
 static struct pending_pool pool;
-static struct idcache ids;
+static struct idwindows ids;
 static struct rng rng;
 static struct stream *stream;
 static uint8_t payload[5000];
@@ -35,7 +35,7 @@ setup(void **state)
 	(void)state;
 	rng_seed(&rng, 1);
 	budget = (struct budget){.max_bytes = 1 << 24};
-	idcache_init(&ids, 64, 1);
+	idwindows_init(&ids, 64, 64, 64, 1);
 	stream = stream_new(&id, "t", targets, 2, &conf, &budget);
 	assert_non_null(stream);
 	stream->state = STREAM_OPEN;
@@ -48,7 +48,7 @@ teardown(void **state)
 	(void)state;
 	stream_free(stream, &pool);
 	pending_pool_fini(&pool);
-	idcache_fini(&ids);
+	idwindows_fini(&ids);
 	assert_int_equal(budget.used_bytes, 0);
 	return 0;
 }
