@@ -117,6 +117,8 @@ apply(struct rows *r, const struct rows_put *p)
 		MUST(r->first + r->count < ROWS_BATCHES_MAX);
 		r->at_ms[r->first + r->count] = p->at_ms;
 		r->batches[r->first + r->count++] = batch_ref(p->batch);
+		if (p->batch->by_id && p->kind == ORDER_OUTBOX)
+			r->ids[r->ids_count++] = batch_ref(p->batch);
 		r->rows_seq = batch_last_seq(p->batch);
 		if (r->rows_seq > r->last_seq)
 			r->last_seq = r->rows_seq;
@@ -191,6 +193,8 @@ rows_fini(struct rows *r)
 {
 	drop(r, r->put_count);
 	forget(r, UINT64_MAX);
+	while (r->ids_count > 0)
+		batch_unref(r->ids[--r->ids_count]);
 }
 
 struct batch *

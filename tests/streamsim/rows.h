@@ -55,8 +55,10 @@ struct rows_put {
 struct rows {
 	/* durable */
 	struct batch *batches[ROWS_BATCHES_MAX];
-	uint64_t at_ms[ROWS_BATCHES_MAX]; /* when they came */
-	size_t first, count;              /* of batches */
+	uint64_t at_ms[ROWS_BATCHES_MAX];    /* when they came */
+	size_t first, count;                 /* of batches */
+	struct batch *ids[ROWS_BATCHES_MAX]; /* that were in the outbox with ids to be kept */
+	size_t ids_count;
 	uint64_t last_seq;                /* rows, gaps and what is processed */
 	uint64_t rows_seq;                /* the last that ever had a row */
 	uint64_t marks[ROWS_TARGETS_MAX]; /* processed; at the source for each target */

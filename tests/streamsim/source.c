@@ -7,6 +7,7 @@
 
 enum {
 	IDS_MAX = 1 << 14,
+	IDS_NUMBERED = 16, /* nobody names a seq here */
 	READ_US = 3000,
 	DOUBTS_MAX = 5,
 	LOSE_OF_1000 = 200,
@@ -21,19 +22,20 @@ source(struct world *w)
 
 /* --- starting and stopping --- */
 
+/* What the tables have of them, whether their messages are still in the outbox or not. */
 static void
 load_ids(struct world *w)
 {
 	struct node *o = source(w);
+	struct batch_record rec;
+	struct batch_iter it;
+	struct ulid id;
 
-	for (unsigned p = 0; p < PUBLISHERS; p++) {
-		for (uint32_t i = 1; i < w->publisher[p].next; i++) {
-			struct ulid id = {{0}};
-
-			be_store64(id.b, p + 1);
-			be_store64(id.b + 8, i);
-			if (w->publisher[p].messages[i].seq != 0)
-				MUST(idcache_add(&o->ids, &w->id, &id, w->publisher[p].messages[i].seq) == 0);
+	for (size_t i = 0; i < o->rows.ids_count; i++) {
+		batch_iter_init(&it, o->rows.ids[i]);
+		while (batch_next(&it, &rec) == 1) {
+			memcpy(id.b, rec.message_id, ULID_BYTES);
+			MUST(stream_load_id(o->stream, &o->ids, &id, rec.seq) == 0);
 		}
 	}
 }
@@ -84,7 +86,7 @@ source_start(struct world *w)
 	o->stream->now_ms = world_wall_ms(w);
 	memset(o->doubts, 0, sizeof(o->doubts));
 	memset(o->heard, 0, sizeof(o->heard));
-	idcache_init(&o->ids, IDS_MAX, w->seed);
+	idwindows_init(&o->ids, IDS_MAX, IDS_MAX, IDS_NUMBERED, w->seed);
 	if (!o->rows.row) {
 		MUST(node_put(o,
 		    &(struct rows_put){.kind = ORDER_STREAM_ROW, .seq = STREAM_OPENING, .epoch = 1},
@@ -121,7 +123,7 @@ source_stop(struct world *w)
 	stream_free(o->stream, &o->pool);
 	o->stream = NULL;
 	pending_pool_fini(&o->pool);
-	idcache_fini(&o->ids);
+	idwindows_fini(&o->ids);
 	memset(o->recorded_put, 0, sizeof(o->recorded_put));
 }
 

@@ -22,7 +22,7 @@
 #include "consensusd/core/batch.h"
 #include "consensusd/core/budget.h"
 #include "consensusd/core/dsg.h"
-#include "consensusd/core/idcache.h"
+#include "consensusd/core/idwindow.h"
 #include "consensusd/core/pending.h"
 #include "consensusd/core/raft.h"
 #include "consensusd/core/retry.h"
@@ -130,7 +130,7 @@ struct node {
 	/* the source; NULL: the stream is closed */
 	struct stream *stream;
 	struct pending_pool pool;
-	struct idcache ids;
+	struct idwindows ids;
 	uint64_t recorded_put[ROWS_TARGETS_MAX];
 	uint64_t term;          /* in which what follows was proposed */
 	uint64_t describe_next; /* seq of the next batch to be proposed */
