@@ -160,10 +160,12 @@ def check_rows(source, targets, stream_id, count):
 class Flow:
     """One stream from source to targets with its publisher and a sink at each target."""
 
-    def __init__(self, m, source, targets, count, tenant="acme", size=200, window=256, local=False, metadata=None):
+    def __init__(self, m, source, targets, count, tenant="acme", size=200, window=256, local=False, metadata=None,
+                 priority=0):
         self.m, self.count = m, count
         self.source, self.targets = m.node(source), [m.node(t) for t in targets]
-        self.stream = api.open_stream(self.source, tenant, list(targets), metadata=metadata).stream_id
+        self.stream = api.open_stream(self.source, tenant, list(targets), metadata=metadata,
+                                      priority=priority).stream_id
         self.sinks = [Sink(t, tenant, [self.stream], size, local=local) for t in self.targets]
         self.publisher = Publisher(self.source, self.stream, count, size=size, window=window, local=local)
 

@@ -1,4 +1,5 @@
 """What operators see of streams, and do to them: pausing, throttling, credit, classes."""
+import contextlib
 import json
 import time
 
@@ -128,6 +129,47 @@ def test_throttle(m):
         flow.finish()
 
 
+def check_limited(limit, limited, free, count):
+    """The flows under the limit share it, and the others go on without one."""
+    def got():
+        return sum(f.sinks[0].got(f.stream) for f in limited)
+
+    time.sleep(1)  # what was on its way, and what the limit lets go at once
+    before, t0 = [f.publisher.confirmed for f in free], time.monotonic()
+    begin = got()
+    wait_until("the others to go on", lambda: all(
+        f.publisher.confirmed >= min(was + count, f.count) for f, was in zip(free, before)))
+    wait_until("some to pass the limit", lambda: got() > begin + 10)
+    rate = (got() - begin) / (time.monotonic() - t0)
+    check_flows([*limited, *free])
+    assert rate < 2 * limit, f"{rate} messages/s"
+    assert all(f.publisher.confirmed < f.count for f in limited), "it was over before anything was limited"
+
+
+def test_throttle_scopes(m):
+    """A limit of a tenant, then of a priority, is shared by the streams that it means, and means no others."""
+    with contextlib.ExitStack() as stack:
+        many = {(tenant, priority): stack.enter_context(
+            Flow(m, "a", "c", 100_000, tenant=tenant, priority=priority, window=64))
+            for tenant, priority in (("acme", 0), ("acme", 5), ("other", 0), ("other", 5))}
+        for f in many.values():
+            wait_until("messages", lambda f=f: f.publisher.confirmed > 50)
+        for scope, means in ((("--tenant", "acme"), lambda tenant, priority: tenant == "acme"),
+                             (("--priority", "3-9"), lambda tenant, priority: priority == 5)):
+            run(m, "a", "stream", "throttle", *scope, "--rate", "50/s", "--reason", "a narrow line")
+            limited = [f for key, f in many.items() if means(*key)]
+            free = [f for key, f in many.items() if not means(*key)]
+            for f in limited + free:
+                s = listed(m, "a", f.stream)
+                assert (s["limit_messages_per_s"], s["control_reason"]) == (
+                    (50, "a narrow line") if f in limited else (0, "")), s
+            check_limited(50, limited, free, 500)
+            run(m, "a", "stream", "unthrottle", *scope)
+            before = [f.publisher.confirmed for f in limited]
+            wait_until("all to go on", lambda: all(f.publisher.confirmed > was + 500 for f, was in zip(limited, before)))
+        check_flows(list(many.values()))
+
+
 class Stalled(Sink):
     """Takes all that it can get, and never acknowledges."""
 
@@ -235,4 +277,4 @@ def test_refusals(m):
         assert list(a.ControlStreams(pb.StreamControlReq(action="list")).rules) == []
 
 
-MESH = {}
+MESH = {"tenants": ["acme", "other"]}
