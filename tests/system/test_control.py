@@ -224,16 +224,19 @@ def test_stalled_subscriber():
                 part.stop()
 
 
+def opened(m, qos):
+    return json.loads(run(m, "a", "-j", "open", "-t", "acme", "--to", "b", "--qos", qos))["stream_id"]
+
+
 def test_classes(m):
-    """20 Mbit/s, full of client data: a stream of the system goes nearly as fast as on an empty line, and much
-    faster than one of a client beside it; only operators open such streams."""
+    """20 Mbit/s, full of client data: streams of the system and of database updates go nearly as fast as on an empty
+    line, and much faster than one of a client beside them; only operators open such streams."""
     settled(m, "a", "b")
     with Api(m.node("a")) as a:
         request = pb.OpenClientDataStreamReq(tenant_id="acme", target_nodes=["b"], qos="system")
         assert "control socket" in api.expect(grpc.StatusCode.PERMISSION_DENIED, a.OpenClientDataStream, request,
                                               timeout=10)
-    streams = {qos: json.loads(run(m, "a", "-j", "open", "-t", "acme", "--to", "b", "--qos", qos))["stream_id"]
-               for qos in ("system", "client")}
+    streams = {qos: opened(m, qos) for qos in ("system", "db", "client")}
     sinks = [Sink(m.node("b"), "acme", [s], size=1000) for s in streams.values()]
     # So few at once that neither fills the line.
     pubs = {qos: Publisher(m.node("a"), s, 1_000_000, size=1000, window=32) for qos, s in streams.items()}
@@ -255,8 +258,9 @@ def test_classes(m):
         print(f"        messages a second: alone {alone}, on a full line {full}")
         for part in [*sinks, *pubs.values()]:
             assert part.error is None, part.error
-        assert full["system"] > 2 * full["client"], f"alone {alone}, full {full}"
-        assert full["system"] > 0.3 * alone["system"], f"alone {alone}, full {full}"
+        for qos in ("system", "db"):
+            assert full[qos] > 2 * full["client"], f"alone {alone}, full {full}"
+            assert full[qos] > 0.3 * alone[qos], f"alone {alone}, full {full}"
     finally:
         for p in pubs.values():
             p.stopping.set()
