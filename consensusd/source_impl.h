@@ -28,6 +28,8 @@ int source_flow_init(struct source *s, size_t i) MUST_USE;
 void source_tell(struct source *s);
 /* Gives all that is pending to the store.  ERR_FULL and others: not now. */
 int source_give(struct source *s) MUST_USE;
+/* Writes what the target has processed. */
+void source_record(struct source_flow *f);
 /* More is processed, or less is waited for. */
 void source_commit(struct source *s);
 void source_fail_waiters(struct source_flow *f);

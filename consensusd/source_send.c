@@ -283,13 +283,16 @@ source_turn(struct engine *e)
 
 /* --- clearing --- */
 
-static void
-record(struct source_flow *f)
+/* Of one that is no target any more nothing is: what it had processed was recorded when it went. */
+void
+source_record(struct source_flow *f)
 {
 	struct engine *e = f->source->engine;
 	uint64_t upto = f->flow->processed;
 	int64_t ticket;
 
+	if (f->flow->state == FLOW_GONE)
+		return;
 	/* This node itself as a target has written its row before it acknowledged. */
 	if (f->flow->node == e->self && upto > f->recorded_put) {
 		f->recorded_put = f->flow->recorded_seq = upto;
@@ -333,7 +336,7 @@ clear(struct source *s)
 	if (s->ended)
 		return; /* the row that ends it is the last that is written */
 	for (size_t i = 0; i < s->stream->flow_count; i++)
-		record(&s->flows[i]);
+		source_record(&s->flows[i]);
 	upto = clear_limit(s);
 	spill_cleared(s, upto);
 	if (upto > s->cleared_seq && store_put_outbox_clear(e->store, &s->row.stream_id, upto) > 0)

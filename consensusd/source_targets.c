@@ -253,6 +253,7 @@ let_leave(struct source *s)
 		if (f->flow->state >= FLOW_CLOSED ||
 		    node_list_has(s->row.dst_nodes, s->row.dst_count, f->flow->node))
 			continue;
+		source_record(f);
 		flow_remove(f->flow, clock_mono());
 		f->denied = false;
 		snprintf(f->error, sizeof(f->error), "it was removed, and has not heard of it yet");
