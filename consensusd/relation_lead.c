@@ -46,13 +46,20 @@ heard_of(const struct relation *r, uint64_t node)
 	return 0;
 }
 
+static bool
+belongs(const struct relation *r, uint64_t node)
+{
+	return node == r->owner->engine->self || node_list_has(r->targets, r->target_count, node);
+}
+
 void
 relation_heard(struct source *s, uint64_t node, uint64_t replica)
 {
 	struct relation *r = s->relation.relation;
 	size_t i = 0;
 
-	if (r == NULL || replica == 0 || node == s->engine->self)
+	/* One that is about to be a target may still speak of when it was one before. */
+	if (r == NULL || replica == 0 || node == s->engine->self || !belongs(r, node))
 		return;
 	while (i < r->heard_count && r->heard[i].node != node)
 		i++;
@@ -86,12 +93,6 @@ relations_evicted(struct relations *rs, uint64_t node)
 }
 
 /* --- members --- */
-
-static bool
-belongs(const struct relation *r, uint64_t node)
-{
-	return node == r->owner->engine->self || node_list_has(r->targets, r->target_count, node);
-}
 
 static void
 roster_fill(const struct relation *r, struct roster *t)
@@ -263,14 +264,34 @@ see_to_members(struct relation *r)
 	r->settled = !t.changed && t.count >= members_wanted(r) && t.voters == voters_wanted(t.count);
 }
 
-/* So many voters forgot what they had promised that those that are left can't decide anything. */
+/* Where all streams of the group are closed nothing keeps the replica, and nobody says when it goes. */
+static bool
+is_done(const struct relation *r, uint64_t node)
+{
+	const struct source *s;
+	const struct flow *f;
+
+	TAILQ_FOREACH (s, &r->sources, relation.entry) {
+		f = stream_flow(s->stream, node);
+		if (f == NULL || f->state != FLOW_CLOSED)
+			return false;
+	}
+	return !TAILQ_EMPTY(&r->sources);
+}
+
+/* So many voters forgot what they had promised that those that are left can't decide anything; or they are
+ * done, and nobody leads. */
 static bool
 is_undecidable(const struct relation *r)
 {
+	size_t left;
 	struct roster t;
 
 	roster_fill(r, &t);
-	return t.voters - t.lost_voters < t.voters / 2 + 1;
+	left = t.voters - t.lost_voters;
+	for (size_t i = 0; i < t.count && r->now.leader == 0; i++)
+		left -= t.member[i].role != RAFT_LEARNER && !t.lost[i] && is_done(r, t.member[i].node);
+	return left < t.voters / 2 + 1;
 }
 
 /* --- leadership --- */

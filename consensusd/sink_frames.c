@@ -376,7 +376,7 @@ sink_on_open(struct engine *e, const mesh_e2e_Header *h, const struct frame *f)
 		open_new(e, h, &row);
 	else if (s->row.src_node != f->src)
 		metric_inc(&stats.bad_frames);
-	else if (s->target->state != TARGET_OPENING && adopt(s, &row) == 0) {
+	else if (s->target->state == TARGET_OPEN && adopt(s, &row) == 0) {
 		relation_source_back(s);
 		s->denied = !permitted(e, h, &s->row);
 		if (!s->denied)

@@ -395,9 +395,9 @@ source_load_offset(struct source *s, uint64_t node, uint64_t seq)
 		load_close(s);
 		load_last(s);
 	}
+	stream_load_processed(s->stream, node, seq);
 	if (f == NULL)
 		return;
-	stream_load_processed(s->stream, node, seq);
 	((struct source_flow *)f->owner)->recorded_put = f->processed;
 	s->relation.cap = s->stream->durable_seq;
 	ages_cut(&s->ages, s->stream->committed_seq);

@@ -148,6 +148,7 @@ target_gone(struct source_flow *f)
 	struct source *s = f->source;
 	uint64_t node = f->flow->node;
 
+	source_record(f);
 	flow_gone(f->flow);
 	snprintf(f->error, sizeof(f->error), "it was evicted from the mesh");
 	f->code = CODE_FAILED_PRECONDITION;
@@ -301,8 +302,9 @@ source_on_closed(struct engine *e, const mesh_e2e_Header *h, const struct frame 
 		return;
 	}
 	st = sf->source->stream;
-	if (sf->flow->state == FLOW_GONE)
-		return; /* it says it again */
+	/* It says again that it was removed; that may be late, and it is a target again. */
+	if (sf->flow->state == FLOW_GONE || h->seq != 0)
+		return;
 	if (st->state != STREAM_CLOSING || sf->flow->recorded_seq < st->close_seq) {
 		metric_inc(&stats.bad_frames);
 		return;

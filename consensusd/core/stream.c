@@ -92,6 +92,8 @@ stream_load_processed(struct stream *s, uint64_t node, uint64_t seq)
 	uint64_t first_seq;
 	void *owner;
 
+	if ((f == NULL || f->state == FLOW_GONE) && seq > s->left_seq)
+		s->left_seq = seq;
 	if (f == NULL || f->state == FLOW_GONE || seq < f->processed)
 		return;
 	owner = f->owner;
@@ -338,6 +340,7 @@ stream_commit(struct stream *s)
 	}
 	if (processed < s->skipped_seq)
 		processed = s->skipped_seq;
+	stream_reached(s);
 	tail_shorten(s);
 	if (processed <= s->committed_seq || processed == UINT64_MAX)
 		return false;
@@ -369,10 +372,13 @@ stream_finished(const struct stream *s)
 }
 
 /* Nothing is left to be done but to say so.  That it is recorded here comes first: after a restart the
- * stream must not be opened again at a target that has closed and forgotten it. */
+ * stream must not be opened again at a target that has closed and forgotten it.  One that came when all was
+ * published is asked all the same: it may have been a target before, and not know that it begins anew. */
 static bool
 at_end(const struct stream *s, const struct flow *f)
 {
+	if (f->first_seq > s->close_seq && f->state != FLOW_OPEN)
+		return false;
 	return s->state == STREAM_CLOSING && f->state <= FLOW_OPEN && f->processed >= s->close_seq &&
 	       f->recorded_seq >= s->close_seq;
 }

@@ -60,6 +60,8 @@ struct stream {
 	uint64_t skipped_seq; /* all up to this was given up, where it is not processed; a batch ends here */
 	uint64_t giving_up_seq; /* the store was told that all up to this is */
 	uint64_t kept_seq;      /* what was answered then: of what is being given up nothing more is */
+	uint64_t reached_seq;   /* what a quorum ever had processed: who had it may be no target any more */
+	uint64_t left_seq;      /* targets that are none any more had processed all up to this, or less */
 	uint64_t unsure_seq;    /* up to here lost was forgotten, as in a restart: the store knows */
 	struct stream_lost {
 		uint64_t first, last;
@@ -85,7 +87,8 @@ struct stream {
 struct stream *stream_new(const struct ulid *id, const char *tenant, const uint64_t *targets, size_t count,
     const struct stream_conf *conf, struct budget *budget) MUST_USE;
 void stream_free(struct stream *s, struct pending_pool *pool);
-/* After a restart: the last durable seq, then (per target) what it had processed. */
+/* After a restart: the last durable seq, then (per target, also of those that are none any more) what it had
+ * processed. */
 void stream_load(struct stream *s, uint64_t last_seq);
 void stream_load_processed(struct stream *s, uint64_t node, uint64_t seq);
 /* And that a target became one when there were messages already: it gets those from first_seq on. */
@@ -137,6 +140,8 @@ void stream_durable(struct stream *s, uint64_t seq);
 void stream_fixed(struct stream *s, uint64_t seq);
 /* After acks: raises committed_seq to what all targets have processed.  True if it was raised. */
 bool stream_commit(struct stream *s);
+/* Of that: a quorum has what it has now also when some of it are no targets any more. */
+void stream_reached(struct stream *s);
 /* Publishers of all up to this get their answer now, as the stream's policy has it (policy.ack).  It says
  * nothing of what may leave the outbox: that is committed_seq. */
 uint64_t stream_answered(const struct stream *s);

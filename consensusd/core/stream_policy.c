@@ -51,6 +51,15 @@ quorum_seq(const struct stream *s, size_t n)
 	return seq;
 }
 
+void
+stream_reached(struct stream *s)
+{
+	uint64_t seq = s->policy.ack == POLICY_ACK_QUORUM ? quorum_seq(s, s->policy.quorum) : 0;
+
+	if (seq > s->reached_seq)
+		s->reached_seq = seq;
+}
+
 uint64_t
 stream_answered(const struct stream *s)
 {
@@ -65,6 +74,9 @@ stream_answered(const struct stream *s)
 		break;
 	case POLICY_ACK_QUORUM:
 		seq = quorum_seq(s, s->policy.quorum);
+		/* Of targets that are gone since, too. */
+		if (seq < s->reached_seq)
+			seq = s->reached_seq;
 		break;
 	case POLICY_ACK_ALL:
 	case POLICY_ACKS:
@@ -239,6 +251,21 @@ contains(const uint64_t *nodes, size_t count, uint64_t node)
 	return false;
 }
 
+/* Other targets than there are now may have had it: some are gone that had, or some came later, which may
+ * have been targets before that. */
+static bool
+others_had(const struct stream *s, uint64_t seq)
+{
+	bool had = s->left_seq >= seq;
+
+	for (size_t i = 0; i < s->flow_count; i++) {
+		const struct flow *f = &s->flows[i];
+
+		had = had || (f->state == FLOW_GONE ? f->processed >= seq : f->first_seq > seq);
+	}
+	return had;
+}
+
 enum stream_fate
 stream_fate(const struct stream *s, uint64_t seq, const uint64_t *missed, size_t count)
 {
@@ -247,8 +274,10 @@ stream_fate(const struct stream *s, uint64_t seq, const uint64_t *missed, size_t
 	for (size_t i = 0; i < s->flow_count; i++) {
 		const struct flow *f = &s->flows[i];
 
-		needed += f->state != FLOW_GONE;
-		if (f->state == FLOW_GONE || contains(missed, count, f->node))
+		if (f->state == FLOW_GONE || f->first_seq > seq)
+			continue;
+		needed++;
+		if (contains(missed, count, f->node))
 			continue;
 		others++;
 		had += f->processed >= seq;
@@ -259,7 +288,10 @@ stream_fate(const struct stream *s, uint64_t seq, const uint64_t *missed, size_t
 		return had > 0 ? STREAM_FATE_REACHED : STREAM_FATE_UNKNOWN;
 	if (s->policy.ack == POLICY_ACK_QUORUM)
 		needed = s->policy.quorum;
-	if (others < needed || needed == 0)
+	/* If all had to have it, those that are left had to. */
+	if (needed == 0 || (others < needed && s->policy.ack == POLICY_ACK_QUORUM))
+		return others_had(s, seq) ? STREAM_FATE_UNKNOWN : STREAM_FATE_LOST;
+	if (others < needed)
 		return STREAM_FATE_LOST;
 	return had >= needed ? STREAM_FATE_REACHED : STREAM_FATE_UNSAID;
 }

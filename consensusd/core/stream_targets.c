@@ -81,6 +81,8 @@ stream_add(struct stream *s, uint64_t node)
 	MUST(s->sealed == NULL && !stream_sealable(s));
 	f = place_for(s, node);
 	MUST(f->conf == NULL || f->state == FLOW_GONE);
+	if (f->processed > s->left_seq)
+		s->left_seq = f->processed;
 	if (f->conf != NULL)
 		flow_fini(f);
 	begin(s, f, node, s->next_seq);
@@ -96,6 +98,9 @@ stream_load_first(struct stream *s, uint64_t node, uint64_t first_seq)
 		return;
 	flow_fini(f);
 	begin(s, f, node, first_seq);
-	/* It was the next one then: all before it did exist, even if the outbox has nothing of it. */
-	stream_load_processed(s, node, first_seq - 1);
+	/* It was the next one then: all before it did exist, even if the outbox has nothing of it.  Whether
+	 * the group has fixed that is another question. */
+	if (first_seq - 1 > s->durable_seq)
+		stream_load(s, first_seq - 1);
+	(void)stream_commit(s);
 }

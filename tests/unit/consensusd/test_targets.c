@@ -511,6 +511,96 @@ test_late_ack(void **state)
 	assert_int_equal(env_wait(b, 9)->code, CODE_NOT_FOUND);
 }
 
+/* --- the end --- */
+
+static bool
+gone(struct env *e)
+{
+	struct ulid id = id_of();
+
+	(void)e;
+	return source_find(&a->engine, &id) == NULL;
+}
+
+static void
+close_send(void)
+{
+	mesh_v1_StreamHandle h = mesh_v1_StreamHandle_init_zero;
+
+	snprintf(h.stream_id, sizeof(h.stream_id), S1);
+	env_forget(a, 6);
+	env_send_pb(a->gateway, GC_CLOSE_STREAM, 6, mesh_v1_StreamHandle_fields, &h);
+	assert_int_equal(env_wait(a, 6)->replies, 1);
+}
+
+/* b is away, and is a target once more when that is back: all that came was before that. */
+static void
+begin_anew_while_away(void)
+{
+	begin("bc");
+	publish(10);
+	until(confirmed, 10);
+	env_stop(b);
+	publish(5);
+	watched = c;
+	until(processed, 15);
+	check_targets(change("", "b"), "c");
+	check_targets(change("b", ""), "cb");
+}
+
+/* It hears that it begins anew also when nothing is left but to close the stream. */
+static void
+test_closed_when_added_again(void **state)
+{
+	(void)state;
+	begin_anew_while_away();
+	close_send();
+	restart(b);
+	until(gone, 0);
+	watched = b;
+	until(forgotten, 0);
+	assert_int_equal(fake_dbs[1].box_counts[STORE_INBOX], 0);
+}
+
+static bool
+recorded(struct env *e)
+{
+	const struct flow *f = stream_flow(source()->stream, ids[1]);
+
+	(void)e;
+	return f->recorded_seq >= source()->stream->next_seq - 1;
+}
+
+/* That it knows of its removal comes late, when it is a target again and the stream is about to end. */
+static void
+test_late_told(void **state)
+{
+	mesh_e2e_Header h = mesh_e2e_Header_init_zero;
+	struct frame f = {.src = ids[1]};
+
+	(void)state;
+	begin("bc");
+	check_targets(change("", "b"), "c");
+	until(told, 0);
+	h.seq = source()->row.revision;
+	check_targets(change("b", ""), "cb");
+	publish(10);
+	until(confirmed, 10);
+	until(recorded, 0);
+	env_stop(b);
+	close_send();
+	h.stream_id.size = ULID_BYTES;
+	memcpy(h.stream_id.bytes, source()->row.stream_id.b, ULID_BYTES);
+	snprintf(h.tenant_id, sizeof(h.tenant_id), "one");
+	f.src = ids[1];
+	source_on_closed(&a->engine, &h, &f);
+	assert_true(stream_flow(source()->stream, ids[1])->state < FLOW_CLOSED);
+	restart(b);
+	until(gone, 0);
+	watched = b;
+	until(forgotten, 0);
+}
+
 /* --- anything at any time --- */
 
 enum { ROUNDS = 40, SEEDS = 12 };
@@ -624,6 +714,8 @@ main(void)
 	    TEST(test_fixed_by_new_group),
 	    TEST(test_late_ack),
 	    TEST(test_evicted_below_quorum),
+	    TEST(test_closed_when_added_again),
+	    TEST(test_late_told),
 	    TEST(test_anything),
 	};
 
