@@ -89,6 +89,7 @@ app_got(struct world *w, unsigned n, const struct batch_record *rec)
 		world_fail(w, "application %u has %llu and gets %llu", n, (unsigned long long)a->pending,
 		    (unsigned long long)rec->seq);
 	check_passed(w, n, rec->seq);
+	check_stay(w, n, rec->seq);
 	check_content(w, n, rec);
 	if (w->now < m->retry_at && m->life == w->node[n].life)
 		world_fail(w, "application %u gets %llu before it is time", n, (unsigned long long)rec->seq);
@@ -155,7 +156,10 @@ static uint64_t
 position(struct world *w, unsigned n)
 {
 	const struct node *o = &w->node[n];
-	uint64_t seq = o->app.journal;
+	uint64_t seq = o->app.journal, first = o->row.first[n - 1];
+
+	if (first > seq + 1)
+		seq = first - 1; /* as a new target */
 
 	/* It may have done what this node has forgotten. */
 	while (seq + 1 < SEQ_MAX && (seq + 1 <= o->rows.last_seq || o->target->early) &&
@@ -170,7 +174,7 @@ app_start(struct world *w, unsigned n)
 {
 	struct app *a = &w->node[n].app;
 
-	if (a->up || w->node[n].target == NULL || w->policy.handler == POLICY_DISCARD)
+	if (a->up || w->node[n].target == NULL || w->node[n].removing || w->policy.handler == POLICY_DISCARD)
 		return;
 	a->up = true;
 	a->life++;
@@ -178,7 +182,7 @@ app_start(struct world *w, unsigned n)
 	w->sums.resumed += a->journal >= w->node[n].target->expected_seq;
 	/* It need not be told what lies below that, and may be told again what lies behind. */
 	a->counted_life = 0;
-	if (a->counted > a->told)
+	if (a->counted > a->told || a->counted + 1 < w->node[n].row.first[n - 1])
 		a->counted = a->told;
 	target_resume(w->node[n].target, a->journal);
 	target_attend(w->node[n].target, true);

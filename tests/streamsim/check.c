@@ -80,6 +80,9 @@ check_taken(struct world *w, unsigned n, const struct batch *b)
 	/* What was given up before it was described comes late, and there is one of it only. */
 	if (t->count == 0 && b->first_seq <= w->node[0].rows.skipped_seq)
 		return;
+	/* Its group was told that all up to there has its place. */
+	if (t->count == 0 && w->changes && b->first_seq <= w->described_any)
+		return;
 	if (t->count == 0)
 		world_fail(
 		    w, "node %u takes %llu, which is not described", n, (unsigned long long)b->first_seq);
@@ -89,21 +92,14 @@ check_taken(struct world *w, unsigned n, const struct batch *b)
 		    (unsigned long long)b->first_seq);
 }
 
-/* Also what it has lost since. */
-static uint64_t
-ever_processed(const struct node *o)
-{
-	return o->rows.marks[0] > o->ever_marked ? o->rows.marks[0] : o->ever_marked;
-}
-
 static uint64_t
 processed_everywhere(const struct world *w)
 {
 	uint64_t min = UINT64_MAX;
 
 	for (unsigned n = 1; n <= w->targets; n++)
-		if (ever_processed(&w->node[n]) < min)
-			min = ever_processed(&w->node[n]);
+		if (check_gets(w, n, UINT64_MAX) && check_bound(w, n) < min)
+			min = check_bound(w, n);
 	return min;
 }
 
@@ -118,12 +114,16 @@ check_released(const struct world *w)
 static void
 check_closed(const struct world *w)
 {
+	if (w->changes) {
+		check_stays_closed(w);
+		return;
+	}
 	for (unsigned n = 1; n <= w->targets; n++) {
 		const struct node *o = &w->node[n];
 
 		if (o->refused)
 			continue;
-		if (ever_processed(o) != w->node[0].rows.last_seq)
+		if (check_ever_processed(o) != w->node[0].rows.last_seq)
 			world_fail(w, "the stream is closed before node %u has processed all", n);
 		if (o->lost == 0 && o->rows.row_state != TARGET_CLOSING)
 			world_fail(w, "the stream is closed, and not at node %u", n);
@@ -136,9 +136,12 @@ check_clear(struct world *w, unsigned n, uint64_t seq)
 {
 	uint64_t recorded = UINT64_MAX;
 
-	for (unsigned i = 0; n == 0 && i < w->targets; i++)
-		if (w->node[0].rows.marks[i] < recorded)
-			recorded = w->node[0].rows.marks[i];
+	for (unsigned i = 0; n == 0 && i < w->targets; i++) {
+		uint64_t first = w->node[0].rows.set.first[i], mark = w->node[0].rows.marks[i];
+
+		if (check_gets(w, i + 1, UINT64_MAX) && mark < recorded)
+			recorded = first > mark + 1 ? first - 1 : mark;
+	}
 	if (n == 0 && seq > recorded && seq > w->node[0].rows.skipped_seq)
 		world_fail(w, "the outbox forgets %llu, and %llu is recorded", (unsigned long long)seq,
 		    (unsigned long long)recorded);
@@ -164,6 +167,8 @@ check_rows(struct world *w, unsigned n, const struct rows_put *p)
 				    p->batch->first_seq > w->node[n].rows.last_seq + 1))
 		world_fail(w, "node %u stores %llu after %llu", n, (unsigned long long)p->batch->first_seq,
 		    (unsigned long long)w->node[n].rows.last_seq);
+	if (p->kind == ORDER_STREAM_ROW || p->kind == ORDER_TARGET_ROW)
+		check_row(w, n, p);
 	if (p->kind == ORDER_STREAM_ROW && p->seq == STREAM_CLOSED)
 		check_closed(w);
 	if (p->kind == ORDER_OUTBOX)
@@ -172,17 +177,17 @@ check_rows(struct world *w, unsigned n, const struct rows_put *p)
 		check_taken(w, n, p->batch);
 	if (p->kind == ORDER_PROCESSED)
 		check_letters(w, n, p);
-	if (p->kind == ORDER_RECORDED && p->seq > ever_processed(&w->node[p->target + 1]))
+	if (p->kind == ORDER_RECORDED && p->seq > check_bound(w, (unsigned)p->target + 1))
 		world_fail(w, "the source records what target %zu has not processed", p->target + 1);
 }
 
 /* --- the group --- */
 
 static void
-check_batch(struct world *w, unsigned n, const struct dsg_batch *b)
+check_batch(struct world *w, const struct dsg *d, const struct dsg_batch *b)
 {
 	struct truth *t = &w->truth[b->first_seq];
-	enum dsg_check c = dsg_check(w->node[n].dsg, b);
+	enum dsg_check c = dsg_check(d, b);
 
 	if (b->first_seq + b->count > SEQ_MAX || w->truth[b->first_seq + b->count - 1].number == 0)
 		world_fail(
@@ -220,21 +225,24 @@ state_hash(const struct dsg *d, const struct ulid *id, uint64_t index)
 }
 
 void
-check_applied(struct world *w, unsigned n, const uint8_t *data, size_t len, uint64_t index)
+check_applied(struct world *w, unsigned n, unsigned g, const uint8_t *data, size_t len, uint64_t index)
 {
-	const struct dsg_stream *s = dsg_find(w->node[n].dsg, &w->id);
-	uint64_t h = state_hash(w->node[n].dsg, &w->id, index);
+	const struct dsg *d = w->node[n].in[g]->dsg;
+	const struct dsg_stream *s = dsg_find(d, &w->id);
+	uint64_t h = state_hash(d, &w->id, index);
 	struct dsg_cmd cmd;
 	struct buf in;
 
 	if (index >= INDEX_MAX)
 		world_fail(w, "more entries than one run may have");
-	if (w->states[index] != 0 && w->states[index] != h)
+	if (w->group[g].states == NULL)
+		w->group[g].states = sim_alloc(INDEX_MAX, sizeof(uint64_t));
+	if (w->group[g].states[index] != 0 && w->group[g].states[index] != h)
 		world_fail(w, "node %u: another state after %llu than at another node", n,
 		    (unsigned long long)index);
-	w->states[index] = h;
+	w->group[g].states[index] = h;
 	/* A source that leads knows the state. */
-	if (dsg_counters(w->node[n].dsg)->rejected != 0)
+	if (dsg_counters(d)->rejected != 0)
 		world_fail(w, "a command in %llu does not fit", (unsigned long long)index);
 	world_note(w, h);
 	if (s != NULL && s->described > w->described_any)
@@ -244,7 +252,7 @@ check_applied(struct world *w, unsigned n, const uint8_t *data, size_t len, uint
 		if (dsg_cmd_get(&in, &cmd) != 0)
 			world_fail(w, "an entry that can't be read");
 		if (cmd.type == DSG_BATCH)
-			check_batch(w, n, &cmd.u.batch);
+			check_batch(w, d, &cmd.u.batch);
 	}
 }
 
@@ -259,7 +267,8 @@ processed_by(const struct world *w, uint64_t seq)
 	for (unsigned n = 1; n <= w->targets; n++) {
 		const struct node *o = &w->node[n];
 
-		count += ever_processed(o) >= seq && rows_gap(&o->rows, 0, seq) == NULL &&
+		count += check_got(w, n, seq) && check_ever_processed(o) >= seq &&
+			 rows_gap(&o->rows, 0, seq) == NULL &&
 			 (w->policy.handler == POLICY_DISCARD || o->app.messages[seq].done ||
 			     rows_has_letter(&o->rows, seq) || o->lost != 0);
 	}
@@ -269,15 +278,20 @@ processed_by(const struct world *w, uint64_t seq)
 void
 check_answer(struct world *w, uint64_t seq)
 {
-	unsigned needed = w->policy.ack == POLICY_ACK_ALL      ? w->targets
-			  : w->policy.ack == POLICY_ACK_QUORUM ? w->policy.quorum
-							       : 0;
+	unsigned all = 0, needed = 0;
 
+	for (unsigned n = 1; n <= w->targets; n++)
+		all += check_gets(w, n, seq);
+	if (w->policy.ack == POLICY_ACK_ALL)
+		needed = all;
+	else if (w->policy.ack == POLICY_ACK_QUORUM)
+		needed = w->policy.quorum < all ? w->policy.quorum : all;
 	if (processed_by(w, seq) < needed)
 		world_fail(w, "a publisher is told that %llu is processed", (unsigned long long)seq);
 	if (seq > w->node[0].rows.last_seq)
 		world_fail(w, "a publisher is told of %llu, which is not durable", (unsigned long long)seq);
-	if (w->policy.ack != POLICY_ACK_ACCEPTED && seq > w->described_any &&
+	/* Of what no target is left for nothing more is asked. */
+	if (w->policy.ack != POLICY_ACK_ACCEPTED && all > 0 && seq > w->described_any &&
 	    seq > w->node[0].rows.skipped_seq)
 		world_fail(w, "a publisher is told of %llu, which is not described", (unsigned long long)seq);
 }
@@ -294,13 +308,12 @@ check_lost(struct world *w, uint64_t seq, const struct message *m)
 }
 
 static void
-check_group(const struct world *w, unsigned n)
+check_group(const struct world *w, unsigned n, const struct dsg *d)
 {
-	const struct node *o = &w->node[n];
-	const struct dsg_stream *s = dsg_find(o->dsg, &w->id);
+	const struct dsg_stream *s = dsg_find(d, &w->id);
 
-	if (dsg_bytes(o->dsg) > DSG_MAX_BYTES)
-		world_fail(w, "node %u: the group takes %zu bytes", n, dsg_bytes(o->dsg));
+	if (dsg_bytes(d) > DSG_MAX_BYTES)
+		world_fail(w, "node %u: the group takes %zu bytes", n, dsg_bytes(d));
 	if (s == NULL)
 		return;
 	if (s->committed > check_released(w))
@@ -308,9 +321,13 @@ check_group(const struct world *w, unsigned n)
 		    (unsigned long long)s->committed);
 	if (s->described < s->committed)
 		world_fail(w, "node %u: more is committed than described", n);
-	for (unsigned i = 0; i < s->target_count; i++)
-		if (s->processed[i] > ever_processed(&w->node[i + 1]))
-			world_fail(w, "node %u: the group knows too much of target %u", n, i + 1);
+	for (size_t i = 0; i < s->target_count; i++) {
+		unsigned k = (unsigned)s->targets[i] - 1;
+
+		/* One that is about to be a target may be told of, and then be none after a crash. */
+		if (s->processed[i] > check_bound(w, k) && check_gets(w, k, UINT64_MAX))
+			world_fail(w, "node %u: the group knows too much of target %u", n, k);
+	}
 }
 
 static void
@@ -326,7 +343,7 @@ check_source(const struct world *w)
 	if (st->committed_seq > check_released(w))
 		world_fail(w, "the source: committed is %llu, and a target has not processed that",
 		    (unsigned long long)st->committed_seq);
-	for (unsigned i = 0; i < w->targets; i++) {
+	for (size_t i = 0; i < st->flow_count; i++) {
 		const struct flow *f = &st->flows[i];
 
 		if (f->count > 0 &&
@@ -335,8 +352,8 @@ check_source(const struct world *w)
 		/* One batch alone may be larger than the window. */
 		if (f->count > FLOW_INFLIGHT_MAX ||
 		    (f->count > 1 && f->inflight_bytes > f->conf->window_bytes + w->stream_conf.batch_bytes))
-			world_fail(w, "too much in flight to target %u: %zu bytes in %zu batches", i + 1,
-			    f->inflight_bytes, f->count);
+			world_fail(w, "too much in flight to target %u: %zu bytes in %zu batches",
+			    (unsigned)f->node - 1, f->inflight_bytes, f->count);
 	}
 }
 
@@ -355,14 +372,17 @@ check_target(const struct world *w, unsigned n)
 	/* What is expected is taken even if there is no room. */
 	if (held > 2 * t->conf->window_bytes + BATCH_BYTES_MAX)
 		world_fail(w, "node %u holds %zu bytes", n, held);
-	if (t->stored_seq > w->node[n].rows.last_seq || t->processed_seq > w->node[n].rows.marks[0])
+	if (t->state != TARGET_OPENING &&
+	    (t->stored_seq > w->node[n].rows.last_seq || t->processed_seq > w->node[n].rows.marks[0]))
 		world_fail(w, "node %u takes for durable what is not", n);
 }
 
 void
 check_after(struct world *w, unsigned n)
 {
-	check_group(w, n);
+	for (unsigned g = 0; g < GROUPS_MAX; g++)
+		if (w->node[n].in[g] != NULL && w->node[n].up)
+			check_group(w, n, w->node[n].in[g]->dsg);
 	if (n == 0)
 		check_source(w);
 	else
@@ -385,12 +405,14 @@ check_done(const struct world *w)
 
 		if (!o->up)
 			return false;
+		if (w->changes)
+			continue;
 		/* One that lost everything is not told any more that it was closed. */
 		if (o->lost == 0 &&
-		    (dsg_find(o->dsg, &w->id) != NULL || (n != 0 && o->rows.marks[0] != last)))
+		    (dsg_find(group_of(w, n)->dsg, &w->id) != NULL || (n != 0 && o->rows.marks[0] != last)))
 			return false;
 	}
-	return true;
+	return !w->changes || check_stays_done(w);
 }
 
 void
@@ -398,6 +420,8 @@ check_end(struct world *w)
 {
 	uint64_t last = w->node[0].rows.last_seq;
 
+	if (!check_done(w) && w->changes)
+		check_stays_tell(w);
 	if (!check_done(w))
 		world_fail(w,
 		    "all is well, and it is not done: %llu of %llu published, %llu answered; durable %llu, "
@@ -405,8 +429,10 @@ check_end(struct world *w)
 		    (unsigned long long)w->published, (unsigned long long)w->goal,
 		    (unsigned long long)w->sums.answered, (unsigned long long)last,
 		    (unsigned long long)w->described_any, (unsigned long long)processed_everywhere(w));
-	for (unsigned n = 1; n <= w->targets; n++)
+	for (unsigned n = 1; n <= w->targets && !w->changes; n++)
 		check_each_once(w, n);
+	if (w->changes)
+		check_stays_end(w);
 	if (last > w->published || (last < w->published && w->sums.refusals == 0))
 		world_fail(w, "%llu messages were published, there are %llu",
 		    (unsigned long long)w->published, (unsigned long long)last);

@@ -4,9 +4,13 @@
 #include "tests/streamsim/world.h"
 
 static size_t
-needed(const struct world *w)
+needed(const struct world *w, uint64_t seq)
 {
-	return w->policy.ack == POLICY_ACK_QUORUM ? w->policy.quorum : w->targets;
+	size_t all = 0;
+
+	for (unsigned n = 1; n <= w->targets; n++)
+		all += check_gets(w, n, seq);
+	return w->policy.ack == POLICY_ACK_QUORUM && w->policy.quorum < all ? w->policy.quorum : all;
 }
 
 /* At the source: what its tables have of targets then decides what may be told for ever. */
@@ -23,8 +27,8 @@ given_up(struct world *w, const struct rows_put *p)
 		size_t have = 0;
 
 		for (unsigned i = 0; i < w->targets; i++)
-			have += r->marks[i] >= seq;
-		w->truth[seq].kept = have >= needed(w);
+			have += check_gets(w, i + 1, seq) && r->marks[i] >= seq;
+		w->truth[seq].kept = have >= needed(w, seq);
 	}
 }
 
@@ -131,6 +135,15 @@ check_passed(struct world *w, unsigned n, uint64_t seq)
 		a->counted = seq;
 	a->counted_life = o->life;
 	o->target->passed_count = 0;
+}
+
+bool
+check_once(const struct world *w, unsigned n, uint64_t seq)
+{
+	const struct node *o = &w->node[n];
+	bool gap = rows_gap(&o->rows, 0, seq) != NULL, dead = rows_has_letter(&o->rows, seq);
+
+	return once(w, gap, dead, w->policy.handler == POLICY_DISCARD ? !gap : o->app.messages[seq].done);
 }
 
 void

@@ -14,38 +14,98 @@ source(struct world *w)
 	return &w->node[0];
 }
 
+static bool
+propose(struct world *w, const struct buf *entry)
+{
+	return group_propose(w, group_of(w, 0), entry);
+}
+
+/* Those that are targets now, with what they have; a stream that is closed has its row alone. */
+static struct dsg_open
+open_at(struct world *w, uint64_t described, uint64_t epoch)
+{
+	struct node *o = source(w);
+	struct dsg_open open = {.stream = w->id, .epoch = epoch, .described = described};
+
+	for (unsigned n = 1; n <= w->targets; n++) {
+		const struct flow *f = o->stream != NULL ? stream_flow(o->stream, n + 1) : NULL;
+		uint64_t has = f != NULL ? f->processed : o->rows.marks[n - 1];
+
+		if (f != NULL ? f->state == FLOW_GONE : !set_has(o->rows.set.present, n))
+			continue;
+		open.targets[open.target_count] = n + 1;
+		open.processed[open.target_count++] = !w->changes ? 0 : has < described ? has : described;
+	}
+	return open;
+}
+
+static uint64_t
+before_outbox(const struct rows *r)
+{
+	return r->count > 0 ? r->batches[r->first]->first_seq - 1 : r->last_seq;
+}
+
+/* What lies before is fixed, whatever group had it. */
 static void
 propose_open(struct world *w)
 {
 	struct node *o = source(w);
-	struct dsg_open open = {.stream = w->id, .epoch = o->rows.epoch, .target_count = w->targets};
+	const struct rows *r = &o->rows;
+	struct dsg_open open = open_at(w, w->changes ? before_outbox(r) : 0, r->epoch);
 	struct buf b;
 
 	if (o->open_put || !o->rows.row || o->rows.row_state == STREAM_CLOSED)
 		return;
-	for (unsigned i = 0; i < w->targets; i++)
-		open.targets[i] = i + 2;
+	if (w->changes && r->count > 0)
+		open.epoch = r->batches[r->first]->epoch;
 	buf_init(&b, ENTRY_MAX_BYTES);
 	MUST(dsg_put_open(&b, &open) == 0);
-	o->open_put = group_propose(w, 0, &b);
+	o->open_put = propose(w, &b);
+	world_tell(w, "group %u: opened at %llu", o->group, (unsigned long long)open.described);
 	buf_fini(&b);
 }
 
-/* What was given up before it was described never will be. */
+/* The stream comes from another group, or comes back: what was agreed upon there is so here; what was not is
+ * described anew. */
+static void
+bring(struct world *w, const struct dsg_stream *has)
+{
+	struct node *o = source(w);
+	const struct stream *st = o->stream;
+	uint64_t at = st->fixed_seq;
+	const struct batch *b;
+	struct dsg_open open;
+	struct buf entry;
+
+	if (tail_first(&st->tail) - 1 > at)
+		at = tail_first(&st->tail) - 1;
+	if (has != NULL && has->described > at)
+		at = has->described;
+	if (at > st->durable_seq)
+		at = st->durable_seq;
+	if ((o->brought = at == 0))
+		return;
+	b = rows_find(&o->rows, at + 1);
+	open = open_at(w, at, b != NULL ? b->epoch : st->epoch);
+	buf_init(&entry, ENTRY_MAX_BYTES);
+	MUST(dsg_put_open(&entry, &open) == 0);
+	if ((o->brought = o->open_put = propose(w, &entry)))
+		o->describe_next = at + 1;
+	buf_fini(&entry);
+}
+
+/* What was given up before it was described never will be; nor what was described in another group alone, and
+ * is needed by nobody any more. */
 static uint64_t
-pass_skipped(struct world *w, struct buf *entry)
+pass_by(struct world *w, struct buf *entry)
 {
 	const struct node *o = source(w);
-	const struct batch *b = rows_find(&o->rows, o->rows.skipped_seq + 1);
-	struct dsg_open open = {.stream = w->id,
-	    .epoch = b != NULL ? b->epoch : o->rows.epoch,
-	    .described = o->rows.skipped_seq,
-	    .target_count = w->targets};
+	uint64_t upto = w->changes ? before_outbox(&o->rows) : o->rows.skipped_seq;
+	const struct batch *b = rows_find(&o->rows, upto + 1);
+	struct dsg_open open = open_at(w, upto, b != NULL ? b->epoch : o->rows.epoch);
 
-	for (unsigned i = 0; i < w->targets; i++)
-		open.targets[i] = i + 2;
 	MUST(dsg_put_open(entry, &open) == 0);
-	return o->rows.skipped_seq + 1;
+	return upto + 1;
 }
 
 /* Batches that are durable; false: there are none to be proposed now. */
@@ -60,8 +120,8 @@ propose_batches(struct world *w)
 	if (next > o->rows.last_seq)
 		return false;
 	buf_init(&entry, ENTRY_MAX_BYTES);
-	if (next <= o->rows.skipped_seq && rows_find(&o->rows, next) == NULL)
-		next = pass_skipped(w, &entry);
+	if ((w->changes || next <= o->rows.skipped_seq) && rows_find(&o->rows, next) == NULL)
+		next = pass_by(w, &entry);
 	for (unsigned i = 0; i < ENTRY_BATCHES_MAX && next <= o->rows.last_seq; i++) {
 		const struct batch *b = rows_find(&o->rows, next);
 		struct dsg_batch one;
@@ -74,7 +134,7 @@ propose_batches(struct world *w)
 		next = batch_last_seq(b) + 1;
 		w->sums.batches++;
 	}
-	done = group_propose(w, 0, &entry);
+	done = propose(w, &entry);
 	buf_fini(&entry);
 	if (done)
 		o->describe_next = next;
@@ -92,7 +152,7 @@ propose_epoch(struct world *w, const struct dsg_stream *s)
 		return;
 	buf_init(&b, ENTRY_MAX_BYTES);
 	MUST(dsg_put_epoch(&b, &w->id, o->rows.epoch) == 0);
-	if (group_propose(w, 0, &b))
+	if (propose(w, &b))
 		o->epoch_put = o->rows.epoch;
 	buf_fini(&b);
 }
@@ -104,6 +164,8 @@ is_over(const struct world *w, const struct dsg_stream *s)
 	for (unsigned n = 1; n <= w->targets; n++)
 		if (w->node[n].refused)
 			return true;
+	if (w->changes)
+		return true;
 	return s->committed == w->node[0].rows.last_seq;
 }
 
@@ -120,16 +182,17 @@ propose_progress(struct world *w, const struct dsg_stream *s)
 	buf_init(&b, ENTRY_MAX_BYTES);
 	if (o->rows.skipped_seq > s->skipped && o->rows.skipped_seq <= s->described)
 		MUST(dsg_put_skip(&b, &w->id, o->rows.skipped_seq) == 0);
-	for (unsigned i = 0; i < w->targets; i++) {
-		uint64_t seq = o->stream != NULL ? o->stream->flows[i].processed : o->rows.marks[i];
+	for (size_t i = 0; i < s->target_count; i++) {
+		const struct flow *f = o->stream != NULL ? stream_flow(o->stream, s->targets[i]) : NULL;
+		uint64_t seq = f != NULL ? f->processed : o->rows.marks[s->targets[i] - 2];
 
 		if (seq > s->processed[i] && seq <= s->described)
-			MUST(dsg_put_processed(&b, &w->id, i + 2, seq) == 0);
+			MUST(dsg_put_processed(&b, &w->id, s->targets[i], seq) == 0);
 	}
 	if (o->stream == NULL && is_over(w, s))
 		MUST(dsg_put_close(&b, &w->id) == 0);
 	if (buf_left(&b) != 0)
-		o->forget_put = group_propose(w, 0, &b) && o->stream == NULL && is_over(w, s);
+		o->forget_put = propose(w, &b) && o->stream == NULL && is_over(w, s);
 	buf_fini(&b);
 }
 
@@ -141,25 +204,35 @@ source_describe(struct world *w)
 	uint64_t term;
 
 	/* Before that, what seems not to be described may be, and be gone from the outbox. */
-	if (!group_ready(w, 0, &term))
+	if (!group_ready(group_of(w, 0), &term))
 		return;
 	if (o->term != term) {
 		/* What was proposed before may be lost. */
 		o->term = term;
 		o->describe_next = 0;
-		o->open_put = o->forget_put = false;
+		o->open_put = o->forget_put = o->brought = false;
 		o->epoch_put = 0;
 		w->sums.terms++;
 	}
-	if ((s = dsg_find(o->dsg, &w->id)) == NULL) {
+	s = dsg_find(group_of(w, 0)->dsg, &w->id);
+	if (o->moved && !o->brought && o->stream != NULL) {
+		bring(w, s);
+		world_tell(w, "group %u: brought, goes on at %llu; fixed %llu, tail from %llu", o->group,
+		    (unsigned long long)o->describe_next, (unsigned long long)o->stream->fixed_seq,
+		    (unsigned long long)tail_first(&o->stream->tail));
+	}
+	if (s == NULL) {
 		propose_open(w);
 		return;
 	}
+	if (o->moved && !o->brought && o->stream != NULL)
+		return;
 	if (o->describe_next <= s->described)
 		o->describe_next = s->described + 1;
 	while (propose_batches(w))
 		;
 	propose_epoch(w, s);
 	propose_progress(w, s);
-	member_turn(w);
+	if (!w->changes)
+		member_turn(w, 0);
 }

@@ -94,11 +94,9 @@ away(struct world *w)
 	uint64_t term;
 
 	/* The group's leader is not the source any more, for a while. */
-	if (w->node[0].up && group_leads(w, 0, &term) &&
-	    raft_transfer(w->node[0].raft, 101 + world_below(w, w->targets), world_clock(w)) == 0) {
-		w->sums.transfers++;
+	if (w->node[0].up && group_leads(group_of(w, 0), &term) &&
+	    group_hand_over(w, group_of(w, 0), 1 + world_below(w, w->targets)))
 		node_pump(w, 0);
-	}
 }
 
 static void

@@ -18,123 +18,239 @@ id_of(unsigned n)
 	return 100 + n;
 }
 
-uint8_t *
-group_first_config(const struct world *w, size_t *len)
+/* Of a stream whose targets never change: all are there from the beginning.  Of two, one votes: the source.
+ */
+static void
+first_config(const struct world *w, struct disk *d)
 {
 	struct raft_member m[ENDS_MAX];
 	struct raft_config *c;
-	uint8_t *out;
 
-	/* Of two, one votes: the source. */
 	for (unsigned n = 0; n <= w->targets; n++)
 		m[n] = (struct raft_member){
 		    id_of(n), n + 1, n > 0 && w->targets == 1 ? RAFT_LEARNER : RAFT_VOTER};
 	MUST(raft_config_new(m, w->targets + 1, &c) == 0);
-	out = disk_config(c, len);
+	d->base_config = disk_config(c, &d->base_config_len);
 	raft_config_free(c);
-	return out;
 }
 
 static void
-restore(struct world *w, unsigned n, const struct disk_snapshot *s)
+alone_config(struct disk *d, uint64_t id)
+{
+	struct raft_member m = {id, 1, RAFT_VOTER};
+	struct raft_config *c;
+
+	MUST(raft_config_new(&m, 1, &c) == 0);
+	d->base_config = disk_config(c, &d->base_config_len);
+	raft_config_free(c);
+}
+
+static void
+restore(struct world *w, unsigned n, struct replica *r, const struct disk_snapshot *s)
+{
+	if (dsg_restore(r->dsg, s->data, s->len) != 0)
+		world_fail(w, "node %u: a snapshot that can't be restored", n);
+	r->applied = s->index;
+	r->applied_term = s->term;
+}
+
+static void
+start(struct world *w, unsigned n, struct replica *r)
+{
+	struct raft_config *base;
+	struct raft_conf conf = {.set = w->settings, .id = r->id, .node = n + 1, .seed = rng_u64(&w->rng)};
+	/* A replica that began with nothing is told who its members are. */
+	struct raft_state state = disk_state(&r->disk, &base);
+
+	MUST((r->dsg = dsg_new(NULL)) != NULL);
+	r->applied = r->applied_term = 0;
+	if (r->disk.snapshot.index != 0)
+		restore(w, n, r, &r->disk.snapshot);
+	disk_snapshot_free(&r->incoming);
+	if (raft_new(&conf, &state, world_clock(w), &r->raft) != 0)
+		world_fail(w, "node %u: a replica that does not start", n);
+	raft_config_free(base);
+	raft_apply_early(r->raft);
+	r->transfer_at = r->unused_at = 0;
+	if (w->changes)
+		r->members_at = 0;
+	r->leave_term = 0;
+	memset(r->heard, 0, sizeof(r->heard));
+}
+
+static void
+stop(struct world *w, struct replica *r)
+{
+	raft_free(r->raft);
+	dsg_free(r->dsg);
+	r->raft = NULL;
+	r->dsg = NULL;
+	disk_crash(&r->disk, world_below(w, (unsigned)r->disk.write_count + 1));
+}
+
+struct replica *
+group_of(const struct world *w, unsigned n)
+{
+	return w->node[n].in[w->node[n].group];
+}
+
+void
+group_make(struct world *w, unsigned n)
 {
 	struct node *o = &w->node[n];
 
-	if (dsg_restore(o->dsg, s->data, s->len) != 0)
-		world_fail(w, "node %u: a snapshot that can't be restored", n);
-	o->applied = s->index;
-	o->applied_term = s->term;
+	o->replica = id_of(n);
+	if (w->changes)
+		return; /* when the stream is opened there */
+	o->in[0] = sim_alloc(1, sizeof(*o->in[0]));
+	o->in[0]->id = o->replica;
+	disk_init(&o->in[0]->disk);
+	first_config(w, &o->in[0]->disk);
+}
+
+void
+group_begin(struct world *w, unsigned n, unsigned g)
+{
+	struct node *o = &w->node[n];
+	struct replica *r = sim_alloc(1, sizeof(*r));
+
+	mem_fail_at(0); /* it is tried again there */
+	o->replica += REPLICA_STEP;
+	r->id = o->replica;
+	disk_init(&r->disk);
+	if (n == 0)
+		alone_config(&r->disk, r->id);
+	o->in[g] = r;
+	start(w, n, r);
+	if (n == 0)
+		raft_campaign(r->raft, world_clock(w));
+}
+
+void
+group_drop(struct world *w, unsigned n, unsigned g)
+{
+	struct replica *r = w->node[n].in[g];
+
+	if (r->raft != NULL)
+		stop(w, r);
+	disk_fini(&r->disk);
+	disk_snapshot_free(&r->incoming);
+	free(r);
+	w->node[n].in[g] = NULL;
+}
+
+void
+group_lose(struct world *w, unsigned n)
+{
+	struct node *o = &w->node[n];
+
+	o->replica += REPLICA_STEP;
+	disk_fini(&o->in[0]->disk);
+	disk_init(&o->in[0]->disk);
+	o->in[0]->id = o->replica;
+}
+
+void
+group_end(struct world *w, unsigned n)
+{
+	for (unsigned g = 0; g < GROUPS_MAX; g++)
+		if (w->node[n].in[g] != NULL)
+			group_drop(w, n, g);
 }
 
 void
 group_start(struct world *w, unsigned n)
 {
-	struct node *o = &w->node[n];
-	struct raft_config *base;
-	struct raft_conf conf = {
-	    .set = w->settings, .id = o->replica, .node = n + 1, .seed = rng_u64(&w->rng)};
-	/* A replica that began with nothing is told who its members are. */
-	struct raft_state state = disk_state(&o->disk, &base);
-
-	MUST((o->dsg = dsg_new(NULL)) != NULL);
-	o->applied = o->applied_term = 0;
-	if (o->disk.snapshot.index != 0)
-		restore(w, n, &o->disk.snapshot);
-	disk_snapshot_free(&o->incoming);
-	if (raft_new(&conf, &state, world_clock(w), &o->raft) != 0)
-		world_fail(w, "node %u: a replica that does not start", n);
-	raft_config_free(base);
-	raft_apply_early(o->raft);
-	o->transfer_at = 0;
+	for (unsigned g = 0; g < GROUPS_MAX; g++)
+		if (w->node[n].in[g] != NULL)
+			start(w, n, w->node[n].in[g]);
 }
 
 void
 group_stop(struct world *w, unsigned n)
 {
-	struct node *o = &w->node[n];
-
-	raft_free(o->raft);
-	dsg_free(o->dsg);
-	o->raft = NULL;
-	o->dsg = NULL;
-	disk_crash(&o->disk, world_below(w, (unsigned)o->disk.write_count + 1));
+	for (unsigned g = 0; g < GROUPS_MAX; g++)
+		if (w->node[n].in[g] != NULL)
+			stop(w, w->node[n].in[g]);
 }
 
 void
 group_message(struct world *w, unsigned n, const struct frame *f)
 {
+	struct replica *r = w->node[n].in[f->group];
 	struct raft_msg m;
 
 	if (raft_msg_decode(f->bytes, f->len, &m) != 0)
 		return;
-	if (m.to == w->node[n].replica)
-		raft_step(w->node[n].raft, &m, world_clock(w));
+	if (r != NULL && m.to == r->id)
+		raft_step(r->raft, &m, world_clock(w));
 	else
 		raft_msg_fini(&m);
 }
 
 bool
-group_leads(const struct world *w, unsigned n, uint64_t *term)
+group_leads(const struct replica *r, uint64_t *term)
 {
 	struct raft_status st;
 
-	raft_show(w->node[n].raft, &st);
+	raft_show(r->raft, &st);
 	*term = st.term;
 	return st.role == RAFT_LEADER;
 }
 
 bool
-group_ready(const struct world *w, unsigned n, uint64_t *term)
+group_ready(const struct replica *r, uint64_t *term)
 {
-	return group_leads(w, n, term) && w->node[n].applied_term == *term;
+	return group_leads(r, term) && r->applied_term == *term;
 }
 
 bool
-group_propose(struct world *w, unsigned n, const struct buf *entry)
+group_propose(struct world *w, struct replica *r, const struct buf *entry)
 {
 	struct raft_entry *e = raft_entry_new(RAFT_DATA, 0, 0, buf_head(entry), buf_left(entry));
 	uint64_t index;
 
-	if (e == NULL || raft_propose(w->node[n].raft, e, world_clock(w), &index) != 0)
+	if (e == NULL || raft_propose(r->raft, e, world_clock(w), &index) != 0)
 		return false;
 	w->sums.entries++;
+	return true;
+}
+
+/* The replica that the node has in the group, as its leader knows it; 0: none. */
+static uint64_t
+member_on(const struct replica *r, unsigned n)
+{
+	struct raft_member_status s;
+
+	for (size_t i = 0; raft_member_at(r->raft, i, &s); i++)
+		if (s.member.node == n + 1)
+			return s.member.id;
+	return 0;
+}
+
+bool
+group_hand_over(struct world *w, struct replica *r, unsigned n)
+{
+	if (raft_transfer(r->raft, member_on(r, n), world_clock(w)) != 0)
+		return false;
+	w->sums.transfers++;
 	return true;
 }
 
 /* --- snapshots --- */
 
 static void
-write_started(struct world *w, unsigned n)
+write_started(struct world *w, unsigned n, unsigned g)
 {
 	int64_t us = w->node[n].slow_us != 0 ? w->node[n].slow_us : w->faults.commit_us;
 
-	world_push(w, w->now + 100 + world_below(w, (unsigned)us), WORLD_SYNCED, n, 0, NULL);
+	world_push(w, w->now + 100 + world_below(w, (unsigned)us), WORLD_SYNCED, n, g, NULL);
 }
 
 static void
-maybe_snapshot(struct world *w, unsigned n)
+maybe_snapshot(struct world *w, unsigned n, unsigned g)
 {
-	struct node *o = &w->node[n];
+	struct replica *o = w->node[n].in[g];
 	struct disk_snapshot s = {.index = o->applied};
 	struct raft_status st;
 	uint64_t keep;
@@ -158,13 +274,13 @@ maybe_snapshot(struct world *w, unsigned n)
 	config = disk_config_at(o->raft, keep, &len);
 	disk_snapshot(&o->disk, &s, keep, raft_entry_at(o->raft, keep)->term, config, len);
 	w->sums.snapshots++;
-	write_started(w, n);
+	write_started(w, n, g);
 }
 
 static void
-give_chunks(struct world *w, unsigned n)
+give_chunks(struct world *w, unsigned n, unsigned g)
 {
-	struct node *o = &w->node[n];
+	struct replica *o = w->node[n].in[g];
 	struct raft_chunk_wanted want;
 
 	while (raft_chunk_next(o->raft, &want)) {
@@ -176,9 +292,9 @@ give_chunks(struct world *w, unsigned n)
 }
 
 static void
-keep_chunks(struct world *w, unsigned n)
+keep_chunks(struct world *w, unsigned n, unsigned g)
 {
-	struct node *o = &w->node[n];
+	struct replica *o = w->node[n].in[g];
 	struct raft_chunk c;
 
 	while (raft_chunk_came(o->raft, &c)) {
@@ -186,7 +302,7 @@ keep_chunks(struct world *w, unsigned n)
 
 		/* As the shell does it: before the log says so. */
 		if (ok && o->incoming.len == c.size) {
-			restore(w, n, &o->incoming);
+			restore(w, n, o, &o->incoming);
 			w->sums.restores++;
 		}
 		raft_chunk_kept(o->raft, c.id, ok, world_clock(w));
@@ -196,22 +312,22 @@ keep_chunks(struct world *w, unsigned n)
 /* --- what follows from an event --- */
 
 static void
-persist(struct world *w, unsigned n)
+persist(struct world *w, unsigned n, unsigned g)
 {
-	struct node *o = &w->node[n];
+	struct replica *o = w->node[n].in[g];
 	struct raft_persist p;
 
 	while (o->disk.write_count < DISK_WRITES_MAX - 2 && raft_persist(o->raft, &p)) {
 		disk_persist(&o->disk, o->raft, &p, &o->incoming);
-		write_started(w, n);
+		write_started(w, n, g);
 	}
 }
 
 /* What there is no memory for the first time is applied the second time. */
 static void
-apply_one(struct world *w, unsigned n, const struct raft_entry *e)
+apply_one(struct world *w, unsigned n, unsigned g, const struct raft_entry *e)
 {
-	struct node *o = &w->node[n];
+	struct replica *o = w->node[n].in[g];
 
 	if (world_chance(w, w->faults.memory)) {
 		mem_fail_at(1 + world_below(w, 3));
@@ -224,13 +340,13 @@ apply_one(struct world *w, unsigned n, const struct raft_entry *e)
 	mem_fail_at(0);
 	o->applied = e->index;
 	o->applied_term = e->term;
-	check_applied(w, n, e->data, e->type == RAFT_DATA ? e->len : 0, e->index);
+	check_applied(w, n, g, e->data, e->type == RAFT_DATA ? e->len : 0, e->index);
 }
 
 static void
-apply(struct world *w, unsigned n)
+apply(struct world *w, unsigned n, unsigned g)
 {
-	struct node *o = &w->node[n];
+	struct replica *o = w->node[n].in[g];
 	uint64_t first, last;
 
 	while (raft_apply(o->raft, &first, &last)) {
@@ -239,71 +355,81 @@ apply(struct world *w, unsigned n)
 			    (unsigned long long)o->applied);
 		/* It may have a snapshot that the replica did not take. */
 		for (uint64_t i = o->applied + 1; i <= last; i++)
-			apply_one(w, n, raft_entry_at(o->raft, i));
+			apply_one(w, n, g, raft_entry_at(o->raft, i));
 		raft_applied(o->raft, last);
 	}
 }
 
 static void
-send_all(struct world *w, unsigned n)
+send_all(struct world *w, unsigned n, unsigned g)
 {
 	struct raft_msg m;
 	struct buf b;
 
-	while (raft_send(w->node[n].raft, &m)) {
+	while (raft_send(w->node[n].in[g]->raft, &m)) {
 		buf_init(&b, MESSAGE_MAX_BYTES);
 		MUST(raft_msg_encode(&m, &b) == 0);
-		net_send_raft(w, n, (unsigned)(m.to - id_of(0)) % REPLICA_STEP, &b);
+		net_send_raft(w, n, (unsigned)(m.to - id_of(0)) % REPLICA_STEP, g, &b);
 		buf_fini(&b);
 		raft_msg_fini(&m);
 	}
 }
 
-/* The source is to lead: it alone proposes. */
+/* The source is to lead: it alone proposes.  Without a stream nobody looks after that. */
 static void
-hand_over(struct world *w, unsigned n)
+hand_over(struct world *w, unsigned n, unsigned g)
 {
 	struct node *o = &w->node[n];
+	struct replica *r = o->in[g];
 	uint64_t term;
 
-	if (n == 0 || w->now < o->transfer_at || !group_leads(w, n, &term))
+	if (n == 0 || w->now < r->transfer_at || !group_leads(r, &term) || (w->changes && o->group != g))
 		return;
-	o->transfer_at = w->now + TRANSFER_MS * WORLD_MS;
-	if (raft_transfer(o->raft, id_of(0), world_clock(w)) == 0)
-		w->sums.transfers++;
+	r->transfer_at = w->now + TRANSFER_MS * WORLD_MS;
+	(void)group_hand_over(w, r, 0);
+}
+
+static void
+pump(struct world *w, unsigned n, unsigned g)
+{
+	struct replica *r = w->node[n].in[g];
+	uint64_t ctx, index;
+
+	if (!mono_before(world_clock(w), raft_next(r->raft)))
+		raft_tick(r->raft, world_clock(w));
+	hand_over(w, n, g);
+	give_chunks(w, n, g);
+	keep_chunks(w, n, g);
+	apply(w, n, g);
+	while (raft_read_next(r->raft, &ctx, &index))
+		world_fail(w, "a read that nobody asked for");
+	if (n == 0 && g == w->node[0].group)
+		source_describe(w);
+	maybe_snapshot(w, n, g);
+	persist(w, n, g);
+	send_all(w, n, g);
+	node_arm(w, n, raft_next(r->raft));
 }
 
 void
 group_pump(struct world *w, unsigned n)
 {
-	struct node *o = &w->node[n];
-	uint64_t ctx, index;
-
-	if (!mono_before(world_clock(w), raft_next(o->raft)))
-		raft_tick(o->raft, world_clock(w));
-	hand_over(w, n);
-	give_chunks(w, n);
-	keep_chunks(w, n);
-	apply(w, n);
-	while (raft_read_next(o->raft, &ctx, &index))
-		world_fail(w, "a read that nobody asked for");
-	if (n == 0)
-		source_describe(w);
-	maybe_snapshot(w, n);
-	persist(w, n);
-	send_all(w, n);
-	node_arm(w, n, raft_next(o->raft));
+	for (unsigned g = 0; g < GROUPS_MAX; g++)
+		if (w->node[n].in[g] != NULL)
+			pump(w, n, g);
 }
 
 void
-group_synced(struct world *w, unsigned n)
+group_synced(struct world *w, unsigned n, unsigned g)
 {
-	struct node *o = &w->node[n];
+	struct replica *r = w->node[n].in[g];
 	uint64_t keep, mark;
 
-	mark = disk_sync(&o->disk, &keep);
+	if (r == NULL)
+		return;
+	mark = disk_sync(&r->disk, &keep);
 	if (mark != 0)
-		raft_durable(o->raft, mark, world_clock(w));
-	else if (keep <= o->applied && raft_compact(o->raft, keep) != 0)
+		raft_durable(r->raft, mark, world_clock(w));
+	else if (keep <= r->applied && raft_compact(r->raft, keep) != 0)
 		world_fail(w, "node %u can't compact to %llu", n, (unsigned long long)keep);
 }

@@ -71,11 +71,12 @@ net_send_batch(struct world *w, unsigned to, struct batch *b)
 }
 
 void
-net_send_raft(struct world *w, unsigned from, unsigned to, const struct buf *bytes)
+net_send_raft(struct world *w, unsigned from, unsigned to, unsigned group, const struct buf *bytes)
 {
 	struct frame *f = sim_alloc(1, sizeof(*f) + buf_left(bytes));
 
 	f->kind = FRAME_RAFT;
+	f->group = group;
 	f->len = buf_left(bytes);
 	memcpy(f->bytes, buf_head(bytes), f->len);
 	net_send(w, from, to, f);

@@ -44,6 +44,8 @@ node_start(struct world *w, unsigned n)
 	order_init(&o->order);
 	o->order.durable_ticket = o->rows.forming - 1;
 	routing_node(w, n);
+	if (w->changes)
+		relation_load(w, n);
 	group_start(w, n);
 	if (n == 0)
 		source_start(w);
@@ -119,6 +121,8 @@ node_pump(struct world *w, unsigned n)
 	else
 		target_step(w, n);
 	mem_fail_at(0);
+	if (w->changes)
+		relation_turn(w, n);
 	flush(w, n);
 	check_after(w, n);
 }
@@ -145,6 +149,8 @@ on_order(void *arg, const struct order_entry *e)
 
 	if (e->kind == ORDER_TARGET_ROW)
 		target_row(d->w, d->n, e->seq);
+	else if (e->kind == ORDER_STREAM_ROW)
+		change_row_durable(d->w);
 	else if (e->kind == ORDER_SKIPPED)
 		retain_durable(d->w, e->seq);
 }

@@ -17,8 +17,12 @@ retain_turn(struct world *w)
 	node_arm(w, 0, (struct mono){w->now + AGAIN_US});
 	if (p.seq <= st->skipped_seq)
 		return;
-	for (unsigned i = 0; i < w->targets; i++)
-		p.have[i] = st->flows[i].stored > st->skipped_seq ? st->flows[i].stored : st->skipped_seq;
+	for (unsigned i = 0; i < w->targets; i++) {
+		const struct flow *f = stream_flow(st, i + 2);
+		uint64_t have = f != NULL && f->state != FLOW_GONE ? f->stored : UINT64_MAX;
+
+		p.have[i] = have > st->skipped_seq ? have : st->skipped_seq;
+	}
 	if (node_put(o, &p, st))
 		stream_give_up(st, p.seq);
 }

@@ -89,6 +89,36 @@ apply_letters(struct rows *r, const struct rows_put *p)
 	r->attempt_count = kept;
 }
 
+/* What a target never gets is as good as processed. */
+static void
+begin(struct rows *r, uint64_t first)
+{
+	if (first == 0)
+		return;
+	r->last_seq = first - 1;
+	if (r->marks[0] < first - 1)
+		r->marks[0] = first - 1;
+}
+
+static void
+apply_row(struct rows *r, const struct rows_put *p)
+{
+	if (p->leave) {
+		forget(r, UINT64_MAX);
+		r->attempt_count = 0;
+		r->row = false;
+		r->removed_at = p->set.revision;
+		return;
+	}
+	if (p->kind == ORDER_TARGET_ROW && !r->row)
+		begin(r, p->first);
+	r->row = true;
+	r->row_state = p->seq;
+	r->epoch = p->epoch;
+	r->close_seq = p->close_seq;
+	r->set = p->set;
+}
+
 static void
 apply(struct rows *r, const struct rows_put *p)
 {
@@ -107,10 +137,7 @@ apply(struct rows *r, const struct rows_put *p)
 	switch (p->kind) {
 	case ORDER_STREAM_ROW:
 	case ORDER_TARGET_ROW:
-		r->row = true;
-		r->row_state = p->seq;
-		r->epoch = p->epoch;
-		r->close_seq = p->close_seq;
+		apply_row(r, p);
 		break;
 	case ORDER_OUTBOX:
 	case ORDER_INBOX:

@@ -27,6 +27,14 @@ struct rows_gap {
 	size_t target; /* at the source */
 };
 
+/* What the source states of a stream's targets: in its row, and as they have taken it in theirs. */
+struct rows_set {
+	uint64_t revision;
+	unsigned group;
+	unsigned present, left; /* bits by node: targets; those that may not know that they are none */
+	uint64_t first[ROWS_TARGETS_MAX]; /* of what each gets, by node - 1; 0: all */
+};
+
 /* A message that failed. */
 struct rows_failed {
 	uint64_t seq;
@@ -42,10 +50,12 @@ struct rows_put {
 	uint64_t seq;        /* of a row its state; else the last seq */
 	uint64_t epoch;      /* of a stream's row */
 	uint64_t close_seq;  /* of a row that ends a stream */
+	struct rows_set set; /* of a row */
+	bool leave;          /* of a target's row: it is none any more, and forgets all that it had */
 	size_t target;       /* recorded: whose */
 	bool clear;          /* forget batches up to seq */
 	bool skipped;        /* given up, up to seq: at a target from first on */
-	uint64_t first;
+	uint64_t first;      /* of a target's row that begins: of what it gets */
 	uint64_t have[ROWS_TARGETS_MAX];   /* at the source: what targets have of that */
 	struct rows_failed failed;         /* an attempt that failed; seq 0: none */
 	uint64_t letters[RETRY_ITEMS_MAX]; /* processed: of that, dead letters */
@@ -64,6 +74,8 @@ struct rows {
 	uint64_t marks[ROWS_TARGETS_MAX]; /* processed; at the source for each target */
 	bool row;
 	uint64_t row_state, epoch, close_seq;
+	struct rows_set set;
+	uint64_t removed_at;  /* revision of the statement by which this node was a target no more */
 	uint64_t skipped_seq; /* at the source */
 	struct rows_gap gaps[ROWS_GAPS_MAX];
 	size_t gap_count;

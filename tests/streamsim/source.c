@@ -58,39 +58,69 @@ last_known(const struct world *w)
 	const struct rows *r = &w->node[0].rows;
 	uint64_t last = r->count > 0 ? batch_last_seq(r->batches[r->first + r->count - 1]) : r->skipped_seq;
 
-	for (unsigned i = 0; i < w->targets; i++)
-		if (r->marks[i] > last)
-			last = r->marks[i];
+	for (unsigned n = 1; n <= w->targets; n++) {
+		uint64_t first = w->node[0].row.first[n - 1];
+
+		if (!set_has(w->node[0].row.present, n))
+			continue;
+		if (r->marks[n - 1] > last)
+			last = r->marks[n - 1];
+		if (first > last + 1)
+			last = first - 1;
+	}
 	if (last != r->last_seq)
 		world_fail(w, "the source forgets that there was %llu, and knows of %llu",
 		    (unsigned long long)r->last_seq, (unsigned long long)last);
 	return last;
 }
 
+/* Those that were removed and may not know it have flows, too. */
+static struct stream *
+stream_of(struct world *w)
+{
+	struct node *o = source(w);
+	uint64_t nodes[ROWS_TARGETS_MAX];
+	size_t count = 0;
+
+	for (unsigned n = 1; n <= w->targets; n++)
+		if (set_has(o->row.present | o->row.left, n))
+			nodes[count++] = n + 1;
+	return stream_new(&w->id, "t", nodes, count, &w->stream_conf, &o->budget);
+}
+
+static void
+load_marks(struct world *w)
+{
+	struct node *o = source(w);
+
+	for (unsigned n = 1; n <= w->targets; n++) {
+		const struct flow *f = stream_flow(o->stream, n + 1);
+
+		stream_load_processed(o->stream, n + 1, o->rows.marks[n - 1]);
+		if (f != NULL)
+			o->recorded_put[n - 1] = f->processed;
+	}
+}
+
 void
 source_start(struct world *w)
 {
 	struct node *o = source(w);
-	uint64_t targets[ROWS_TARGETS_MAX];
 
-	for (unsigned i = 0; i < w->targets; i++)
-		targets[i] = i + 2;
 	o->term = 0;
 	o->close_put = o->closed_put = false;
+	o->rows_put_count = o->rows_durable_count = 0;
+	change_load(w);
 	if (o->rows.row && o->rows.row_state == STREAM_CLOSED)
 		return;
-	o->stream = stream_new(&w->id, "t", targets, w->targets, &w->stream_conf, &o->budget);
-	MUST(o->stream != NULL);
+	MUST((o->stream = stream_of(w)) != NULL);
 	o->stream->epoch = 1;
 	stream_set_policy(o->stream, &w->policy);
 	o->stream->now_ms = world_wall_ms(w);
 	memset(o->doubts, 0, sizeof(o->doubts));
-	memset(o->heard, 0, sizeof(o->heard));
 	idwindows_init(&o->ids, IDS_MAX, IDS_MAX, IDS_NUMBERED, w->seed);
 	if (!o->rows.row) {
-		MUST(node_put(o,
-		    &(struct rows_put){.kind = ORDER_STREAM_ROW, .seq = STREAM_OPENING, .epoch = 1},
-		    o->stream));
+		MUST(source_put_row(o, STREAM_OPENING));
 		return;
 	}
 	load_ids(w);
@@ -98,10 +128,8 @@ source_start(struct world *w)
 	load_backlog(w);
 	o->stream->state = STREAM_OPEN;
 	o->stream->epoch = o->rows.epoch;
-	for (unsigned i = 0; i < w->targets; i++) {
-		stream_load_processed(o->stream, i + 2, o->rows.marks[i]);
-		o->recorded_put[i] = o->rows.marks[i];
-	}
+	change_load_flows(w);
+	load_marks(w);
 	if (o->rows.skipped_seq != 0)
 		stream_load_skipped(o->stream, o->rows.skipped_seq);
 	if (o->rows.row_state == STREAM_CLOSING) {
@@ -109,6 +137,7 @@ source_start(struct world *w)
 		o->stream->close_seq = o->rows.close_seq;
 		o->close_put = true;
 	}
+	change_loaded(w);
 }
 
 void
@@ -118,13 +147,37 @@ source_stop(struct world *w)
 
 	if (o->stream == NULL)
 		return;
-	for (unsigned i = 0; i < w->targets; i++)
+	for (size_t i = 0; i < o->stream->flow_count; i++)
 		w->sums.resent += o->stream->flows[i].retransmits;
 	stream_free(o->stream, &o->pool);
 	o->stream = NULL;
 	pending_pool_fini(&o->pool);
 	idwindows_fini(&o->ids);
 	memset(o->recorded_put, 0, sizeof(o->recorded_put));
+	o->change.under_way = false;
+}
+
+bool
+source_put_row(struct node *o, enum stream_state state)
+{
+	const struct rows_put p = {.kind = ORDER_STREAM_ROW,
+	    .seq = state,
+	    .epoch = o->stream->epoch,
+	    .close_seq = o->stream->close_seq,
+	    .set = o->row};
+	bool taken = node_put(o, &p, o->stream);
+
+	o->rows_put_count += taken;
+	return taken;
+}
+
+void
+source_tell(struct world *w)
+{
+	struct stream *st = source(w)->stream;
+
+	for (size_t i = 0; i < st->flow_count; i++)
+		flow_reopen(&st->flows[i], world_clock(w));
 }
 
 void
@@ -137,9 +190,7 @@ source_new_epoch(struct world *w)
 	    order_busy(&o->order) || o->rows.put_count != 0)
 		return;
 	o->stream->epoch++;
-	MUST(node_put(o,
-	    &(struct rows_put){.kind = ORDER_STREAM_ROW, .seq = STREAM_OPEN, .epoch = o->stream->epoch},
-	    o->stream));
+	MUST(source_put_row(o, STREAM_OPEN));
 	w->sums.epochs++;
 }
 
@@ -170,45 +221,85 @@ seal(const struct stream *st)
 	return b;
 }
 
-static void
-give(struct world *w)
+/* False: something is there, and the tables did not take it. */
+static bool
+give_pending(struct world *w)
 {
 	struct node *o = source(w);
 	struct stream *st = o->stream;
 	struct batch *b;
 
+	if (stream_sealable(st)) {
+		if ((b = seal(st)) == NULL)
+			return false;
+		stream_sealed(st, &o->pool, b);
+	}
+	if ((b = st->sealed) == NULL)
+		return true;
+	if (!node_put(o,
+		&(struct rows_put){
+		    .kind = ORDER_OUTBOX, .batch = b, .seq = batch_last_seq(b), .at_ms = world_wall_ms(w)},
+		st))
+		return false;
+	st->now_ms = world_wall_ms(w);
+	stream_given(st);
+	return true;
+}
+
+bool
+source_give(struct world *w)
+{
+	const struct stream *st = source(w)->stream;
+
+	while (st->sealed != NULL || stream_sealable(st))
+		if (!give_pending(w))
+			return false;
+	return true;
+}
+
+static void
+give(struct world *w)
+{
+	struct node *o = source(w);
+
 	if (order_busy(&o->order) && !o->flushed)
 		return;
 	o->flushed = false;
-	if (stream_sealable(st)) {
-		if ((b = seal(st)) == NULL)
-			return;
-		stream_sealed(st, &o->pool, b);
-	}
-	if ((b = st->sealed) != NULL &&
-	    node_put(o,
-		&(struct rows_put){
-		    .kind = ORDER_OUTBOX, .batch = b, .seq = batch_last_seq(b), .at_ms = world_wall_ms(w)},
-		st)) {
-		st->now_ms = world_wall_ms(w);
-		stream_given(st);
-	}
+	(void)give_pending(w);
 }
 
 /* --- sending --- */
 
-static void
-send_batch(struct world *w, size_t flow, struct batch *b)
+static unsigned
+node_of(const struct flow *f)
 {
-	net_send_batch(w, (unsigned)flow + 1, b);
-	world_note(w, b->first_seq * 8 + flow);
+	return (unsigned)f->node - 1;
 }
 
 static void
-pump(struct world *w, unsigned i)
+send_batch(struct world *w, unsigned n, struct batch *b)
+{
+	net_send_batch(w, n, b);
+	world_note(w, b->first_seq * 8 + n - 1);
+}
+
+static void
+ask(struct world *w, unsigned n)
 {
 	struct node *o = source(w);
-	struct flow *f = &o->stream->flows[i];
+
+	/* Nobody hears of what may not be so after a crash. */
+	if (o->change.under_way)
+		return;
+	o->asked[n] = true;
+	net_send(w, 0, n, &(struct frame){.kind = FRAME_OPEN, .set = o->row});
+}
+
+static void
+pump(struct world *w, struct flow *f)
+{
+	struct node *o = source(w);
+	unsigned n = node_of(f);
 	struct stream_order out;
 
 	for (;;) {
@@ -216,32 +307,29 @@ pump(struct world *w, unsigned i)
 		case STREAM_IDLE:
 			return;
 		case STREAM_SEND:
-			send_batch(w, i, out.batch);
+			send_batch(w, n, out.batch);
 			break;
 		case STREAM_READ:
-			world_push(w, w->now + 100 + world_below(w, READ_US), WORLD_READ, 0, i, NULL);
+			world_push(w, w->now + 100 + world_below(w, READ_US), WORLD_READ, 0, n, NULL);
 			return;
 		case STREAM_ASK:
-			o->asked[i + 1] = true;
-			net_send(w, 0, i + 1, &(struct frame){.kind = FRAME_OPEN});
+			ask(w, n);
 			break;
 		case STREAM_END:
-			o->asked[i + 1] = true;
-			net_send(
-			    w, 0, i + 1, &(struct frame){.kind = FRAME_CLOSE, .seq = o->stream->close_seq});
+			o->asked[n] = true;
+			net_send(w, 0, n, &(struct frame){.kind = FRAME_CLOSE, .seq = o->stream->close_seq});
 			break;
 		case STREAM_SKIP:
-			net_send(
-			    w, 0, i + 1, &(struct frame){.kind = FRAME_SKIP, .seq = o->stream->skipped_seq});
+			net_send(w, 0, n, &(struct frame){.kind = FRAME_SKIP, .seq = o->stream->skipped_seq});
 			break;
 		case STREAM_BROKEN:
-			world_fail(w, "target %u has half a batch", i + 1);
+			world_fail(w, "target %u has half a batch", n);
 		}
 	}
 }
 
 void
-source_read(struct world *w, unsigned i)
+source_read(struct world *w, unsigned n)
 {
 	struct node *o = source(w);
 	struct flow *f;
@@ -250,7 +338,8 @@ source_read(struct world *w, unsigned i)
 
 	if (o->stream == NULL)
 		return;
-	f = &o->stream->flows[i];
+	if ((f = stream_flow(o->stream, n + 1)) == NULL)
+		return;
 	w->sums.reads++;
 	for (uint64_t seq = f->next_seq; bytes < w->stream_conf.batch_bytes * 4;
 	     seq = batch_last_seq(b) + 1) {
@@ -258,7 +347,7 @@ source_read(struct world *w, unsigned i)
 			break;
 		bytes += b->body_len;
 		if (stream_read(o->stream, f, b, world_clock(w)))
-			send_batch(w, i, b);
+			send_batch(w, n, b);
 	}
 	(void)stream_read(o->stream, f, NULL, world_clock(w));
 }
@@ -272,26 +361,36 @@ clear_limit(const struct world *w)
 	const struct node *o = &w->node[0];
 	uint64_t upto = o->stream->committed_seq;
 
-	for (unsigned i = 0; i < w->targets; i++)
-		if (o->recorded_put[i] < upto)
-			upto = o->recorded_put[i];
+	for (size_t i = 0; i < o->stream->flow_count; i++) {
+		const struct flow *f = &o->stream->flows[i];
+
+		if (f->state != FLOW_GONE && o->recorded_put[node_of(f) - 1] < upto)
+			upto = o->recorded_put[node_of(f) - 1];
+	}
 	return upto > o->stream->skipped_seq ? upto : o->stream->skipped_seq;
 }
 
-static void
-record(struct world *w)
+/* Of one that is a target no more nothing is recorded: what was before that was, when it went. */
+void
+source_record_flow(struct world *w, struct flow *f)
+{
+	struct node *o = source(w);
+	uint64_t *put = &o->recorded_put[node_of(f) - 1];
+	const struct rows_put p = {.kind = ORDER_RECORDED, .seq = f->processed, .target = node_of(f) - 1};
+
+	/* The store may have no room for the one and have room for the other. */
+	if (f->state != FLOW_GONE && f->processed > *put && !world_chance(w, w->faults.memory) &&
+	    node_put(o, &p, f))
+		*put = f->processed;
+}
+
+void
+source_record(struct world *w)
 {
 	struct node *o = source(w);
 
-	for (unsigned i = 0; i < w->targets; i++) {
-		struct flow *f = &o->stream->flows[i];
-
-		/* The store may have no room for the one and have room for the other. */
-		if (f->processed > o->recorded_put[i] && !world_chance(w, w->faults.memory) &&
-		    node_put(
-			o, &(struct rows_put){.kind = ORDER_RECORDED, .seq = f->processed, .target = i}, f))
-			o->recorded_put[i] = f->processed;
-	}
+	for (size_t i = 0; i < o->stream->flow_count; i++)
+		source_record_flow(w, &o->stream->flows[i]);
 	(void)node_put(o, &(struct rows_put){.clear = true, .seq = clear_limit(w)}, NULL);
 }
 
@@ -316,40 +415,76 @@ source_commit(struct world *w)
 	if (!more)
 		return;
 	if (world_chance(w, 200) || o->stream->committed_seq == o->stream->durable_seq)
-		record(w);
+		source_record(w);
+}
+
+void
+source_fail_waiters(struct world *w)
+{
+	struct stream *st = source(w)->stream;
+	struct waiter one;
+
+	while (stream_hopeless(st) && waiters_pop(&st->waiters, UINT64_MAX, &one))
+		publisher_refused(w, world_publisher(&one.message_id), world_number(&one.message_id));
 }
 
 /* It says again and again what can't be true: it has lost what it had. */
 static void
-doubt(struct world *w, unsigned n)
+doubt(struct world *w, unsigned n, const struct flow_ack *a)
 {
 	struct node *o = source(w);
-	struct stream *st = o->stream;
-	struct waiter one;
+	struct flow *f = stream_flow(o->stream, n + 1);
 
 	/* Late and doubled answers come in a crowd: each question counts once. */
 	if (!o->asked[n])
 		return;
 	o->asked[n] = false;
+	world_tell(w, "target %u says what can't be true: %llu is processed, not %llu", n,
+	    (unsigned long long)f->processed, (unsigned long long)a->processed);
 	if (++o->doubts[n] < DOUBTS_MAX)
 		return;
 	o->doubts[n] = 0;
 	if (w->node[n].lost == 0)
 		world_fail(w, "target %u is refused, and has lost nothing", n);
-	if (st->flows[n - 1].processed == 0)
+	if (f->processed == 0)
 		world_fail(w, "target %u is refused, and nothing was said to be processed there", n);
-	flow_refused(&st->flows[n - 1], world_clock(w), &w->rng);
+	flow_refused(f, world_clock(w), &w->rng);
 	w->node[n].refused = true;
 	w->sums.refusals++;
-	while (stream_hopeless(st) && waiters_pop(&st->waiters, UINT64_MAX, &one))
-		publisher_refused(w, world_publisher(&one.message_id), world_number(&one.message_id));
+	source_fail_waiters(w);
+}
+
+/* It was a target that is none any more, and says that it knows; or it is at the end. */
+static void
+on_closed(struct world *w, struct flow *f, uint64_t revision)
+{
+	const struct stream *st = source(w)->stream;
+
+	if (f->untold) {
+		/* To what it was told before, perhaps: it is asked again. */
+		if (revision == source(w)->row.revision)
+			change_told(w, node_of(f));
+		return;
+	}
+	if (f->state != FLOW_GONE && revision == 0 && st->state == STREAM_CLOSING &&
+	    f->recorded_seq >= st->close_seq)
+		f->state = FLOW_CLOSED;
+}
+
+static void
+on_refused(struct world *w, struct flow *f)
+{
+	if (f->state == FLOW_OPEN || f->state >= FLOW_CLOSED)
+		return;
+	flow_refused(f, world_clock(w), &w->rng);
+	source_fail_waiters(w);
 }
 
 void
 source_frame(struct world *w, const struct frame *f)
 {
 	struct stream *st = source(w)->stream;
-	struct flow *flow = st != NULL ? &st->flows[f->from - 1] : NULL;
+	struct flow *flow = st != NULL ? stream_flow(st, f->from + 1) : NULL;
 	const struct flow_ack a = {
 	    .stored = f->ack.stored,
 	    .processed = f->ack.processed,
@@ -366,12 +501,17 @@ source_frame(struct world *w, const struct frame *f)
 		return;
 	}
 	if (f->kind == FRAME_CLOSED) {
-		if (st->state == STREAM_CLOSING && flow->recorded_seq >= st->close_seq)
-			flow->state = FLOW_CLOSED;
+		on_closed(w, flow, f->seq);
 		return;
 	}
+	if (f->kind == FRAME_REFUSED) {
+		on_refused(w, flow);
+		return;
+	}
+	if (f->kind == FRAME_OPENED && flow->state == FLOW_GONE)
+		return;
 	if (stream_contradicts(st, flow, &a)) {
-		doubt(w, f->from);
+		doubt(w, f->from, &a);
 		return;
 	}
 	if (f->kind == FRAME_OPENED)
@@ -381,7 +521,7 @@ source_frame(struct world *w, const struct frame *f)
 			return;
 		/* An old answer may contradict what is known since. */
 		if (flow_opened(flow, &a, st->durable_seq, world_clock(w)) != 0) {
-			doubt(w, f->from);
+			doubt(w, f->from, &a);
 			return;
 		}
 		source(w)->doubts[f->from] = 0;
@@ -407,21 +547,10 @@ static void
 described(struct world *w)
 {
 	struct node *o = source(w);
-	const struct dsg_stream *s = dsg_find(o->dsg, &w->id);
+	const struct dsg_stream *s = dsg_find(group_of(w, 0)->dsg, &w->id);
 
 	if (s != NULL)
 		stream_fixed(o->stream, s->described);
-}
-
-static bool
-put_row(struct node *o, enum stream_state state)
-{
-	return node_put(o,
-	    &(struct rows_put){.kind = ORDER_STREAM_ROW,
-		.seq = state,
-		.epoch = o->stream->epoch,
-		.close_seq = o->stream->close_seq},
-	    o->stream);
 }
 
 /* When there is nothing more to be published, the stream is closed. */
@@ -432,6 +561,8 @@ finish(struct world *w)
 	struct stream *st = o->stream;
 
 	if (st->state == STREAM_OPEN && w->published >= w->goal && publisher_done(w)) {
+		if (w->changes)
+			change_now(w);
 		MUST(stream_close(st) == 0);
 		/* When all is done a target may still lose it. */
 		if (world_chance(w, LOSE_OF_1000))
@@ -441,10 +572,10 @@ finish(struct world *w)
 	if (st->state != STREAM_CLOSING || o->closed_put)
 		return;
 	if (!o->close_put)
-		o->close_put = put_row(o, STREAM_CLOSING);
-	record(w);
+		o->close_put = source_put_row(o, STREAM_CLOSING);
+	source_record(w);
 	if (stream_finished(st) && o->close_put)
-		o->closed_put = put_row(o, STREAM_CLOSED);
+		o->closed_put = source_put_row(o, STREAM_CLOSED);
 }
 
 void
@@ -470,8 +601,8 @@ source_step(struct world *w)
 	give(w);
 	retain_turn(w);
 	finish(w);
-	for (unsigned i = 0; i < w->targets; i++)
-		pump(w, i);
-	for (unsigned i = 0; i < w->targets; i++)
+	for (size_t i = 0; i < o->stream->flow_count; i++)
+		pump(w, &o->stream->flows[i]);
+	for (size_t i = 0; i < o->stream->flow_count; i++)
 		node_arm(w, 0, stream_deadline(o->stream, &o->stream->flows[i]));
 }

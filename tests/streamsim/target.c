@@ -13,6 +13,7 @@ target_start(struct world *w, unsigned n)
 {
 	struct node *o = &w->node[n];
 
+	stay_load(w, n);
 	if (!o->rows.row || o->rows.row_state == TARGET_CLOSING)
 		return;
 	MUST((o->target = target_new(&w->id, "t", 1, key, &w->target_conf, &o->budget)) != NULL);
@@ -35,6 +36,7 @@ target_stop(struct world *w, unsigned n)
 	app_crash(w, n);
 	target_free(o->target);
 	o->target = NULL;
+	o->removing = false;
 }
 
 /* --- frames --- */
@@ -76,33 +78,53 @@ on_batch(struct world *w, struct node *o, const struct frame *in)
 		world_fail(w, "a whole batch is refused: %s", err_text(err));
 }
 
-static void
-on_open(struct world *w, unsigned n)
+void
+target_answer(struct world *w, unsigned n)
+{
+	struct frame f = {.kind = FRAME_OPENED, .replica = group_of(w, n)->id};
+
+	target_ack_fill(w->node[n].target, &f.ack);
+	net_send(w, n, 0, &f);
+}
+
+void
+target_begin(struct world *w, unsigned n, const struct rows_put *row)
 {
 	struct node *o = &w->node[n];
-	struct frame f = {.kind = FRAME_OPENED, .replica = o->replica};
 
-	if (o->target != NULL && o->target->state == TARGET_OPENING)
-		return;
-	if (o->rows.row_state == TARGET_CLOSING)
-		return; /* the shell remembers what was closed */
-	if (o->target != NULL) {
-		target_ack_fill(o->target, &f.ack);
-		net_send(w, n, 0, &f);
-		return;
-	}
 	o->target = target_new(&w->id, "t", 1, key, &w->target_conf, &o->budget);
 	if (o->target == NULL)
 		return;
 	o->target->early = w->early;
+	if (row->first > 0)
+		target_load(o->target, row->first - 1, row->first - 1);
 	failed_load(w, n);
 	o->asking = false;
-	if (!node_put(o, &(struct rows_put){.kind = ORDER_TARGET_ROW, .seq = TARGET_OPENING}, o->target)) {
+	if (!node_put(o, row, o->target)) {
 		target_free(o->target);
 		o->target = NULL;
 		return;
 	}
 	app_start(w, n);
+}
+
+static void
+on_open(struct world *w, unsigned n, const struct frame *f)
+{
+	struct node *o = &w->node[n];
+
+	if (w->changes) {
+		stay_open(w, n, &f->set);
+		return;
+	}
+	if (o->target != NULL && o->target->state == TARGET_OPENING)
+		return;
+	if (o->rows.row_state == TARGET_CLOSING)
+		return; /* the shell remembers what was closed */
+	if (o->target != NULL)
+		target_answer(w, n);
+	else
+		target_begin(w, n, &(struct rows_put){.kind = ORDER_TARGET_ROW, .seq = TARGET_OPENING});
 }
 
 /* False: the tables took not all that is due. */
@@ -149,18 +171,21 @@ on_close(struct world *w, unsigned n, uint64_t seq)
 		return;
 	if (target_close(o->target, seq) != 0)
 		target_ack_soon(o->target, world_clock(w), true);
-	else if (!node_put(o, &(struct rows_put){.kind = ORDER_TARGET_ROW, .seq = TARGET_CLOSING}, o->target))
+	else if (!node_put(o,
+		     &(struct rows_put){.kind = ORDER_TARGET_ROW, .seq = TARGET_CLOSING, .set = o->row},
+		     o->target))
 		o->target->state = TARGET_OPEN; /* the source asks again */
 }
 
 void
 target_row(struct world *w, unsigned n, uint64_t state)
 {
-	struct frame f = {
-	    .kind = state == TARGET_CLOSING ? FRAME_CLOSED : FRAME_OPENED, .replica = w->node[n].replica};
-
-	target_ack_fill(w->node[n].target, &f.ack);
-	net_send(w, n, 0, &f);
+	if (w->node[n].removing)
+		stay_left(w, n);
+	else if (state == TARGET_CLOSING)
+		net_send(w, n, 0, &(struct frame){.kind = FRAME_CLOSED});
+	else
+		target_answer(w, n);
 }
 
 void
@@ -176,7 +201,7 @@ target_frame(struct world *w, unsigned n, const struct frame *f)
 	struct node *o = &w->node[n];
 
 	if (f->kind == FRAME_OPEN)
-		on_open(w, n);
+		on_open(w, n, f);
 	else if (f->kind == FRAME_CLOSE)
 		on_close(w, n, f->seq);
 	else if (o->target == NULL)
@@ -194,7 +219,7 @@ static bool
 may_store(struct world *w, unsigned n, const struct batch *b)
 {
 	struct dsg_batch one = check_descriptor(b);
-	enum dsg_check c = dsg_check(w->node[n].dsg, &one);
+	enum dsg_check c = dsg_check(group_of(w, n)->dsg, &one);
 
 	if (c == DSG_CHECK_OTHER)
 		world_fail(w, "node %u has another batch at %llu than was described", n,
@@ -333,7 +358,7 @@ target_step(struct world *w, unsigned n)
 	struct node *o = &w->node[n];
 	struct frame f = {.kind = FRAME_ACK};
 
-	if (o->target == NULL || o->target->state == TARGET_OPENING)
+	if (o->target == NULL || o->target->state == TARGET_OPENING || o->removing)
 		return;
 	store_batches(w, n);
 	w->sums.incomplete += target_expire(o->target, world_clock(w));

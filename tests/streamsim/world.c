@@ -144,7 +144,7 @@ draw_policy(struct world *w)
 	}
 	w->early = p->handler != POLICY_DISCARD && world_chance(w, 750);
 	w->letters_max = world_chance(w, 500) ? 2 : UINT64_MAX;
-	w->may_lose = p->overflow != POLICY_DROP && world_chance(w, 700);
+	w->may_lose = !w->changes && p->overflow != POLICY_DROP && world_chance(w, 700);
 	world_tell(w, "ack %d of %u, overflow %d at %llu bytes or %llu ms, handler %d", p->ack, p->quorum,
 	    p->overflow, (unsigned long long)p->retention_bytes, (unsigned long long)p->retention_ms,
 	    p->handler);
@@ -158,9 +158,7 @@ make_node(struct world *w, unsigned n)
 	struct node *o = &w->node[n];
 
 	rows_init(&o->rows);
-	disk_init(&o->disk);
-	o->replica = 100 + n;
-	o->disk.base_config = group_first_config(w, &o->disk.base_config_len);
+	group_make(w, n);
 	o->budget.max_bytes = world_chance(w, 500) ? 1024 * 1024 : 16 * 1024 * 1024;
 	o->app.slow_us = 2 * WORLD_MS;
 }
@@ -177,6 +175,7 @@ world_new(uint64_t seed, unsigned targets, bool verbose)
 	w->relays = world_below(w, RELAYS_MAX + 1);
 	w->direct = w->relays == 0 || world_chance(w, 500);
 	w->goal = 300 + world_below(w, 3000);
+	w->changes = targets >= 2 && seed / ROWS_TARGETS_MAX % 2 == 0;
 	be_store64(w->id.b, seed + 1);
 	be_store64(w->id.b + 8, 1);
 	draw_settings(w);
@@ -191,6 +190,8 @@ world_new(uint64_t seed, unsigned targets, bool verbose)
 		world_push(w, world_below(w, WORLD_SECOND), WORLD_PUBLISH, p, 0, NULL);
 	}
 	world_push(w, WORLD_SECOND, WORLD_FAULT, 0, 0, NULL);
+	if (w->changes)
+		world_push(w, WORLD_SECOND, WORLD_CHANGE, 0, 0, NULL);
 	return w;
 }
 
@@ -221,9 +222,10 @@ world_free(struct world *w, struct sums *sum)
 		if (o->up)
 			node_crash(w, n);
 		rows_fini(&o->rows);
-		disk_fini(&o->disk);
-		disk_snapshot_free(&o->incoming);
+		group_end(w, n);
 	}
+	for (unsigned g = 0; g < GROUPS_MAX; g++)
+		free(w->group[g].states);
 	add(sum, &w->sums);
 	free(w);
 }
@@ -240,7 +242,7 @@ on_node(struct world *w, const struct sim_event *ev)
 		node_flushed(w, ev->node);
 		break;
 	case WORLD_SYNCED:
-		group_synced(w, ev->node);
+		group_synced(w, ev->node, ev->link);
 		break;
 	case WORLD_TICK:
 		if (w->now < o->tick_at)
@@ -306,6 +308,9 @@ handle(struct world *w, const struct sim_event *ev)
 		break;
 	case WORLD_LOSE:
 		(void)member_lose(w, ev->node);
+		break;
+	case WORLD_CHANGE:
+		change_turn(w);
 		break;
 	case WORLD_FAULT:
 		fault_turn(w);

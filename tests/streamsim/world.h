@@ -35,6 +35,8 @@
 enum {
 	ENDS_MAX = 1 + ROWS_TARGETS_MAX,
 	RELAYS_MAX = 2,
+	GROUPS_MAX = 32,
+	STAYS_MAX = 64,
 	HOSTS_MAX = ENDS_MAX + RELAYS_MAX, /* relays come after the nodes */
 	PUBLISHERS = 3,
 	OUTSTANDING_MAX = 8, /* of a publisher: messages without an answer */
@@ -61,6 +63,7 @@ enum world_what {
 	WORLD_REROUTED, /* the source hears that a path is gone; link: to this target, if frames are routed */
 	WORLD_LOSE,     /* node loses all that it has */
 	WORLD_FAULT,
+	WORLD_CHANGE, /* somebody may want other targets */
 };
 
 enum frame_kind {
@@ -72,6 +75,7 @@ enum frame_kind {
 	FRAME_CLOSE,
 	FRAME_CLOSED,
 	FRAME_SKIP,
+	FRAME_REFUSED,
 	FRAME_RAFT
 };
 
@@ -81,9 +85,11 @@ struct frame {
 	struct batch *batch; /* owned */
 	uint32_t index;      /* of the fragment */
 	struct target_ack ack;
-	uint64_t seq;     /* of the end, or of what was given up */
+	uint64_t seq;     /* of the end, or of what was given up; of CLOSED: the statement that it answers */
 	uint64_t replica; /* of the target, where it says where it is */
-	size_t len;       /* of a message of the group */
+	size_t len;       /* of a message of a group */
+	unsigned group;
+	struct rows_set set; /* what opens the stream */
 	uint8_t bytes[];
 };
 
@@ -110,6 +116,22 @@ struct app {
 	struct app_message messages[SEQ_MAX];
 };
 
+/* A node's replica of a group. */
+struct replica {
+	uint64_t id;
+	struct raft *raft; /* NULL: the node is down */
+	struct dsg *dsg;
+	struct disk disk;
+	struct disk_snapshot incoming;
+	uint64_t applied, applied_term; /* of the log */
+	int64_t transfer_at;
+	/* of the source's, what it forgets in a crash */
+	uint64_t heard[ENDS_MAX]; /* replicas that targets have told of */
+	int64_t members_at;
+	int64_t unused_at;   /* since then no stream is there; 0: one is */
+	uint64_t leave_term; /* the stream has left: the group is told, if it has this term still; 0: no */
+};
+
 struct node {
 	bool up;
 	uint32_t life; /* counts starts: events of an earlier one are void */
@@ -119,14 +141,9 @@ struct node {
 	int64_t tick_at; /* INT64_MAX: none */
 	int64_t slow_us; /* of a commit, at most; 0: as the others */
 	bool flushed;
-	/* group */
-	uint64_t replica; /* its id: another one when its log was lost */
-	struct raft *raft;
-	struct dsg *dsg;
-	struct disk disk;
-	struct disk_snapshot incoming;
-	uint64_t applied, applied_term; /* of the log */
-	int64_t transfer_at;
+	struct replica *in[GROUPS_MAX];
+	uint64_t replica; /* the id of the last one that was begun: another one when its log was lost */
+	unsigned group;   /* that its stream is in */
 	/* the source; NULL: the stream is closed */
 	struct stream *stream;
 	struct pending_pool pool;
@@ -138,19 +155,33 @@ struct node {
 	uint64_t epoch_put;
 	bool close_put, closed_put; /* rows that end it */
 	int64_t progress_at;
-	uint64_t heard[ENDS_MAX]; /* replicas that targets have told of */
+	unsigned rows_put_count, rows_durable_count; /* of the stream */
+	struct node_change {
+		bool under_way;
+		unsigned row, group; /* which of them is to be durable; where the stream goes then */
+	} change;
+	bool moved, brought; /* in this life from another group; and the one it is in knows that */
 	unsigned doubts[ENDS_MAX];
 	bool asked[ENDS_MAX];
-	int64_t members_at;
+	struct rows_set row; /* what the source says now, a target has taken last */
 	/* a target; NULL: the stream is not open yet, or closed */
 	struct target *target;
 	struct retry retry;
 	bool asking;                      /* whether something was given up */
 	size_t letters_put, letters_seen; /* by somebody who looks after them */
 	struct app app;
-	bool refused;         /* the source takes nothing of what it says any more */
-	unsigned lost;        /* so often it came back with empty tables */
-	uint64_t ever_marked; /* what it had processed then */
+	bool removing, again; /* it is a target no more when that is durable; and then anew */
+	uint64_t removed_at;  /* as rows.h */
+	unsigned stays;       /* times as a target */
+	struct stay {
+		uint64_t first, last; /* of what it got; last: processed when it left, 0: it is there */
+		uint64_t bound;       /* nothing behind this was there when it was removed */
+		bool ended;
+	} stay[STAYS_MAX];
+	uint64_t removed_bound; /* of its newest removal */
+	bool refused;           /* the source takes nothing of what it says any more */
+	unsigned lost;          /* so often it came back with empty tables */
+	uint64_t ever_marked;   /* what it had processed then */
 };
 
 /* A message that was published at least once. */
@@ -196,7 +227,10 @@ struct sums {
 	uint64_t events, frames, lost, messages, answered, repeated, crashes, app_crashes, relay_crashes,
 	    entries, batches, terms, transfers, snapshots, restores, reads, resent, epochs, waits,
 	    short_memory, closed, given_up, gaps, told_lost, asked_again, unsaid, unknown, applied, discarded,
-	    nacks, letters, kept_out, lost_disks, replaced, refusals, early, spared, resumed, incomplete;
+	    nacks, letters, kept_out, lost_disks, replaced, refusals, early, spared, resumed, added, removed,
+	    added_again, unheard, anew, left, not_here, adopted, changes_lost, changes_refused, groups_begun,
+	    groups_again, members_added, voters, members_let_go, groups_dropped, renewed, begun_again,
+	    incomplete;
 	/* where frames are routed: */
 	uint64_t routed, hops, relayed, no_route, rerouted, notices, repaired, route_faults, route_events,
 	    link_states, gossip;
@@ -223,14 +257,19 @@ struct world {
 	unsigned poison;      /* of 1000 messages fail at their application */
 	uint64_t letters_max; /* dead letters that a target may have before somebody looks at them */
 	bool may_lose;        /* disks */
+	bool changes;         /* targets come and go */
 	struct raft_settings settings;
 	unsigned snapshot_every;
 	struct ulid id;
 	/* Invariants. */
 	struct truth truth[SEQ_MAX];
-	uint64_t states[INDEX_MAX]; /* hash of the group's state after an entry; 0: not applied yet */
-	uint64_t hash;              /* of all that happened */
-	uint64_t described_any;     /* the highest that any replica has */
+	struct world_group {
+		unsigned set;     /* its targets, bits by node */
+		uint64_t *states; /* hash of its state after an entry; 0: not applied yet; owned */
+	} group[GROUPS_MAX];
+	unsigned groups;        /* that ever were */
+	uint64_t hash;          /* of all that happened */
+	uint64_t described_any; /* the highest that any replica has */
 	bool verbose;
 	struct sums sums;
 };
@@ -266,25 +305,67 @@ void node_arm(struct world *w, unsigned n, struct mono when);
 /* Gives something to the tables, and notes what follows from it.  False: not now. */
 bool node_put(struct node *o, const struct rows_put *p, void *noun);
 
-/* --- group.c: its replica --- */
+/* --- group.c: its replicas --- */
+void group_make(struct world *w, unsigned n);
+void group_end(struct world *w, unsigned n);
 void group_start(struct world *w, unsigned n);
 void group_stop(struct world *w, unsigned n);
+/* Begins a replica, at the source the first of the group; forgets one; its only one comes back with nothing.
+ */
+void group_begin(struct world *w, unsigned n, unsigned g);
+void group_drop(struct world *w, unsigned n, unsigned g);
+void group_lose(struct world *w, unsigned n);
 void group_message(struct world *w, unsigned n, const struct frame *f);
-void group_synced(struct world *w, unsigned n);
+void group_synced(struct world *w, unsigned n, unsigned g);
 void group_pump(struct world *w, unsigned n);
-
-bool group_leads(const struct world *w, unsigned n, uint64_t *term);
+/* That of the node's end of the stream; NULL: it has none. */
+struct replica *group_of(const struct world *w, unsigned n);
+bool group_leads(const struct replica *r, uint64_t *term);
 /* And its state has all that was committed in earlier terms. */
-bool group_ready(const struct world *w, unsigned n, uint64_t *term);
-bool group_propose(struct world *w, unsigned n, const struct buf *entry);
-uint8_t *group_first_config(const struct world *w, size_t *len);
+bool group_ready(const struct replica *r, uint64_t *term);
+bool group_propose(struct world *w, struct replica *r, const struct buf *entry);
+/* Node n is to lead. */
+bool group_hand_over(struct world *w, struct replica *r, unsigned n);
+
+/* --- change.c: other targets for the running stream, at the source --- */
+bool set_has(unsigned set, unsigned n);
+unsigned set_count(unsigned set);
+unsigned change_first_set(struct world *w);
+/* After a restart, or for the first time. */
+void change_load(struct world *w);
+void change_load_flows(struct world *w);
+void change_loaded(struct world *w);
+void change_row_durable(struct world *w);
+/* The target knows that it was removed. */
+void change_told(struct world *w, unsigned n);
+void change_next_revision(struct world *w);
+/* Somebody may want a change, now and later; only now. */
+void change_turn(struct world *w);
+void change_now(struct world *w);
+
+/* --- stay.c: a node's time as a target --- */
+void stay_load(struct world *w, unsigned n);
+void stay_open(struct world *w, unsigned n, const struct rows_set *row);
+void stay_left(struct world *w, unsigned n);
+
+/* --- relation.c: the groups of such a stream --- */
+/* The one for these targets: a new one, if there is none.  False: no more can be had. */
+bool relation_choose(struct world *w, unsigned set, unsigned *g);
+void relation_move(struct world *w);
+/* Before a node starts: replicas that no row of its names are of no use. */
+void relation_load(struct world *w, unsigned n);
+void relation_turn(struct world *w, unsigned n);
 
 /* --- member.c --- */
 /* The node comes back with nothing of what it had.  False: the group could not do with that. */
 bool member_lose(struct world *w, unsigned n);
 void member_heard(struct world *w, unsigned n, uint64_t replica);
-/* By the source, if it leads: replicas that were lost are replaced. */
-void member_turn(struct world *w);
+/* By the source, if it leads: replicas that were lost are replaced, new ones are taken in. */
+void member_turn(struct world *w, unsigned g);
+/* So many voters forgot what they promised that those that are left can't decide. */
+bool member_undecidable(const struct world *w, unsigned g);
+/* All but the source go.  True: they are gone, or it does not lead. */
+bool member_dissolve(struct world *w, unsigned g);
 
 /* --- source.c --- */
 void source_start(struct world *w);
@@ -293,6 +374,15 @@ void source_frame(struct world *w, const struct frame *f);
 void source_step(struct world *w);
 void source_read(struct world *w, unsigned flow);
 void source_rerouted(struct world *w);
+/* Gives the row, with this state, to the tables; all that is pending. */
+bool source_put_row(struct node *o, enum stream_state state);
+bool source_give(struct world *w);
+/* All targets are asked again, with what the row says now. */
+void source_tell(struct world *w);
+/* Writes who has processed what, and forgets what nobody needs. */
+void source_record(struct world *w);
+void source_record_flow(struct world *w, struct flow *f);
+void source_fail_waiters(struct world *w);
 /* Targets have processed more, or something was given up. */
 void source_commit(struct world *w);
 void source_new_epoch(struct world *w);
@@ -325,6 +415,10 @@ void target_frame(struct world *w, unsigned n, const struct frame *f);
 void target_step(struct world *w, unsigned n);
 void target_read(struct world *w, unsigned n);
 void target_gap(struct world *w, unsigned n);
+/* A target that is not there begins with this row. */
+void target_begin(struct world *w, unsigned n, const struct rows_put *row);
+/* Says where it is. */
+void target_answer(struct world *w, unsigned n);
 /* A row became durable, and what follows when it ends the stream. */
 void target_row(struct world *w, unsigned n, uint64_t state);
 void target_durable(struct world *w, unsigned n);
@@ -352,7 +446,7 @@ void app_start(struct world *w, unsigned n);
 /* --- net.c --- */
 void net_send(struct world *w, unsigned from, unsigned to, const struct frame *f);
 void net_send_batch(struct world *w, unsigned to, struct batch *b);
-void net_send_raft(struct world *w, unsigned from, unsigned to, const struct buf *bytes);
+void net_send_raft(struct world *w, unsigned from, unsigned to, unsigned group, const struct buf *bytes);
 /* A frame reaches a host: true if that is where it was to go. */
 bool net_arrived(struct world *w, unsigned host, struct frame *f);
 void frame_free(struct frame *f);
@@ -385,7 +479,7 @@ void check_digest(const struct batch *b, uint8_t digest[DSG_DIGEST_BYTES]);
 struct dsg_batch check_descriptor(const struct batch *b);
 void check_rows(struct world *w, unsigned n, const struct rows_put *p); /* became durable */
 void check_taken(struct world *w, unsigned n, const struct batch *b);
-void check_applied(struct world *w, unsigned n, const uint8_t *data, size_t len, uint64_t index);
+void check_applied(struct world *w, unsigned n, unsigned g, const uint8_t *data, size_t len, uint64_t index);
 void check_answer(struct world *w, uint64_t seq);
 void check_lost(struct world *w, uint64_t seq, const struct message *m);
 /* What is needed by nobody any more: processed by all targets, or given up. */
@@ -393,6 +487,22 @@ uint64_t check_released(const struct world *w);
 void check_after(struct world *w, unsigned n);
 bool check_done(const struct world *w);
 void check_end(struct world *w);
+
+/* --- check_targets.c: of a stream whose targets come and go --- */
+/* Whether the node is a target, as the source's tables have it, that gets seq. */
+bool check_gets(const struct world *w, unsigned n, uint64_t seq);
+/* Or, where a quorum is enough, that it was one that got it: what a quorum once had it has for ever. */
+bool check_got(const struct world *w, unsigned n, uint64_t seq);
+/* What the node may be said to have processed. */
+uint64_t check_bound(const struct world *w, unsigned n);
+uint64_t check_ever_processed(const struct node *o);
+void check_row(struct world *w, unsigned n, const struct rows_put *p); /* became durable */
+void check_stay(const struct world *w, unsigned n, uint64_t seq);      /* an application gets it */
+void check_stays_closed(const struct world *w);
+bool check_stays_done(const struct world *w);
+void check_stays_tell(const struct world *w);
+void check_stays_end(const struct world *w);
+bool check_once(const struct world *w, unsigned n, uint64_t seq);
 
 /* --- check_policy.c: of what is given up, and of what fails --- */
 void check_skipped(struct world *w, unsigned n, const struct rows_put *p);
