@@ -334,4 +334,5 @@ source_load_targets(struct source *s)
 		if (node_list_has(s->row.left, s->row.left_count, f->flow->node))
 			flow_remove(f->flow, clock_mono());
 	}
+	(void)stream_commit(s->stream);
 }

@@ -85,27 +85,34 @@ stream_load(struct stream *s, uint64_t last_seq)
 	tail_reset(&s->tail, s->next_seq);
 }
 
-void
-stream_load_processed(struct stream *s, uint64_t node, uint64_t seq)
+static void
+load_flow(struct stream *s, struct flow *f, uint64_t seq)
 {
-	struct flow *f = stream_flow(s, node);
-	uint64_t first_seq;
-	void *owner;
+	uint64_t first_seq = f->first_seq;
+	void *owner = f->owner;
 
-	if ((f == NULL || f->state == FLOW_GONE) && seq > s->left_seq)
-		s->left_seq = seq;
-	if (f == NULL || f->state == FLOW_GONE || seq < f->processed)
-		return;
-	owner = f->owner;
-	first_seq = f->first_seq;
 	flow_fini(f);
-	flow_init(f, node, seq, &s->conf->flow, s->budget);
+	flow_init(f, f->node, seq, &s->conf->flow, s->budget);
 	f->owner = owner;
 	f->first_seq = first_seq;
 	/* What was processed did exist, even if its outbox rows are gone. */
 	if (seq > s->durable_seq)
 		stream_load(s, seq);
 	stream_fixed(s, seq);
+}
+
+void
+stream_load_processed(struct stream *s, uint64_t node, uint64_t seq)
+{
+	struct flow *f = stream_flow(s, node);
+
+	if (f == NULL || f->state == FLOW_GONE) {
+		if (seq > s->left_seq)
+			s->left_seq = seq;
+	} else if (seq >= f->processed) {
+		load_flow(s, f, seq);
+	}
+	/* Also when nothing of it is new: targets that came later have all that was before them. */
 	(void)stream_commit(s);
 }
 

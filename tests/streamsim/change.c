@@ -99,6 +99,7 @@ change_load_flows(struct world *w)
 		else if (set_has(o->row.left, n))
 			flow_remove(stream_flow(o->stream, n + 1), world_clock(w));
 	}
+	(void)stream_commit(o->stream);
 }
 
 void

@@ -682,6 +682,20 @@ test_load_first(void **state)
 	assert_int_equal(stream->committed_seq, 55);
 }
 
+/* A restart after a target came in another's place: what was before it is processed, as it was. */
+static void
+test_load_after_exchange(void **state)
+{
+	(void)state;
+	stream_load(stream, 60);
+	stream_load_first(stream, 7, 51);
+	flow_remove(stream_flow(stream, 8), MONO_ZERO);
+	assert_int_equal(stream->committed_seq, 0);
+	stream_load_processed(stream, 8, 40);
+	assert_int_equal(stream->committed_seq, 50);
+	assert_int_equal(stream->left_seq, 40);
+}
+
 /* n of those that get a message. */
 static void
 test_quorum_of_changed(void **state)
@@ -779,6 +793,7 @@ main(void)
 	    TEST(test_load),
 	    TEST(test_added),
 	    TEST(test_removed),
+	    TEST(test_load_after_exchange),
 	    TEST(test_load_first),
 	    TEST(test_quorum_of_changed),
 	    TEST(test_order),
