@@ -310,12 +310,11 @@ class LosingPublisher(AskingPublisher):
         if e.code() != grpc.StatusCode.DATA_LOSS or said is None:
             return False
         seq = int(said[1])
-        if seq in self.lost:
-            return True  # it was repeated
-        if seq <= self.confirmed or seq in self.early:
-            return False  # it was confirmed
-        self.lost.add(seq)
-        self.settle(seq)
+        # What has had its result before it was repeated keeps that: a node that was just started may give up what its
+        # target has processed, before it hears of that.  If it was confirmed, it has to be there in the end.
+        if seq > self.confirmed and seq not in self.early:
+            self.lost.add(seq)
+            self.settle(seq)
         return True
 
 
