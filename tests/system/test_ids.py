@@ -23,7 +23,7 @@ def once(node, stream, count, size, results):
     chunks = (pb.Chunk(stream_id=stream, payload=payload(stream, n, size), message_id=message_id(n))
               for n in range(1, count + 1))
     with Api(node) as client:
-        for r in client.PublishClientDataStream(chunks):
+        for r in client.PublishClientDataStream(chunks, timeout=RETRY_S):
             results.append(r.seq)
 
 
@@ -71,10 +71,11 @@ def sink(m, name, stream):
     s.start()
     try:
         yield s
-        if s.error is not None:
-            raise s.error
     finally:
         s.stop()
+        # It is the cause of what came of it.
+        if s.error is not None:
+            raise s.error
 
 
 def check_once(s, stream, count):
