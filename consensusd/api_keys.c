@@ -20,15 +20,6 @@ hex8(char out[17], const uint8_t id[CRYPTO_KEY_ID_BYTES])
 		snprintf(out + 2 * i, 3, "%02x", id[i]);
 }
 
-/* The one before is good for a while after the newest was made. */
-static int64_t
-valid_until(const struct mcg *mcg, const struct mcg_key *k)
-{
-	const struct mcg_key *newest = mcg_key_get(mcg, k->tenant);
-
-	return newest == k ? 0 : (int64_t)(newest->unix_ms + newest->valid_ms);
-}
-
 static int
 encode_key(struct engine *e, const struct mcg_key *k, struct buf *out)
 {
@@ -48,7 +39,7 @@ encode_key(struct engine *e, const struct mcg_key *k, struct buf *out)
 	info.created = (int64_t)k->unix_ms;
 	nodeid_format(info.node_id, k->node);
 	info.held = mesh_has_key(e->mesh, k);
-	info.valid_until = valid_until(mesh_mcg(e->mesh), k);
+	info.valid_until = (int64_t)mesh_key_ends(e->mesh, k->tenant, k->version);
 	pb_list_encode(&info.node_ids, &list);
 	if (err == 0)
 		err = pb_pack(out, mesh_v1_KeyInfo_fields, &info);
@@ -180,9 +171,10 @@ api_keys_rotate(struct api *a, struct client *c, const struct imsg *m)
 	op = api_op_new(a, c, m, mesh_v1_RotateKeyReq_fields, &in);
 	if (op != NULL && api_op_mesh_is(op, in.mesh_id)) {
 		memcpy(op->tenant, in.tenant_id, sizeof(op->tenant));
-		if (in.valid_ms < 0 || (in.tenant_id[0] != '\0' && !tenant_valid(in.tenant_id)))
-			api_op_refuse(op, ERR_RANGE,
-			    in.valid_ms < 0 ? "valid_ms is negative" : "that is no tenant's id");
+		if (in.valid_ms < 0 || (in.valid_ms > 0 && in.tenant_id[0] == '\0'))
+			api_op_refuse(op, ERR_RANGE, "valid_ms is of a tenant's key, and not negative");
+		else if (in.tenant_id[0] != '\0' && !tenant_valid(in.tenant_id))
+			api_op_refuse(op, ERR_RANGE, "that is no tenant's id");
 		else
 			rotate(op, &in, &names);
 	}

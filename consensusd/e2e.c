@@ -9,6 +9,7 @@
 #include "common/base/err.h"
 #include "common/base/frame.h"
 #include "consensusd/core/batch.h"
+#include "consensusd/tenantkeys.h"
 #include "proto/pb.h"
 
 /* The frame type that carries a kind of message; 0: no such kind. */
@@ -141,6 +142,8 @@ e2e_put_fragment(struct buf *out, const struct batch *b, const struct e2e_way *w
 	SET_BYTES(h.key_id, b->key_id, BATCH_KEY_ID_BYTES);
 	if (index == 0)
 		SET_BYTES(h.signature, b->signature, BATCH_SIG_BYTES);
+	if (index == 0 && way->key_box_len != 0)
+		SET_BYTES(h.key_box, way->key_box, TENANTKEYS_BOX_BYTES);
 	h.producer_epoch = b->epoch;
 	h.count = b->count;
 	h.source = way->source;
@@ -189,6 +192,8 @@ ranges_valid(const mesh_e2e_Header *h)
 static bool
 header_valid(const struct frame *f, const mesh_e2e_Header *h)
 {
+	if (h->key_box.size != 0 && h->key_box.size != TENANTKEYS_BOX_BYTES)
+		return false;
 	if (h->stream_id.size != ULID_BYTES || h->source != f->src || h->destination == 0)
 		return false;
 	if (h->tenant_id[0] != '\0' && !tenant_valid(h->tenant_id))

@@ -28,9 +28,11 @@ uint32_t e2e_flow(const char *tenant, const struct ulid *stream_id);
 struct e2e_way {
 	const char *tenant; /* borrowed */
 	uint64_t source, destination;
-	uint32_t flow; /* e2e_flow() */
-	uint8_t class; /* of its frames, FRAME_CLASS_*; 0: client data */
-	bool stripe;   /* on all bulk lanes: FRAME_FLAG_STRIPE */
+	uint32_t flow;          /* e2e_flow() */
+	uint8_t class;          /* of its frames, FRAME_CLASS_*; 0: client data */
+	bool stripe;            /* on all bulk lanes: FRAME_FLAG_STRIPE */
+	const uint8_t *key_box; /* of the batch's key, borrowed: in the first fragment */
+	size_t key_box_len;     /* 0: none */
 };
 
 /* Fragments of a batch body, and fragment index of it as a frame.  Each has a CRC32C of its own; the

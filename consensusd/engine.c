@@ -38,6 +38,7 @@
 #include "consensusd/spill.h"
 #include "consensusd/stats.h"
 #include "consensusd/store.h"
+#include "consensusd/tenantkeys.h"
 #include "consensusd/transport.h"
 #include "consensusd/warmth.h"
 
@@ -444,6 +445,22 @@ on_load_rule(void *ctx, const struct control *c)
 }
 
 static void
+on_load_key(void *ctx, const struct store_key *row)
+{
+	struct engine *e = ctx;
+	int err = tenantkeys_load(e, row);
+
+	if (err != 0)
+		load_failed(e, "a key of a tenant", err);
+}
+
+static void
+on_key_gone(void *ctx, const char *tenant_id, const uint8_t key_id[BATCH_KEY_ID_BYTES])
+{
+	tenantkeys_gone(ctx, tenant_id, key_id);
+}
+
+static void
 on_load_node(void *ctx, uint64_t node_id, const char *addresses)
 {
 	struct engine *e = ctx;
@@ -609,6 +626,8 @@ engine_open_store(struct engine *e, const struct conf *conf, int sql_dir_fd, int
 	    .on_durable = on_durable,
 	    .on_load_node = on_load_node,
 	    .on_load_rule = on_load_rule,
+	    .on_load_key = on_load_key,
+	    .on_key_gone = on_key_gone,
 	    .on_load_stream = on_load_stream,
 	    .on_load_offset = on_load_offset,
 	    .on_load_raft = on_load_raft,

@@ -14,6 +14,7 @@
 #include "common/base/mem.h"
 #include "common/os/log.h"
 #include "consensusd/keyring_file.h"
+#include "consensusd/oldkeys.h"
 
 #define KEY_SUFFIX ".key"
 
@@ -22,6 +23,8 @@ struct tenant {
 	uint32_t key_count;
 	uint8_t key_ids[KEYRING_KEYS_PER_TENANT_MAX][CRYPTO_KEY_ID_BYTES];
 	uint8_t keys[KEYRING_KEYS_PER_TENANT_MAX][CRYPTO_KEY_BYTES]; /* the newest first */
+	uint64_t versions[KEYRING_KEYS_PER_TENANT_MAX];              /* of given ones */
+	uint64_t ends_unix_ms[KEYRING_KEYS_PER_TENANT_MAX];          /* 0: it does not */
 };
 
 struct tenant_table {
@@ -37,6 +40,7 @@ struct keyring {
 	uint64_t node_id;
 	struct tenant_table tenants;
 	struct tenant_table given; /* by the control group */
+	struct oldkeys old;
 };
 
 static void
@@ -264,6 +268,7 @@ keyring_free(struct keyring *k)
 		return;
 	table_free(&k->tenants);
 	table_free(&k->given);
+	oldkeys_fini(&k->old);
 	crypto_key_free(k->node_key);
 	if (k->dir_fd >= 0)
 		close(k->dir_fd);
@@ -291,7 +296,7 @@ keyring_given_clear(struct keyring *k)
 }
 
 int
-keyring_given_add(struct keyring *k, const char *tenant, const uint8_t key[CRYPTO_KEY_BYTES])
+keyring_given_add(struct keyring *k, const char *tenant, const struct keyring_given *g)
 {
 	struct tenant_table *t = &k->given;
 	struct tenant *x = table_get(t, tenant);
@@ -308,9 +313,30 @@ keyring_given_add(struct keyring *k, const char *tenant, const uint8_t key[CRYPT
 	}
 	if (x->key_count == KEYRING_KEYS_PER_TENANT_MAX)
 		return ERR_LIMIT;
-	memcpy(x->keys[x->key_count], key, CRYPTO_KEY_BYTES);
-	crypto_key_id(x->key_ids[x->key_count++], key);
+	memcpy(x->keys[x->key_count], g->key, CRYPTO_KEY_BYTES);
+	x->versions[x->key_count] = g->version;
+	x->ends_unix_ms[x->key_count] = g->ends_unix_ms;
+	crypto_key_id(x->key_ids[x->key_count++], g->key);
 	return 0;
+}
+
+uint64_t
+keyring_given_newest(
+    const struct keyring *k, const char *tenant, const uint8_t **key, uint8_t key_id[CRYPTO_KEY_ID_BYTES])
+{
+	const struct tenant *t = table_get(&k->given, tenant);
+
+	if (t == NULL || t->key_count == 0)
+		return 0;
+	*key = t->keys[0];
+	memcpy(key_id, t->key_ids[0], CRYPTO_KEY_ID_BYTES);
+	return t->versions[0];
+}
+
+struct oldkeys *
+keyring_old(struct keyring *k)
+{
+	return &k->old;
 }
 
 int
@@ -328,23 +354,41 @@ keyring_seal_key(
 	return 0;
 }
 
+/* One that ended before now is none; now 0: whatever it has. */
 static const uint8_t *
-key_in(const struct tenant_table *table, const char *tenant, const uint8_t key_id[CRYPTO_KEY_ID_BYTES])
+key_in(const struct tenant_table *table, const char *tenant, const uint8_t key_id[CRYPTO_KEY_ID_BYTES],
+    uint64_t now_unix_ms)
 {
 	const struct tenant *t = table_get(table, tenant);
 
 	for (uint32_t i = 0; t != NULL && i < t->key_count; i++)
-		if (memcmp(t->key_ids[i], key_id, CRYPTO_KEY_ID_BYTES) == 0)
+		if (memcmp(t->key_ids[i], key_id, CRYPTO_KEY_ID_BYTES) == 0 &&
+		    (t->ends_unix_ms[i] == 0 || now_unix_ms < t->ends_unix_ms[i]))
 			return t->keys[i];
 	return NULL;
+}
+
+int
+keyring_tag_key(const struct keyring *k, const char *tenant, const uint8_t key_id[CRYPTO_KEY_ID_BYTES],
+    uint64_t now_unix_ms, const uint8_t **key)
+{
+	*key = key_in(&k->given, tenant, key_id, now_unix_ms);
+	if (*key == NULL)
+		*key = key_in(&k->tenants, tenant, key_id, now_unix_ms);
+	return *key != NULL ? 0 : ERR_NOENT;
 }
 
 int
 keyring_open_key(const struct keyring *k, const char *tenant, const uint8_t key_id[CRYPTO_KEY_ID_BYTES],
     const uint8_t **key)
 {
-	*key = key_in(&k->given, tenant, key_id);
-	if (*key == NULL)
-		*key = key_in(&k->tenants, tenant, key_id);
-	return *key != NULL ? 0 : ERR_NOENT;
+	const struct oldkey *old;
+
+	if (keyring_tag_key(k, tenant, key_id, 0, key) == 0)
+		return 0;
+	old = oldkeys_get(&k->old, tenant, key_id);
+	if (old == NULL)
+		return ERR_NOENT;
+	*key = old->key;
+	return 0;
 }

@@ -127,6 +127,9 @@ void mesh_forget(struct mesh *m, const void *ctx);
  * (the mesh's: to all members). */
 int mesh_rotate(struct mesh *m, const char *tenant, const uint64_t *nodes, size_t count, uint64_t valid_ms,
     uint32_t timeout_ms, mesh_done_fn *fn, void *ctx) MUST_USE;
+/* From when on a version that is not the newest proves nothing any more, and opens alone; 0: it is the
+ * newest, or the mesh's. */
+uint64_t mesh_key_ends(const struct mesh *m, const char *tenant, uint64_t version);
 /* Does this node have it? */
 bool mesh_has_key(const struct mesh *m, const struct mcg_key *k);
 

@@ -2,9 +2,10 @@
  * mesh: keys; see mesh.h.
  *
  * A key is drawn by one node, sealed to the public keys of those that may have it, and replicated so.  Each
- * opens what is sealed to it.  Two versions are kept: what was sealed with the one before can be read until
- * the next rotation.  A member that misses the mesh key is given it by the leader; one that misses a tenant's
- * key that it may have is given it by whoever rotates that key, who names it.
+ * opens what is sealed to it.  The group keeps two versions, so that nodes which have not heard of the newest
+ * yet can go on for as long as the rotation says; older ones of tenants stay where something is sealed with
+ * them (tenantkeys.h).  A member that misses the mesh key is given it by the leader; one that misses a
+ * tenant's key that it may have is given it by whoever rotates that key, who names it.
  */
 #include <stdio.h>
 #include <string.h>
@@ -17,6 +18,7 @@
 #include "consensusd/keyring.h"
 #include "consensusd/mesh_impl.h"
 #include "consensusd/stats.h"
+#include "consensusd/tenantkeys.h"
 
 /* Payloads of updates: nonce, then the sealed text. */
 enum { SEALED_AROUND_BYTES = CRYPTO_NONCE_BYTES + CRYPTO_TAG_BYTES };
@@ -102,6 +104,23 @@ fill_key(const struct mesh *m, const struct mcg_key *from, struct mesh_key *to)
 	return false;
 }
 
+/* Before anything is sealed with it. */
+static void
+keep(struct mesh *m, const struct mcg_key *from, const struct mesh_key *k)
+{
+	const struct mcg_sealed *box = box_of(from, m->engine->self);
+	int err;
+
+	if (k->tenant[0] == '\0' || box == NULL)
+		return;
+	err = tenantkeys_keep(m->engine, k->tenant, k->version, k->key, box->box);
+	if (err == 0)
+		return;
+	log_warn("version %llu of the key of tenant %s is not kept yet: %s", (unsigned long long)k->version,
+	    k->tenant, err_text(err));
+	m->undone |= MCG_CHANGE_KEYS;
+}
+
 void
 mesh_keys_changed(struct mesh *m)
 {
@@ -113,8 +132,12 @@ mesh_keys_changed(struct mesh *m)
 		return;
 	}
 	crypto_lock(keys, (cap + 1) * sizeof(*keys));
-	for (size_t i = 0; i < cap; i++)
-		count += fill_key(m, mcg_key_at(m->mcg, i), &keys[count]);
+	for (size_t i = 0; i < cap; i++) {
+		if (!fill_key(m, mcg_key_at(m->mcg, i), &keys[count]))
+			continue;
+		keep(m, mcg_key_at(m->mcg, i), &keys[count]);
+		count++;
+	}
 	mesh_keys_fini(m);
 	m->keys = keys;
 	m->key_count = count;
@@ -123,15 +146,29 @@ mesh_keys_changed(struct mesh *m)
 	mesh_keys_tenants(m);
 }
 
+uint64_t
+mesh_key_ends(const struct mesh *m, const char *tenant, uint64_t version)
+{
+	const struct mcg_key *newest = mcg_key_get(m->mcg, tenant);
+
+	if (tenant[0] == '\0' || newest == NULL || newest->version == version)
+		return 0;
+	return newest->valid_ms < UINT64_MAX - newest->unix_ms ? newest->unix_ms + newest->valid_ms
+							       : UINT64_MAX;
+}
+
 /* The tenants' keys go to the keyring, the newest first. */
 void
 mesh_keys_tenants(struct mesh *m)
 {
 	keyring_given_clear(m->engine->keyring);
-	for (size_t i = m->key_count; i-- > 0;)
-		if (m->keys[i].tenant[0] != '\0' &&
-		    keyring_given_add(m->engine->keyring, m->keys[i].tenant, m->keys[i].key) != 0)
-			log_warn("a key of tenant %s can't be used: the keyring is full", m->keys[i].tenant);
+	for (size_t i = m->key_count; i-- > 0;) {
+		const struct mesh_key *k = &m->keys[i];
+		const struct keyring_given g = {k->version, mesh_key_ends(m, k->tenant, k->version), k->key};
+
+		if (k->tenant[0] != '\0' && keyring_given_add(m->engine->keyring, k->tenant, &g) != 0)
+			log_warn("a key of tenant %s can't be used: the keyring is full", k->tenant);
+	}
 }
 
 /* --- making and sealing --- */

@@ -19,6 +19,7 @@
 #include "consensusd/source.h"
 #include "consensusd/stats.h"
 #include "consensusd/subscriber.h"
+#include "consensusd/tenantkeys.h"
 #include "consensusd/transport.h"
 #include "proto/pb.h"
 
@@ -143,8 +144,10 @@ verify(struct sink *s, struct batch *b)
 
 	if (err == 0)
 		err = seal_verify(s->engine->keyring, s->row.tenant_id, s->row.source_key, b);
-	if (err == 0)
+	if (err == 0) {
+		tenantkeys_used(s->engine, s->row.tenant_id, b->key_id);
 		return 0;
+	}
 	metric_inc(&stats.rejected);
 	log_at(LOG_WARNING, &ctx, "batch %llu from %s rejected: %s%s", (unsigned long long)b->first_seq,
 	    engine_node_text(s->engine, s->row.src_node), err_text(err),
@@ -169,6 +172,20 @@ complete(struct sink *s, struct batch *b, struct mono now)
 		metric_inc(&stats.duplicates);
 	else
 		metric_inc(&stats.rejected);
+}
+
+/* An older key that came with what is sealed with it, unless it is here.  If it can't be taken, neither is
+ * what needs it: both are sent again. */
+static void
+take_key(
+    struct engine *e, const mesh_e2e_Header *h, const char *tenant, const uint8_t key_id[CRYPTO_KEY_ID_BYTES])
+{
+	int err = h->key_box.size != 0 ? tenantkeys_unwrap(e, tenant, key_id, h->key_box.bytes) : 0;
+
+	if (err == 0)
+		return;
+	metric_inc(&stats.rejected);
+	log_debug("an older key of tenant %s is not taken: %s", tenant, err_text(err));
 }
 
 void
@@ -196,6 +213,7 @@ sink_on_batch(struct engine *e, const mesh_e2e_Header *h, const struct frame *f)
 		metric_inc(&stats.acl_receive);
 		return;
 	}
+	take_key(e, h, s->row.tenant_id, h->key_id.bytes);
 	if (target_fragment(s->target, &piece, now, &b) != 0)
 		metric_inc(&stats.bad_frames);
 	if (b != NULL)
@@ -372,9 +390,10 @@ sink_on_open(struct engine *e, const mesh_e2e_Header *h, const struct frame *f)
 			sink_not_here(e, &row);
 	} else if (s == NULL && row.src_node != e->self && source_find(e, &id) != NULL)
 		metric_inc(&stats.bad_frames); /* its row would take the place of our stream's */
-	else if (s == NULL)
+	else if (s == NULL) {
+		take_key(e, h, row.tenant_id, row.key_id);
 		open_new(e, h, &row);
-	else if (s->row.src_node != f->src)
+	} else if (s->row.src_node != f->src)
 		metric_inc(&stats.bad_frames);
 	else if (s->target->state == TARGET_OPEN && adopt(s, &row) == 0) {
 		relation_source_back(s);

@@ -9,6 +9,7 @@
 #include "consensusd/seal.h"
 #include "consensusd/source_impl.h"
 #include "consensusd/stats.h"
+#include "consensusd/tenantkeys.h"
 
 /* --- publishing --- */
 
@@ -87,6 +88,7 @@ give_pending(struct source *s)
 	if (err != 0)
 		return err;
 	last = batch_last_seq(st->sealed);
+	tenantkeys_used(e, st->tenant, st->sealed->key_id);
 	ticket = store_put_outbox(e->store, st->sealed);
 	if (ticket < 0)
 		return (int)ticket;

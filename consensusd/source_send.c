@@ -7,6 +7,7 @@
 #include "consensusd/core/qos.h"
 #include "consensusd/source_impl.h"
 #include "consensusd/stats.h"
+#include "consensusd/tenantkeys.h"
 #include "consensusd/transport.h"
 
 /* --- the turn --- */
@@ -133,6 +134,8 @@ source_send_open(struct source_flow *f, const uint8_t *nonce)
 		memcpy(h.nonce.bytes, nonce, FRESH_NONCE_BYTES);
 		h.nonce.size = FRESH_NONCE_BYTES;
 	}
+	h.key_box.size =
+	    (pb_size_t)tenantkeys_wrap(s->engine, s->row.tenant_id, s->row.key_id, h.key_box.bytes);
 	metric_inc(&stats.asked);
 	f->asks++;
 	f->asked = true;

@@ -33,8 +33,9 @@ struct store;
 enum {
 	STORE_TARGETS_MAX = 16,
 	STORE_KNOWN_MAX = 64,
-	STORE_GROUP_BYTES = 16,  /* of a Raft group's id */
-	STORE_LINKS_MAX = 65536, /* directions of links in a snapshot of the topology */
+	STORE_GROUP_BYTES = 16,   /* of a Raft group's id */
+	STORE_LINKS_MAX = 65536,  /* directions of links in a snapshot of the topology */
+	STORE_KEY_BOX_BYTES = 80, /* a key that is sealed to a node's key */
 };
 
 enum store_stream_state { STORE_STREAM_OPEN, STORE_STREAM_CLOSING, STORE_STREAM_CLOSED };
@@ -147,8 +148,9 @@ enum {
 	STORE_POSITIONS_MAX = 4096, /* loaded at start: those that moved last */
 	STORE_SUBSCRIBER_SIZE = 256,
 	STORE_LETTER_ERROR_SIZE = 256,
-	STORE_ATTEMPTS_MAX = 65536, /* loaded at start: the newest; others begin to count anew */
-	STORE_LETTERS_MAX = 1000,   /* of one read */
+	STORE_ATTEMPTS_MAX = 65536,  /* loaded at start: the newest; others begin to count anew */
+	STORE_LETTERS_MAX = 1000,    /* of one read */
+	STORE_KEY_UNSEEN_HOURS = 24, /* keys of tenants that were not put for so long are looked at */
 };
 
 /* A change of the mesh's configuration, as an entry of the control group's log has it.  What is borrowed is
@@ -222,6 +224,14 @@ struct store_dead_letter {
 	size_t sealed_len;
 };
 
+/* A version of a tenant's key that this node has, sealed to this node's own key. */
+struct store_key {
+	char tenant_id[TENANT_TEXT_SIZE];
+	uint64_t version;
+	uint8_t key_id[BATCH_KEY_ID_BYTES];
+	uint8_t box[STORE_KEY_BOX_BYTES];
+};
+
 struct store_callbacks {
 	/* Connected, schema right, lock held, flush in doubt settled.  The first time: after all
 	 * on_load_* calls. */
@@ -235,6 +245,8 @@ struct store_callbacks {
 	void (*on_load_node)(void *ctx, uint64_t node_id, const char *addresses);
 	/* Rules about streams come before the streams.  NULL: they are not wanted. */
 	void (*on_load_rule)(void *ctx, const struct control *c);
+	/* So do keys of tenants, a tenant's oldest first.  NULL: likewise. */
+	void (*on_load_key)(void *ctx, const struct store_key *k);
 	void (*on_load_stream)(void *ctx, const struct store_stream *s);
 	void (*on_load_offset)(void *ctx, const struct store_offset *o);
 	/* Then the replicas of this node, one call each; the entries' references are the callback's in any
@@ -247,6 +259,10 @@ struct store_callbacks {
 	 * likewise. */
 	void (*on_load_letters)(void *ctx, uint64_t count);
 	void (*on_load_attempt)(void *ctx, const struct store_letter *row);
+	/* Any time later: nothing here is sealed with this key any more, and none of the two newest versions
+	 * of its tenant is it; it was put last before STORE_KEY_UNSEEN_HOURS.  It is not in the database any
+	 * more. NULL: likewise. */
+	void (*on_key_gone)(void *ctx, const char *tenant_id, const uint8_t key_id[BATCH_KEY_ID_BYTES]);
 	/* What is in the database is older than what this node has promised to others: a backup was restored,
 	 * or it is another database.  Called after the loads, before on_ready; the replicas that were loaded
 	 * must not take part in anything. */
@@ -334,6 +350,9 @@ int64_t store_put_notes_drop(struct store *s, uint64_t node_id) MUST_USE;
 int64_t store_put_position(struct store *s, const struct store_position *row) MUST_USE;
 /* Upsert, or delete. */
 int64_t store_put_rule(struct store *s, const struct store_rule *row) MUST_USE;
+/* A key that something will be sealed with, before that is put; and again when it is used after a long time:
+ * see on_key_gone(). */
+int64_t store_put_key(struct store *s, const struct store_key *row) MUST_USE;
 /* Raises the persisted incarnation of this node by one and returns it at once (durable with the next
  * flush; after a crash before that, routerd's sequence recovery covers it). */
 uint64_t store_next_incarnation(struct store *s);

@@ -309,7 +309,7 @@ store_up(struct store *s)
 	if (s->reader == NULL)
 		s->reader = store_reader_new(s->loop, s->conninfo, s->user);
 	if (s->keeper == NULL)
-		s->keeper = store_keeper_new(s->loop, s->conninfo, s->user);
+		s->keeper = store_keeper_new(s->loop, s->conninfo, s->user, &s->cb);
 	if (s->reader == NULL || s->keeper == NULL) {
 		store_down(s, err_text(ERR_NOMEM));
 		return;

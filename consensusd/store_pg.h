@@ -51,7 +51,8 @@ struct store_setup { /* the checklist on the connection that is being set up */
 
 /* Where loading is: it goes on there after a lost connection, so nothing is told twice. */
 struct store_load {
-	bool nodes_done, rules_done, streams_done, offsets_done, positions_done, letters_done, attempts_done;
+	bool nodes_done, rules_done, keys_done, streams_done, offsets_done, positions_done, letters_done,
+	    attempts_done;
 	struct ulid last_stream;
 	int64_t last_node;
 	size_t rows; /* of the page at hand */
@@ -148,6 +149,10 @@ void store_load_offsets_answer(struct store *s, const struct pg_result *res);
 int store_load_rules_ask(struct store *s) MUST_USE;
 void store_load_rules_answer(struct store *s, const struct pg_result *res);
 
+/* --- store_pg_keys.c: likewise --- */
+int store_load_keys_ask(struct store *s) MUST_USE;
+void store_load_keys_answer(struct store *s, const struct pg_result *res);
+
 /* --- store_pg_control_load.c: two more --- */
 int store_load_notes_ask(struct store *s) MUST_USE;
 void store_load_notes_answer(struct store *s, const struct pg_result *res);
@@ -195,9 +200,12 @@ enum store_task {
 	STORE_TASK_VACUUM_RAFT,
 	STORE_TASK_VACUUM_IDS,
 	STORE_TASK_PRUNE,
+	STORE_TASK_KEYS,
 	STORE_TASK_COUNT
 };
-struct store_keeper *store_keeper_new(struct loop *l, const char *conninfo, const char *user) MUST_USE;
+/* cb is borrowed: on_key_gone(). */
+struct store_keeper *store_keeper_new(
+    struct loop *l, const char *conninfo, const char *user, const struct store_callbacks *cb) MUST_USE;
 void store_keeper_free(struct store_keeper *k);
 /* Does it when it can; once, however often it is asked meanwhile. */
 void store_keeper_ask(struct store_keeper *k, enum store_task task);

@@ -56,6 +56,7 @@ store_flush_free(struct store_flush *f)
 	store_rafts_fini(&f->rafts);
 	store_control_fini(&f->control);
 	store_rules_fini(&f->rules);
+	store_keys_fini(&f->keys);
 	mem_free(f);
 }
 
@@ -294,7 +295,8 @@ store_flush_prepare(struct pg_conn *pg)
 		if (PQsendPrepare(pg, statements[i].name, statements[i].sql, 0, NULL) == 0)
 			return ERR_CLOSED;
 	if (store_nodes_prepare(pg) != 0 || store_rows_prepare(pg) != 0 || store_rafts_prepare(pg) != 0 ||
-	    store_control_prepare(pg) != 0 || store_rules_prepare(pg) != 0 || store_letters_prepare(pg) != 0)
+	    store_control_prepare(pg) != 0 || store_rules_prepare(pg) != 0 ||
+	    store_letters_prepare(pg) != 0 || store_keys_prepare(pg) != 0)
 		return ERR_CLOSED;
 	return PQpipelineSync(pg) != 0 ? 0 : ERR_CLOSED;
 }
@@ -451,6 +453,8 @@ store_flush_send(const struct store_flush *f, struct pg_conn *pg, struct buf *sc
 		err = store_control_send(&f->control, pg, scratch);
 	if (err == 0)
 		err = store_rules_send(&f->rules, pg);
+	if (err == 0)
+		err = store_keys_send(&f->keys, pg);
 	if (err == 0)
 		err = send_marks(&f->processed, STMT_PROGRESS, progress, 5, pg, scratch);
 	if (err == 0)

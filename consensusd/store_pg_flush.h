@@ -19,6 +19,7 @@
 #include "consensusd/store.h"
 #include "consensusd/store_marks.h"
 #include "consensusd/store_pg_control.h"
+#include "consensusd/store_pg_keys.h"
 #include "consensusd/store_pg_letters.h"
 #include "consensusd/store_pg_nodes.h"
 #include "consensusd/store_pg_raft.h"
@@ -62,6 +63,7 @@ struct store_flush {
 	struct flush_rafts rafts;
 	struct flush_control control;
 	struct flush_rules rules;
+	struct flush_keys keys;
 };
 
 TAILQ_HEAD(store_flushes, store_flush);

@@ -29,6 +29,7 @@ static struct metric metric_vacuums = METRIC_COUNTER_INIT(
 #define VACUUM(box) "VACUUM (SKIP_LOCKED, TRUNCATE off, INDEX_CLEANUP on) " box
 
 static const char *const tasks[STORE_TASK_COUNT] = {
+    [STORE_TASK_KEYS] = store_keys_sql,
     [STORE_TASK_VACUUM_OUTBOX] = VACUUM("outbox"),
     [STORE_TASK_VACUUM_INBOX] = VACUUM("inbox"),
     [STORE_TASK_VACUUM_RAFT] = VACUUM("raft_log"),
@@ -53,6 +54,7 @@ static const char *const tasks[STORE_TASK_COUNT] = {
 };
 
 struct store_keeper {
+	const struct store_callbacks *cb;
 	struct store_conn *conn;
 	bool ready;
 	bool due[STORE_TASK_COUNT];
@@ -67,6 +69,8 @@ static void keeper_next(struct store_keeper *k);
 static void
 task_end(struct store_keeper *k)
 {
+	if (k->current == STORE_TASK_KEYS)
+		return;
 	if (k->current != STORE_TASK_PRUNE) {
 		metric_inc(&metric_vacuums);
 		return;
@@ -91,6 +95,8 @@ on_task(void *ctx, const struct pg_result *res)
 		break;
 	case PGRES_TUPLES_OK:
 		k->found = PQntuples(res);
+		if (k->current == STORE_TASK_KEYS)
+			store_keys_gone(res, k->cb);
 		break;
 	default:
 		/* It comes round again. */
@@ -131,7 +137,12 @@ store_keeper_ask(struct store_keeper *k, enum store_task task)
 static void
 on_prune_timer(void *arg)
 {
-	store_keeper_ask(arg, STORE_TASK_PRUNE);
+	struct store_keeper *k = arg;
+
+	store_keeper_ask(k, STORE_TASK_PRUNE);
+	/* Not right after the database was away: what waits to be written may need keys that it has. */
+	if (k->ready)
+		store_keeper_ask(k, STORE_TASK_KEYS);
 }
 
 /* ---- the connection ---- */
@@ -175,6 +186,7 @@ on_down(void *ctx, const char *why)
 
 	(void)why; /* the writer tells */
 	k->ready = false;
+	k->due[STORE_TASK_KEYS] = false;
 	loop_timer_arm_ms(k->prune_timer, PRUNE_INTERVAL_MS);
 }
 
@@ -191,7 +203,8 @@ metrics_register(void)
 }
 
 struct store_keeper *
-store_keeper_new(struct loop *l, const char *conninfo, const char *user)
+store_keeper_new(
+    struct loop *l, const char *conninfo, const char *user, const struct store_callbacks *callbacks)
 {
 	struct store_keeper *k = mem_calloc(1, sizeof(*k));
 	const struct store_conn_callbacks cb = {.on_up = on_up, .on_down = on_down, .ctx = k};
@@ -199,6 +212,7 @@ store_keeper_new(struct loop *l, const char *conninfo, const char *user)
 	if (k == NULL)
 		return NULL;
 	metrics_register();
+	k->cb = callbacks;
 	k->prune_timer = loop_timer_new(l, on_prune_timer, k);
 	k->conn = k->prune_timer != NULL ? store_conn_new(l, conninfo, user, &cb) : NULL;
 	if (k->conn == NULL) {

@@ -406,6 +406,21 @@ store_put_rule(struct store *s, const struct store_rule *row)
 	return flush_took(s, f, before, err);
 }
 
+int64_t
+store_put_key(struct store *s, const struct store_key *row)
+{
+	struct store_flush *f;
+	size_t before;
+	int err = flush_open(s, sizeof(*row), &f);
+
+	if (err != 0)
+		return err;
+	before = f->bytes;
+	err = store_keys_add(&f->keys, row);
+	store_flush_took(f, 1, err == 0 ? sizeof(*row) : 0);
+	return flush_took(s, f, before, err);
+}
+
 uint64_t
 store_next_incarnation(struct store *s)
 {

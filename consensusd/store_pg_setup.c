@@ -239,6 +239,7 @@ static const struct step {
     {"claim", claim_ask, claim_answer},
     {"nodes", store_load_nodes_ask, store_load_nodes_answer},
     {"rules about streams", store_load_rules_ask, store_load_rules_answer},
+    {"keys of tenants", store_load_keys_ask, store_load_keys_answer},
     {"streams", store_load_streams_ask, store_load_streams_answer},
     {"offsets", store_load_offsets_ask, store_load_offsets_answer},
     {"replicas", store_load_raft_ask, store_load_raft_answer},

@@ -67,7 +67,8 @@ tag_make(const struct keyring *k, mesh_e2e_Header *h, const void *payload, size_
 }
 
 int
-tag_check(const struct keyring *k, const mesh_e2e_Header *h, const void *payload, size_t len)
+tag_check(
+    const struct keyring *k, const mesh_e2e_Header *h, const void *payload, size_t len, uint64_t now_unix_ms)
 {
 	uint8_t expected[CRYPTO_HASH_BYTES];
 	const uint8_t *key;
@@ -75,7 +76,7 @@ tag_check(const struct keyring *k, const mesh_e2e_Header *h, const void *payload
 
 	if (h->key_id.size != CRYPTO_KEY_ID_BYTES || h->signature.size != CRYPTO_HASH_BYTES)
 		return ERR_CRYPTO;
-	err = keyring_open_key(k, h->tenant_id, h->key_id.bytes, &key);
+	err = keyring_tag_key(k, h->tenant_id, h->key_id.bytes, now_unix_ms, &key);
 	if (err == 0)
 		err = compute(key, h, payload, len, expected);
 	if (err != 0)

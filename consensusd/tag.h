@@ -29,8 +29,9 @@ bool tag_expected(const mesh_e2e_Header *h);
  * key for h->tenant_id. */
 int tag_make(const struct keyring *k, mesh_e2e_Header *h, const void *payload, size_t len) MUST_USE;
 
-/* 0, ERR_NOENT (unknown tenant or key) or ERR_CRYPTO.  That the tenant is the stream's is for the
- * caller to check. */
-int tag_check(const struct keyring *k, const mesh_e2e_Header *h, const void *payload, size_t len) MUST_USE;
+/* 0, ERR_NOENT (unknown tenant, or no key that is good now) or ERR_CRYPTO.  That the tenant is the stream's
+ * is for the caller to check. */
+int tag_check(const struct keyring *k, const mesh_e2e_Header *h, const void *payload, size_t len,
+    uint64_t now_unix_ms) MUST_USE;
 
 #endif

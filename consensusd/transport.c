@@ -23,6 +23,7 @@
 #include "consensusd/source.h"
 #include "consensusd/stats.h"
 #include "consensusd/tag.h"
+#include "consensusd/tenantkeys.h"
 #include "proto/ipc.pb.h"
 #include "proto/messages.h"
 #include "proto/pb.h"
@@ -185,6 +186,7 @@ void
 transport_send_batch(
     struct transport *t, const struct batch *b, const struct store_stream *row, uint64_t node)
 {
+	uint8_t box[TENANTKEYS_BOX_BYTES];
 	const struct e2e_way way = {
 	    .tenant = row->tenant_id,
 	    .source = t->engine->self,
@@ -192,6 +194,8 @@ transport_send_batch(
 	    .flow = e2e_flow(row->tenant_id, &row->stream_id),
 	    .class = qos_class(row->qos),
 	    .stripe = row->striping && b->body_len >= STRIPE_MIN_BYTES,
+	    .key_box = box,
+	    .key_box_len = tenantkeys_wrap(t->engine, row->tenant_id, b->key_id, box),
 	};
 	uint32_t count = e2e_fragment_count(b);
 	int err = 0;
@@ -265,7 +269,7 @@ dispatch(struct engine *e, const struct frame *f)
 	if (err == 0 && h.destination != e->self)
 		err = ERR_FORMAT;
 	if (err == 0 && tag_expected(&h))
-		err = tag_check(e->keyring, &h, f->payload, f->payload_len);
+		err = tag_check(e->keyring, &h, f->payload, f->payload_len, clock_unix_ms());
 	if (err != 0) {
 		metric_inc(&stats.bad_frames);
 		log_debug("frame from %s dropped: %s", engine_node_text(e, f->src), err_text(err));

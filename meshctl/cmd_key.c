@@ -19,7 +19,7 @@
 const struct option_def cmd_key_rotate_options[] = {
     {"tenant", 't', "TENANT", "the key of this tenant (default: the mesh's)"},
     {"node", 'n', "NODE", "may have the tenant's key; repeated (default: those that have it now)"},
-    {"valid", 0, "DURATION", "how long the key before stays good (default 1h)"},
+    {"valid", 0, "DURATION", "how long acks made with the key before count (default 1h)"},
     {NULL, 0, NULL, NULL},
 };
 
@@ -98,6 +98,10 @@ cmd_key_rotate(struct ctl *ctl, const struct args *a)
 		nodes[list.count] = (struct pb_slice){(const uint8_t *)node, strlen(node)};
 	if (list.count != 0 && req.tenant_id[0] == '\0') {
 		out_error("--node: only with --tenant; the mesh's key is for all members");
+		return CODE_USAGE;
+	}
+	if (req.valid_ms != 0 && req.tenant_id[0] == '\0') {
+		out_error("--valid: only with --tenant; nothing is acknowledged with the mesh's key");
 		return CODE_USAGE;
 	}
 	pb_list_encode(&req.node_ids, &list);

@@ -112,7 +112,7 @@ struct mcg_key {
 	uint64_t version;              /* of this tenant's key, ascending */
 	uint8_t key_id[8];
 	uint64_t index, unix_ms, node; /* who made it */
-	uint64_t valid_ms;             /* how long the one before stays good beside it */
+	uint64_t valid_ms;             /* of a tenant's: how long the one before proves something beside it */
 	struct mcg_sealed *sealed;     /* ascending by node: who has it */
 	size_t sealed_count;
 };

@@ -172,6 +172,7 @@ def test_refused_before_the_node_is_asked():
                  ("config", "set", "k", "1", "--expected", "-1"), ("config", "remove"), ("config", "history"),
                  ("config", "get", "k" * 128), ("config", "get", "--count", "0"), ("config",),
                  ("key", "rotate", "--node", "b"), ("key", "rotate", "--tenant", "NO"), ("key", "rotate", "--valid", "x"),
+                 ("key", "rotate", "--valid", "1h"),
                  ("letters", "retry", "x"), ("letters", "retry", "0"), ("letters", "discard", "-1"), ("letters", "burn"),
                  ("letters", "--after", "x")):
         c.run(*argv, code=USAGE)

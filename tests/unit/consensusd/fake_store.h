@@ -28,7 +28,8 @@ enum {
 	FAKE_NOTES = 512,
 	FAKE_POSITIONS = 16,
 	FAKE_CHANGES = 1024,
-	FAKE_RULES = 64
+	FAKE_RULES = 64,
+	FAKE_KEYS = 64
 };
 
 /* A change of the configuration. */
@@ -107,6 +108,8 @@ struct fake_db {
 	size_t change_count, clears;
 	struct control rules[FAKE_RULES]; /* about streams */
 	size_t rule_count;
+	struct store_key keys[FAKE_KEYS]; /* of tenants */
+	size_t key_count;
 	struct fake_letter_list letters, attempts;
 	uint64_t letter_position;
 	struct store_mesh mesh; /* but for its texts */
@@ -450,6 +453,8 @@ fake_load(struct store *s)
 	s->loaded = true;
 	for (size_t i = 0; i < d->rule_count && s->cb.on_load_rule != NULL; i++)
 		s->cb.on_load_rule(s->cb.ctx, &d->rules[i]);
+	for (size_t i = 0; i < d->key_count; i++)
+		s->cb.on_load_key(s->cb.ctx, &d->keys[i]);
 	for (size_t i = 0; i < d->row_count; i++)
 		d->rows[i].has_ids = fake_has_ids(d, &d->rows[i].stream_id);
 	for (size_t i = 0; i < d->row_count; i++)

@@ -1,5 +1,6 @@
 /*
- * fake_store_config: rules of operators and the mesh's configuration in fake_store.h, which includes this.
+ * fake_store_config: rules of operators, keys of tenants and the mesh's configuration in fake_store.h, which
+ * includes this.
  */
 #ifndef TESTS_UNIT_CONSENSUSD_FAKE_STORE_CONFIG_H
 #define TESTS_UNIT_CONSENSUSD_FAKE_STORE_CONFIG_H
@@ -28,6 +29,22 @@ store_put_rule(struct store *s, const struct store_rule *row)
 		d->rules[i] = row->control;
 		d->rule_count += i == d->rule_count;
 	}
+	return fake_put(s, (struct fake_put){.kind = FAKE_OTHER});
+}
+
+/* Durable at once: a key that is there early does no harm. */
+int64_t
+store_put_key(struct store *s, const struct store_key *row)
+{
+	struct fake_db *d = s->db;
+	size_t i = 0;
+
+	while (i < d->key_count && (strcmp(d->keys[i].tenant_id, row->tenant_id) != 0 ||
+				       memcmp(d->keys[i].key_id, row->key_id, sizeof(row->key_id)) != 0))
+		i++;
+	MUST(i < FAKE_KEYS);
+	d->keys[i] = *row;
+	d->key_count += i == d->key_count;
 	return fake_put(s, (struct fake_put){.kind = FAKE_OTHER});
 }
 

@@ -41,6 +41,8 @@ struct user {
 	size_t position_count;
 	struct control rules[8];
 	size_t rule_count;
+	struct store_key keys[8], gone[8];
+	size_t key_count, gone_count;
 	int rolled_back;
 	struct {
 		uint64_t node;
@@ -170,6 +172,28 @@ on_load_rule(void *ctx, const struct control *c)
 }
 
 static inline void
+on_load_key(void *ctx, const struct store_key *k)
+{
+	struct user *u = ctx;
+
+	assert_int_equal(u->ready, 0);
+	assert_true(u->key_count < COUNT(u->keys));
+	u->keys[u->key_count++] = *k;
+}
+
+static inline void
+on_key_gone(void *ctx, const char *tenant_id, const uint8_t key_id[BATCH_KEY_ID_BYTES])
+{
+	struct user *u = ctx;
+	struct store_key *k = &u->gone[u->gone_count];
+
+	assert_true(u->gone_count < COUNT(u->gone));
+	snprintf(k->tenant_id, sizeof(k->tenant_id), "%s", tenant_id);
+	memcpy(k->key_id, key_id, sizeof(k->key_id));
+	u->gone_count++;
+}
+
+static inline void
 on_load_position(void *ctx, const struct store_position *p)
 {
 	struct user *u = ctx;
@@ -260,6 +284,8 @@ user_new(uint64_t node_id, bool migrate, bool with_files)
 	    .on_durable = on_durable,
 	    .on_load_node = on_load_node,
 	    .on_load_rule = on_load_rule,
+	    .on_load_key = on_load_key,
+	    .on_key_gone = on_key_gone,
 	    .on_load_stream = on_load_stream,
 	    .on_load_offset = on_load_offset,
 	    .on_load_raft = on_load_raft,

@@ -320,6 +320,7 @@ test_keys(void **state)
 	assert_refused(rotate(a, "acme", "x", 0), CODE_NOT_FOUND, "no node is known");
 	assert_refused(rotate(a, "ACME", "ab", 0), CODE_INVALID_ARGUMENT, "tenant");
 	assert_refused(rotate(a, "acme", "ab", -1), CODE_INVALID_ARGUMENT, "negative");
+	assert_refused(rotate(a, "", "", 5000), CODE_INVALID_ARGUMENT, "of a tenant's key");
 }
 
 /* --- JSON --- */

@@ -240,7 +240,7 @@ give(struct keyring *k, const char *tenant, uint8_t first)
 {
 	uint8_t key[CRYPTO_KEY_BYTES] = {first};
 
-	return keyring_given_add(k, tenant, key);
+	return keyring_given_add(k, tenant, &(struct keyring_given){.version = first, .key = key});
 }
 
 /* The first byte of the key that seals; 0: none. */
@@ -297,6 +297,36 @@ test_given_keys(void **state)
 	keyring_free(k);
 }
 
+/* One that ended opens, and proves nothing; one of the directory does not end. */
+static void
+test_given_keys_end(void **state)
+{
+	uint8_t newest[CRYPTO_KEY_BYTES] = {9}, before[CRYPTO_KEY_BYTES] = {8};
+	uint8_t id[CRYPTO_KEY_ID_BYTES], from_dir[CRYPTO_KEY_ID_BYTES];
+	struct keyring *k;
+	const uint8_t *key;
+
+	(void)state;
+	keyring_dir_put(&dir, "tenants/acme.key", KEY_B "\n", 0600);
+	k = keyring_open(dir.path);
+	assert_int_equal(keyring_given_newest(k, "acme", &key, id), 0);
+	assert_int_equal(
+	    keyring_given_add(k, "acme", &(struct keyring_given){.version = 5, .key = newest}), 0);
+	assert_int_equal(keyring_given_add(k, "acme",
+			     &(struct keyring_given){.version = 4, .ends_unix_ms = 1000, .key = before}),
+	    0);
+	assert_int_equal(keyring_given_newest(k, "acme", &key, id), 5);
+	assert_int_equal(key[0], 9);
+	assert_int_equal(keyring_tag_key(k, "acme", id, UINT64_MAX, &key), 0);
+	crypto_key_id(id, before);
+	assert_int_equal(keyring_tag_key(k, "acme", id, 999, &key), 0);
+	assert_int_equal(keyring_tag_key(k, "acme", id, 1000, &key), ERR_NOENT);
+	assert_int_equal(keyring_open_key(k, "acme", id, &key), 0);
+	id_of(from_dir, 0xff, 0xff);
+	assert_int_equal(keyring_tag_key(k, "acme", from_dir, UINT64_MAX, &key), 0);
+	keyring_free(k);
+}
+
 int
 main(void)
 {
@@ -308,6 +338,7 @@ main(void)
 	    cmocka_unit_test_setup_teardown(test_bad_directories_and_files, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_many_tenants_are_found, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_given_keys, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_given_keys_end, setup, teardown),
 	    cmocka_unit_test(test_file_text),
 	    cmocka_unit_test_setup_teardown(test_failing_allocations, setup, teardown),
 	};

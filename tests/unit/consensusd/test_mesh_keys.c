@@ -185,7 +185,10 @@ test_tenant(void **state)
 	assert_ended_well(&x);
 	settle(3, 3);
 	assert_true(seals_with_it(c, "acme"));
-	assert_int_equal(keyring_open_key(b->keyring, "acme", first, &key), ERR_NOENT);
+	/* The group has the first one no more; whoever had it has it still, to read. */
+	assert_int_equal(keyring_open_key(b->keyring, "acme", first, &key), 0);
+	assert_int_equal(keyring_tag_key(b->keyring, "acme", first, clock_unix_ms(), &key), ERR_NOENT);
+	assert_int_equal(keyring_open_key(c->keyring, "acme", first, &key), ERR_NOENT);
 	/* They are there again after a start, and after the directory was read again. */
 	restart(b);
 	settle(3, 3);
