@@ -19,7 +19,7 @@ struct pg_result;
 struct store;
 
 enum {
-	STORE_SCHEMA_VERSION = 5, /* what this program needs: the number of the last file */
+	STORE_SCHEMA_VERSION = 6, /* what this program needs: the number of the last file */
 	STORE_MIGRATION_MAX_BYTES = 256 * 1024,
 };
 

@@ -264,8 +264,8 @@ test_migration(void **state)
 	user_free(u);
 	u = user_new(NODE, false, false);
 	wait_until(u, is_ready);
-	ask(u, "DROP TABLE mesh.stream_ids");
-	ask(u, "DELETE FROM mesh.schema_version WHERE version = 5");
+	ask(u, "DROP TABLE mesh.stream_ids, mesh.tenant_keys");
+	ask(u, "DELETE FROM mesh.schema_version WHERE version >= 5");
 	user_free(u);
 	u = user_ready();
 	read_ids(u, 8, 1, 0);

@@ -12,4 +12,4 @@ CREATE TABLE tenant_keys (
 	PRIMARY KEY (tenant_id, key_id)
 );
 
-INSERT INTO schema_version (version, name) VALUES (5, 'keys');
+INSERT INTO schema_version (version, name) VALUES (6, 'keys');
