@@ -334,5 +334,6 @@ source_load_targets(struct source *s)
 		if (node_list_has(s->row.left, s->row.left_count, f->flow->node))
 			flow_remove(f->flow, clock_mono());
 	}
+	/* What nobody is left for was answered before: it must not be given up as if nobody had it. */
 	(void)stream_commit(s->stream);
 }

@@ -268,6 +268,23 @@ test_removed_while_away(void **state)
 	assert_int_equal(source()->stream->flow_count, 1);
 }
 
+/* What was there before the only target that is left is done with, after a restart, too, and before anybody
+ * says anything. */
+static void
+test_replaced_and_restarted(void **state)
+{
+	(void)state;
+	begin("b");
+	publish(20);
+	until(confirmed, 20);
+	env_stop(b);
+	env_stop(c);
+	check_targets(change("c", "b"), "c");
+	restart(a);
+	assert_int_equal(source()->row.left_count, 1);
+	assert_int_equal(source()->stream->committed_seq, 20);
+}
+
 /* Its subscriber is told. */
 static void
 test_removed_with_subscriber(void **state)
@@ -705,6 +722,7 @@ main(void)
 	    TEST(test_flows_of_a_node),
 	    TEST(test_added_and_restarted),
 	    TEST(test_removed_while_away),
+	    TEST(test_replaced_and_restarted),
 	    TEST(test_removed_with_subscriber),
 	    TEST(test_removed_and_added_again),
 	    TEST(test_crash_before_durable),
