@@ -102,7 +102,6 @@ static const struct {
     {"took a newer statement", offsetof(struct sums, adopted)},
     {"groups begun", offsetof(struct sums, groups_begun)},
     {"found again", offsetof(struct sums, groups_again)},
-    {"begun in the place of lost ones", offsetof(struct sums, renewed)},
     {"members added", offsetof(struct sums, members_added)},
     {"made voters", offsetof(struct sums, voters)},
     {"let go", offsetof(struct sums, members_let_go)},
