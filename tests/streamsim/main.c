@@ -106,6 +106,7 @@ static const struct {
     {"made voters", offsetof(struct sums, voters)},
     {"let go", offsetof(struct sums, members_let_go)},
     {"replicas forgotten", offsetof(struct sums, groups_dropped)},
+    {"begun in the place of lost ones", offsetof(struct sums, renewed)},
     {"begun again", offsetof(struct sums, begun_again)},
     {"incomplete and dropped", offsetof(struct sums, incomplete)},
     {"frames routed", offsetof(struct sums, routed)},
