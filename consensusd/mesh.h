@@ -130,6 +130,8 @@ int mesh_rotate(struct mesh *m, const char *tenant, const uint64_t *nodes, size_
 /* From when on a version that is not the newest proves nothing any more, and opens alone; 0: it is the
  * newest, or the mesh's. */
 uint64_t mesh_key_ends(const struct mesh *m, const char *tenant, uint64_t version);
+/* Is it one of the versions that the group has? */
+bool mesh_key_made(const struct mesh *m, const char *tenant, const uint8_t key_id[8]);
 /* Does this node have it? */
 bool mesh_has_key(const struct mesh *m, const struct mcg_key *k);
 

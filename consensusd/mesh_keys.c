@@ -59,6 +59,18 @@ mesh_has_key(const struct mesh *m, const struct mcg_key *k)
 	return mesh_key_find(m, k->tenant, k->key_id) != NULL;
 }
 
+bool
+mesh_key_made(const struct mesh *m, const char *tenant, const uint8_t key_id[8])
+{
+	for (size_t i = 0; i < mcg_key_count(m->mcg); i++) {
+		const struct mcg_key *k = mcg_key_at(m->mcg, i);
+
+		if (memcmp(k->key_id, key_id, sizeof(k->key_id)) == 0 && strcmp(k->tenant, tenant) == 0)
+			return true;
+	}
+	return false;
+}
+
 static const struct mcg_sealed *
 box_of(const struct mcg_key *k, uint64_t node)
 {

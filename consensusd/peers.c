@@ -123,6 +123,12 @@ peers_new(struct engine *e)
 	return p;
 }
 
+const uint8_t *
+peers_pair_key(struct peers *p, const uint8_t public_key[32])
+{
+	return pairkeys_get(p->keys, public_key);
+}
+
 void
 peers_handle(struct peers *p, enum peers_kind kind, peers_fn *fn, void *ctx)
 {

@@ -65,6 +65,9 @@ void peers_handle(struct peers *p, enum peers_kind kind, peers_fn *fn, void *ctx
  * ERR_NOMEM. */
 int peers_send(struct peers *p, uint64_t node, enum peers_kind kind, enum peers_class class,
     const struct iovec *parts, int part_count) MUST_USE;
+/* The key that this node shares with the owner of a public key, good until the next call of any of these;
+ * NULL: it is not one. */
+const uint8_t *peers_pair_key(struct peers *p, const uint8_t public_key[32]) MUST_USE;
 /* The engine's turn: seals what was queued and hands it to transportd. */
 void peers_turn(struct peers *p);
 /* A frame of type CONTROL for this node. */

@@ -13,12 +13,15 @@
 #include "consensusd/code.h"
 #include "consensusd/dbsink.h"
 #include "consensusd/keyring.h"
+#include "consensusd/mesh.h"
 #include "consensusd/meta.h"
+#include "consensusd/peers.h"
 #include "consensusd/seal.h"
 #include "consensusd/sink_impl.h"
 #include "consensusd/source.h"
 #include "consensusd/stats.h"
 #include "consensusd/subscriber.h"
+#include "consensusd/tag.h"
 #include "consensusd/tenantkeys.h"
 #include "consensusd/transport.h"
 #include "proto/pb.h"
@@ -73,30 +76,46 @@ answer(struct engine *e, const mesh_e2e_Header *in, uint64_t node, uint32_t msg_
 	transport_send(e->transport, &h, node, payload, len);
 }
 
+/* In answer to an MSG_OPEN that brought row.  Its source is known by its key: row was verified.  How often:
+ * no more than what is asked, and checking what is asked costs more. */
 static void
-refuse(struct engine *e, const mesh_e2e_Header *h, uint64_t node, enum code code, const char *why)
+refuse(struct engine *e, const mesh_e2e_Header *in, const struct store_stream *row, enum code code,
+    const char *why)
 {
+	mesh_e2e_Header h = mesh_e2e_Header_init_zero;
 	mesh_e2e_Refusal r = mesh_e2e_Refusal_init_zero;
+	const uint8_t *key = peers_pair_key(e->peers, row->source_key);
 	uint8_t mem[512];
 	struct buf out;
 
+	h.msg_type = mesh_e2e_MsgType_MSG_REFUSED;
+	h.stream_id = in->stream_id;
+	memcpy(h.tenant_id, in->tenant_id, sizeof(h.tenant_id));
+	h.question = in->question;
+	h.source = e->self;
+	h.destination = row->src_node;
 	r.code = code;
 	snprintf(r.reason, sizeof(r.reason), "%s", why);
+	memcpy(r.node_key.bytes, e->public_key, CRYPTO_PUBKEY_BYTES);
+	r.node_key.size = CRYPTO_PUBKEY_BYTES;
+	r.revision = row->revision;
 	buf_init_fixed(&out, mem, sizeof(mem));
-	if (pb_pack(&out, mesh_e2e_Refusal_fields, &r) == 0)
-		answer(e, h, node, mesh_e2e_MsgType_MSG_REFUSED, buf_head(&out), buf_left(&out));
+	if (key != NULL && pb_pack(&out, mesh_e2e_Refusal_fields, &r) == 0 &&
+	    tag_make_refusal(key, &h, buf_head(&out), buf_left(&out)) == 0)
+		transport_send(e->transport, &h, row->src_node, buf_head(&out), buf_left(&out));
 }
 
-/* Whether policies let this node have the stream; if not, its source is told. */
+/* Whether policies let this node have the stream; if not, its source is told.  asked: what it asked with. */
 static bool
-permitted(struct engine *e, const mesh_e2e_Header *h, const struct store_stream *row)
+permitted(struct engine *e, const mesh_e2e_Header *h, const struct store_stream *row,
+    const struct store_stream *asked)
 {
 	char why[ACL_WHY_SIZE];
 
 	if (acl_may_receive(e->acl, row, why))
 		return true;
 	metric_inc(&stats.acl_receive);
-	refuse(e, h, row->src_node, CODE_PERMISSION_DENIED, why);
+	refuse(e, h, asked, CODE_PERMISSION_DENIED, why);
 	return false;
 }
 
@@ -223,6 +242,30 @@ sink_on_batch(struct engine *e, const mesh_e2e_Header *h, const struct frame *f)
 
 /* --- opening --- */
 
+/* The key is one of the control group's, which has told this node nothing else yet than that there are some:
+ * who was away hears of streams before it hears of their keys. */
+static bool
+key_may_come(const struct engine *e, const mesh_e2e_Header *h, const struct store_stream *row)
+{
+	const uint8_t *id = h->key_box.size != 0 ? tenantkeys_box_key(h->key_box.bytes) : row->key_id;
+	const uint8_t *key;
+
+	return mcg_key_get(mesh_mcg(e->mesh), row->tenant_id) != NULL &&
+	       (!mesh_key_made(e->mesh, row->tenant_id, id) ||
+		   keyring_open_key(e->keyring, row->tenant_id, id, &key) == 0);
+}
+
+static void
+refuse_without_key(struct engine *e, const mesh_e2e_Header *h, const struct store_stream *row)
+{
+	bool wait = key_may_come(e, h, row);
+	char why[256];
+
+	snprintf(why, sizeof(why), "node %s has no key of tenant %s%s", e->node_name, row->tenant_id,
+	    wait ? " that is as new as the stream's, yet" : "");
+	refuse(e, h, row, wait ? CODE_UNAVAILABLE : CODE_FAILED_PRECONDITION, why);
+}
+
 /* Whether this node takes the stream; if not, it has said why. */
 static bool
 acceptable(struct engine *e, const mesh_e2e_Header *h, const struct store_stream *row)
@@ -236,15 +279,14 @@ acceptable(struct engine *e, const mesh_e2e_Header *h, const struct store_stream
 		metric_inc(&stats.bad_frames); /* old: this node was a target then, and is none since */
 		return false;
 	}
-	if (!permitted(e, h, row))
+	if (!permitted(e, h, row, row))
 		return false;
 	if (idcache_find(&e->closed, &row->stream_id, &none, &seq)) {
-		refuse(e, h, row->src_node, CODE_FAILED_PRECONDITION, "the stream was closed");
+		refuse(e, h, row, CODE_FAILED_PRECONDITION, "the stream was closed");
 		return false;
 	}
 	if (keyring_open_key(e->keyring, row->tenant_id, row->key_id, &key) != 0) {
-		snprintf(why, sizeof(why), "node %s has no key of tenant %s", e->node_name, row->tenant_id);
-		refuse(e, h, row->src_node, CODE_FAILED_PRECONDITION, why);
+		refuse_without_key(e, h, row);
 		return false;
 	}
 	if (row->policy.handler == POLICY_DB && !dbsinks_may(e->dbsinks, row->tenant_id)) {
@@ -252,13 +294,13 @@ acceptable(struct engine *e, const mesh_e2e_Header *h, const struct store_stream
 		    "node %s has no table that streams of tenant %s may write to (mesh.conf: db-table, "
 		    "stream-tenants)",
 		    e->node_name, row->tenant_id);
-		refuse(e, h, row->src_node, CODE_FAILED_PRECONDITION, why);
+		refuse(e, h, row, CODE_FAILED_PRECONDITION, why);
 		return false;
 	}
 	if (engine_stream_count(e) >= e->streams_max) {
 		snprintf(
 		    why, sizeof(why), "node %s has as many streams as it may (streams-max)", e->node_name);
-		refuse(e, h, row->src_node, CODE_RESOURCE_EXHAUSTED, why);
+		refuse(e, h, row, CODE_RESOURCE_EXHAUSTED, why);
 		return false;
 	}
 	return true;
@@ -397,7 +439,7 @@ sink_on_open(struct engine *e, const mesh_e2e_Header *h, const struct frame *f)
 		metric_inc(&stats.bad_frames);
 	else if (s->target->state == TARGET_OPEN && adopt(s, &row) == 0) {
 		relation_source_back(s);
-		s->denied = !permitted(e, h, &s->row);
+		s->denied = !permitted(e, h, &s->row, &row);
 		if (!s->denied)
 			sink_send_position(s, mesh_e2e_MsgType_MSG_OPENED);
 	}

@@ -35,6 +35,7 @@ struct source_flow {
 	unsigned doubts;       /* answers in a row that can't be true, one for each question */
 	bool asked;            /* where it is, or to close; nothing doubtful was heard since */
 	uint64_t asks;         /* opens that were sent */
+	uint64_t question;     /* that no refusal has answered yet; 0: the next one is drawn */
 	struct rate done;      /* processed by this target */
 	int64_t left_bytes;    /* of its turns of sending; negative: it took more than one */
 	char error[256];       /* why it was refused; "" */

@@ -7,9 +7,11 @@
 #include "common/base/err.h"
 #include "common/base/frame.h"
 #include "common/os/clock.h"
+#include "common/os/crypto.h"
 #include "common/os/log.h"
 #include "consensusd/api.h"
 #include "consensusd/code.h"
+#include "consensusd/peers.h"
 #include "consensusd/stats.h"
 #include "consensusd/tag.h"
 #include "consensusd/warmth.h"
@@ -266,9 +268,35 @@ source_on_opened(struct engine *e, const mesh_e2e_Header *h, const struct frame 
 	sf->error[0] = '\0';
 	sf->code = 0;
 	sf->doubts = 0;
+	sf->question = 0;
 	source_commit(sf->source);
 	source_progressed(sf->source);
 	source_flow_ready(sf);
+}
+
+/* Whether the target says so, and nobody else in its name. */
+static bool
+is_of_target(struct engine *e, const mesh_e2e_Header *h, const mesh_e2e_Refusal *r, const struct frame *f)
+{
+	const uint8_t *key;
+
+	if (r->node_key.size != CRYPTO_PUBKEY_BYTES || crypto_node_id(r->node_key.bytes) != f->src)
+		return false;
+	key = peers_pair_key(e->peers, r->node_key.bytes);
+	return key != NULL && tag_check_refusal(key, h, f->payload, f->payload_len) == 0;
+}
+
+/* It is about to be able to: nothing ends, and it is asked as before. */
+static void
+refuse_for_now(struct source_flow *f, const char *why)
+{
+	const struct log_ctx ctx = {.stream_id = f->source->id_text};
+
+	if (strcmp(f->error, why) == 0)
+		return;
+	snprintf(f->error, sizeof(f->error), "%s", why);
+	log_at(LOG_INFO, &ctx, "target %s can't take the stream yet: %s",
+	    engine_node_text(f->source->engine, f->flow->node), why);
 }
 
 void
@@ -279,11 +307,21 @@ source_on_refused(struct engine *e, const mesh_e2e_Header *h, const struct frame
 
 	if (sf == NULL || sf->denied || sf->flow->state == FLOW_OPEN || sf->flow->state >= FLOW_CLOSED)
 		return;
-	if (pb_unpack(f->payload, f->payload_len, mesh_e2e_Refusal_fields, &r) != 0) {
+	/* An old one, or one that was doubled on the way. */
+	if (sf->question == 0 || h->question != sf->question)
+		return;
+	if (pb_unpack(f->payload, f->payload_len, mesh_e2e_Refusal_fields, &r) != 0 ||
+	    !is_of_target(e, h, &r, f)) {
 		metric_inc(&stats.bad_frames);
 		return;
 	}
-	refuse(sf, r.code == CODE_PERMISSION_DENIED ? r.code : CODE_FAILED_PRECONDITION, r.reason);
+	if (r.revision != sf->source->row.revision)
+		return; /* it has not been asked yet about what there is now */
+	sf->question = 0;
+	if (r.code == CODE_UNAVAILABLE)
+		refuse_for_now(sf, r.reason);
+	else
+		refuse(sf, r.code == CODE_PERMISSION_DENIED ? r.code : CODE_FAILED_PRECONDITION, r.reason);
 }
 
 void

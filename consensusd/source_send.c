@@ -3,6 +3,7 @@
 
 #include "common/base/err.h"
 #include "common/os/clock.h"
+#include "common/os/crypto.h"
 #include "common/os/log.h"
 #include "consensusd/core/qos.h"
 #include "consensusd/source_impl.h"
@@ -128,8 +129,11 @@ source_send_open(struct source_flow *f, const uint8_t *nonce)
 		return;
 	}
 	f->denied = false;
+	while (f->question == 0)
+		crypto_random(&f->question, sizeof(f->question));
 	h.msg_type = mesh_e2e_MsgType_MSG_OPEN;
 	source_header(s, &h);
+	h.question = f->question;
 	if (nonce != NULL) {
 		memcpy(h.nonce.bytes, nonce, FRESH_NONCE_BYTES);
 		h.nonce.size = FRESH_NONCE_BYTES;

@@ -33,7 +33,7 @@ tag_expected(const mesh_e2e_Header *h)
 
 /* The tag covers the header as it is encoded, without the tag and the checksum, and then the payload. */
 static int
-compute(const uint8_t *key, const mesh_e2e_Header *h, const void *payload, size_t len,
+compute(const uint8_t *key, const char *context, const mesh_e2e_Header *h, const void *payload, size_t len,
     uint8_t out[CRYPTO_HASH_BYTES])
 {
 	uint8_t mem[FRAME_E2E_MAX_BYTES];
@@ -47,7 +47,7 @@ compute(const uint8_t *key, const mesh_e2e_Header *h, const void *payload, size_
 	err = pb_pack(&header, mesh_e2e_Header_fields, &plain);
 	if (err != 0)
 		return err;
-	crypto_mac(out, key, CRYPTO_CONTEXT_TAG, buf_head(&header), buf_left(&header), payload, len);
+	crypto_mac(out, key, context, buf_head(&header), buf_left(&header), payload, len);
 	return 0;
 }
 
@@ -60,7 +60,7 @@ tag_make(const struct keyring *k, mesh_e2e_Header *h, const void *payload, size_
 	if (err != 0)
 		return err;
 	h->key_id.size = CRYPTO_KEY_ID_BYTES;
-	err = compute(key, h, payload, len, h->signature.bytes);
+	err = compute(key, CRYPTO_CONTEXT_TAG, h, payload, len, h->signature.bytes);
 	if (err == 0)
 		h->signature.size = CRYPTO_HASH_BYTES;
 	return err;
@@ -78,7 +78,31 @@ tag_check(
 		return ERR_CRYPTO;
 	err = keyring_tag_key(k, h->tenant_id, h->key_id.bytes, now_unix_ms, &key);
 	if (err == 0)
-		err = compute(key, h, payload, len, expected);
+		err = compute(key, CRYPTO_CONTEXT_TAG, h, payload, len, expected);
+	if (err != 0)
+		return err;
+	return crypto_equal(expected, h->signature.bytes, sizeof(expected)) ? 0 : ERR_CRYPTO;
+}
+
+int
+tag_make_refusal(const uint8_t pair_key[32], mesh_e2e_Header *h, const void *payload, size_t len)
+{
+	int err = compute(pair_key, CRYPTO_CONTEXT_REFUSED, h, payload, len, h->signature.bytes);
+
+	if (err == 0)
+		h->signature.size = CRYPTO_HASH_BYTES;
+	return err;
+}
+
+int
+tag_check_refusal(const uint8_t pair_key[32], const mesh_e2e_Header *h, const void *payload, size_t len)
+{
+	uint8_t expected[CRYPTO_HASH_BYTES];
+	int err;
+
+	if (h->signature.size != CRYPTO_HASH_BYTES)
+		return ERR_CRYPTO;
+	err = compute(pair_key, CRYPTO_CONTEXT_REFUSED, h, payload, len, expected);
 	if (err != 0)
 		return err;
 	return crypto_equal(expected, h->signature.bytes, sizeof(expected)) ? 0 : ERR_CRYPTO;

@@ -4,9 +4,13 @@
  * Acks, positions and closing decide what a source confirms and forgets, and what a target ends.  They
  * carry a keyed BLAKE2b-256 over their header and payload, made with the tenant's key, which only the
  * source and the targets of the tenant's streams have: no node in between can say "processed".
- * Batches and stream statements are signed instead (seal.h, meta.h); a refusal or an unknown stream
- * needs no tag, since a node without the tenant's key has to be able to say it, and it ends nothing:
- * the source asks again.
+ * Batches and stream statements are signed instead (seal.h, meta.h).
+ *
+ * A refusal ends something, too: nobody waits for who refuses, and a stream is closed without it.  A node
+ * without the tenant's key has to be able to say it; so its tag is made with the key that only the source and
+ * this node have (pairkeys.h), over the question that the source drew at random when it asked: an old refusal
+ * answers none that is asked later.  "Unknown stream" and a challenge have no tag, and end nothing: they make
+ * a source ask.
  */
 #ifndef CONSENSUSD_TAG_H
 #define CONSENSUSD_TAG_H
@@ -33,5 +37,11 @@ int tag_make(const struct keyring *k, mesh_e2e_Header *h, const void *payload, s
  * is for the caller to check. */
 int tag_check(const struct keyring *k, const mesh_e2e_Header *h, const void *payload, size_t len,
     uint64_t now_unix_ms) MUST_USE;
+
+/* The same for MSG_REFUSED, with the key of the two nodes; source and destination are filled in. */
+int tag_make_refusal(
+    const uint8_t pair_key[32], mesh_e2e_Header *h, const void *payload, size_t len) MUST_USE;
+int tag_check_refusal(
+    const uint8_t pair_key[32], const mesh_e2e_Header *h, const void *payload, size_t len) MUST_USE;
 
 #endif

@@ -169,6 +169,12 @@ tenantkeys_wrap(const struct engine *e, const char *tenant, const uint8_t key_id
 		   : 0;
 }
 
+const uint8_t *
+tenantkeys_box_key(const uint8_t box[TENANTKEYS_BOX_BYTES])
+{
+	return box + BOX_AT_KEY_ID;
+}
+
 static int
 keep_opened(struct engine *e, const char *tenant, uint64_t version, const uint8_t key[CRYPTO_KEY_BYTES],
     const uint8_t key_id[CRYPTO_KEY_ID_BYTES])

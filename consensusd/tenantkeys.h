@@ -44,6 +44,8 @@ void tenantkeys_used(struct engine *e, const char *tenant, const uint8_t key_id[
 /* Seals an older version with the newest one.  0: it is none that the group gave out, or the newest. */
 size_t tenantkeys_wrap(const struct engine *e, const char *tenant, const uint8_t key_id[CRYPTO_KEY_ID_BYTES],
     uint8_t box[TENANTKEYS_BOX_BYTES]);
+/* The id of the key that it is sealed with. */
+const uint8_t *tenantkeys_box_key(const uint8_t box[TENANTKEYS_BOX_BYTES]);
 /* Opens and keeps it, unless it is here.  ERR_NOENT: the key that it is sealed with is not one of the group's
  * that are good now.  ERR_CRYPTO; errors of tenantkeys_keep(). */
 int tenantkeys_unwrap(struct engine *e, const char *tenant, const uint8_t key_id[CRYPTO_KEY_ID_BYTES],

@@ -31,6 +31,7 @@ enum {
 #define CRYPTO_CONTEXT_BATCH "mesh.v1 batch"
 #define CRYPTO_CONTEXT_STREAM "mesh.v1 stream"
 #define CRYPTO_CONTEXT_TAG "mesh.v1 tag"
+#define CRYPTO_CONTEXT_REFUSED "mesh.v1 refused"
 #define CRYPTO_CONTEXT_PAIR "mesh.v1 pair"
 #define CRYPTO_CONTEXT_FRESH "mesh.v1 fresh"
 #define CRYPTO_CONTEXT_NOTE "mesh.v1 note"

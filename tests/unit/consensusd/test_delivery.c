@@ -423,30 +423,13 @@ test_hold(void **state)
 
 /* --- frames that lie --- */
 
-static void
-send_frame(struct env_node *to, const mesh_e2e_Header *h, const void *payload, size_t len)
-{
-	uint8_t mem[FRAME_MAX_BYTES], again[FRAME_MAX_BYTES];
-	struct buf out, in, fin;
-	struct frame f;
-
-	buf_init_fixed(&out, mem, sizeof(mem));
-	assert_int_equal(e2e_put_frame(&out, h, payload, len), 0);
-	buf_view(&in, buf_head(&out), buf_left(&out));
-	assert_int_equal(frame_decode(&in, &f), 0);
-	f.visit_count = 0;
-	buf_init_fixed(&fin, again, sizeof(again));
-	assert_int_equal(frame_encode(&f, &fin), 0);
-	assert_int_equal(channel_send(to->transport, CT_FRAMES_IN, 0, buf_head(&fin), buf_left(&fin)), 0);
-}
-
 /* As a node that has the tenant's key does it. */
 static void
 send_tagged(struct env_node *to, mesh_e2e_Header *h, const void *payload, size_t len)
 {
 	if (tag_needed(h->msg_type))
 		assert_int_equal(tag_make(a->engine.keyring, h, payload, len), 0);
-	send_frame(to, h, payload, len);
+	env_send_frame(to, h, payload, len);
 }
 
 static int64_t bad_before;
@@ -545,7 +528,7 @@ test_untagged(void **state)
 				assert_int_equal(tag_make(a->engine.keyring, &h, NULL, 0), 0);
 			}
 			bad_before = stats.bad_frames.value;
-			send_frame(a, &h, NULL, 0);
+			env_send_frame(a, &h, NULL, 0);
 			env_run(&env, one_more_bad);
 			assert_int_equal(a->engine.sources->stream->committed_seq, 0);
 		}
@@ -606,7 +589,7 @@ test_beyond_the_end(void **state)
 
 		end.destination = b->engine.self;
 		send_tagged(b, &end, NULL, 0);
-		send_frame(b, &h, f.payload, f.payload_len);
+		env_send_frame(b, &h, f.payload, f.payload_len);
 	}
 	env_run(&env, late_heard);
 	fake_dbs[1].hold = false;
@@ -627,7 +610,7 @@ flip_bit(struct env *e, size_t from, struct frame *f)
 	assert_int_equal(e2e_get(f, &h), 0);
 	memcpy(copy, f->payload, f->payload_len);
 	copy[f->payload_len / 2] ^= 1;
-	send_frame(&e->nodes[1], &h, copy, f->payload_len);
+	env_send_frame(&e->nodes[1], &h, copy, f->payload_len);
 	return false;
 }
 
