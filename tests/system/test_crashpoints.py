@@ -156,7 +156,7 @@ def plan_of(file, node):
     """Each point at its first pass; then, in the long run all of them, otherwise those the seed chooses, later."""
     names = [n for n in file.points(SIDES[node]) + file.points("e") if ONLY in n]
     assert names or ONLY, f"{node} has no points"
-    later = names if LONG else random.Random(f"{SEED} {node}").sample(names, len(names) // 4)
+    later = names if LONG else random.Random(f"{SEED} {node}").sample(names, len(names) // 6)
     return [(n, 1) for n in names] + [(n, 0) for n in later]
 
 
