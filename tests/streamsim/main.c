@@ -126,7 +126,8 @@ static const struct {
 static bool
 is_rare(size_t i)
 {
-	return list[i].at == offsetof(struct sums, renewed) || list[i].at == offsetof(struct sums, begun_again);
+	return list[i].at == offsetof(struct sums, renewed) ||
+	       list[i].at == offsetof(struct sums, begun_again);
 }
 
 static uint64_t
