@@ -10,7 +10,6 @@ import mesh_pb2 as pb
 from api import Api, expect, open_stream
 from flow import Publisher, payload
 from harness import query, wait_until
-from lanes import metric
 
 
 class Reader:
@@ -150,7 +149,7 @@ def test_nack(m):
         info = api.ListStreams(pb.ListStreamsReq(stream_ids=[stream]), timeout=20).streams[0]
         assert (info.handler, info.failed_seq, info.failed_attempts, info.failed_error) == (
             "subscriber", 3, 1, "not today"), info
-        wait_until("it to be counted", lambda: metric(m, "c", "mesh_stream_failing_streams") == 1)
+        wait_until("it to be counted", lambda: metric(m.node("c"), "mesh_stream_failing_streams") == 1)
         assert api.Nack(pb.StreamNack(stream_id=stream, seq=3, subscription=again[0].subscription,
                                       reason="still not"), timeout=20).processed_seq == 2
         again = [r.next() for _ in range(3)]
@@ -165,7 +164,7 @@ def test_nack(m):
         wait_until("the stream to go on", lambda: p.confirmed == 3)
         r.ack(again[2])
         wait_until("the stream to go on", lambda: p.confirmed == 5)
-    assert metric(m, "c", "mesh_stream_failing_streams") == 0
+    assert metric(m.node("c"), "mesh_stream_failing_streams") == 0
     [(seq, count, error, sealed)] = letters(c, stream)
     assert (seq, count, error) == (3, 3, "never") and first[2].payload not in bytes(sealed)
     assert attempts(c, stream) == []
