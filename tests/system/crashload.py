@@ -180,7 +180,8 @@ class Guest:
     forgotten, and told anew.
 
     It is wanted seldom: a replica without a vote may never hear that it has left, if the leader is another one just
-    then; so it is a member for ever that nobody else knows of.
+    then; so it is a member for ever that nobody else knows of.  Strict: it is waited for when nobody wants it any
+    more, too.
     """
 
     def __init__(self, m, node, seed):
@@ -188,10 +189,12 @@ class Guest:
         self.changer = Changer(seed, self.visit, (0.5, 2))
 
     def order(self, *words, unless):
-        """Until it is so, whatever dies meanwhile."""
+        """Until it is so, whatever dies meanwhile, or nobody wants it any more."""
         last = []
 
         def done():
+            if not self.wanted:
+                return True
             last[:] = [said(self.m, self.node, "--timeout", "5s", *words)]
             return last[0].code == 0 or unless in last[0].err
 
@@ -206,6 +209,8 @@ class Guest:
         retried(self.tell)
         time.sleep(rng.uniform(0.3, 1))
         self.order("leave", unless="is not a member")
+        if not self.wanted:
+            return
         self.m.restart(self.node, "routerd", wait=False)
         self.order("join", unless="is a member of a control group")
 
