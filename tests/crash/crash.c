@@ -192,7 +192,6 @@ WRAP(store_put_config_clear, int64_t, P_put_config_clear, (struct store * s), (s
 WRAP(store_put_note, int64_t, P_put_note, (struct store * s, const struct store_note *row), (s, row))
 WRAP(store_put_position, int64_t, P_put_position, (struct store * s, const struct store_position *row),
     (s, row))
-WRAP(store_put_notes_drop, int64_t, P_put_notes_drop, (struct store * s, uint64_t node), (s, node))
 WRAP(store_put_rule, int64_t, P_put_rule, (struct store * s, const struct store_rule *row), (s, row))
 WRAP(store_next_incarnation, uint64_t, P_put_incarnation, (struct store * s), (s))
 WRAP(store_migrate_ask, int, P_migrate, (struct store * s), (s))
