@@ -63,16 +63,24 @@ sink_send_position(struct sink *s, uint32_t msg_type)
 	sink_send_ack(s, msg_type, &a);
 }
 
-/* An answer about a stream that is not here. */
-static void
-answer(struct engine *e, const mesh_e2e_Header *in, uint64_t node, uint32_t msg_type, const void *payload,
-    size_t len)
+/* Of an answer to something about a stream that is not here. */
+static mesh_e2e_Header
+answer_header(const mesh_e2e_Header *in, uint32_t msg_type)
 {
 	mesh_e2e_Header h = mesh_e2e_Header_init_zero;
 
 	h.msg_type = msg_type;
 	h.stream_id = in->stream_id;
 	memcpy(h.tenant_id, in->tenant_id, sizeof(h.tenant_id));
+	return h;
+}
+
+static void
+answer(struct engine *e, const mesh_e2e_Header *in, uint64_t node, uint32_t msg_type, const void *payload,
+    size_t len)
+{
+	mesh_e2e_Header h = answer_header(in, msg_type);
+
 	transport_send(e->transport, &h, node, payload, len);
 }
 
@@ -82,15 +90,12 @@ static void
 refuse(struct engine *e, const mesh_e2e_Header *in, const struct store_stream *row, enum code code,
     const char *why)
 {
-	mesh_e2e_Header h = mesh_e2e_Header_init_zero;
+	mesh_e2e_Header h = answer_header(in, mesh_e2e_MsgType_MSG_REFUSED);
 	mesh_e2e_Refusal r = mesh_e2e_Refusal_init_zero;
 	const uint8_t *key = peers_pair_key(e->peers, row->source_key);
 	uint8_t mem[512];
 	struct buf out;
 
-	h.msg_type = mesh_e2e_MsgType_MSG_REFUSED;
-	h.stream_id = in->stream_id;
-	memcpy(h.tenant_id, in->tenant_id, sizeof(h.tenant_id));
 	h.question = in->question;
 	h.source = e->self;
 	h.destination = row->src_node;

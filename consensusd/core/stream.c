@@ -147,18 +147,14 @@ static bool
 id_at(const struct stream *s, uint64_t seq, struct ulid *out)
 {
 	const struct batch *b = tail_get(&s->tail, seq);
-	uint64_t pending_first;
 
 	if (b == NULL && s->sealed != NULL && seq >= s->sealed->first_seq && seq <= batch_last_seq(s->sealed))
 		b = s->sealed;
 	if (b != NULL)
 		return id_in_batch(b, seq, out);
-	if (s->pending == NULL)
+	if (s->pending == NULL || seq < s->next_seq - s->pending->count)
 		return idwindow_at(&s->ids, seq, out);
-	pending_first = s->next_seq - s->pending->count;
-	if (seq < pending_first)
-		return idwindow_at(&s->ids, seq, out);
-	*out = s->pending->messages[seq - pending_first].message_id;
+	*out = s->pending->messages[seq - (s->next_seq - s->pending->count)].message_id;
 	return true;
 }
 
@@ -215,11 +211,18 @@ batch_is_full(const struct stream *s, size_t bytes)
 	return p->count >= count || pending_bytes(p) + bytes > size;
 }
 
+/* Its publisher will know it by its id and nothing else. */
+static bool
+is_by_id(const struct publish *p)
+{
+	return p->named && p->seq == 0;
+}
+
 /* A message was taken.  Of one whose publisher has named the seq as well the id need not be known. */
 static void
 remember(struct stream *s, struct idwindows *ids, const struct publish *p, uint64_t seq)
 {
-	if (p->named && p->seq == 0) {
+	if (is_by_id(p)) {
 		idwindow_add(&s->ids, &p->message_id, seq);
 		s->pending->by_id = true;
 	} else if (p->named) {
@@ -241,7 +244,7 @@ stream_publish(struct stream *s, struct pending_pool *pool, struct idwindows *id
 		return ERR_AGAIN;
 	if (s->pending == NULL)
 		s->pending = pending_get(pool);
-	if (s->pending == NULL || (p->named && p->seq == 0 && idwindow_reserve(&s->ids, ids) != 0))
+	if (s->pending == NULL || (is_by_id(p) && idwindow_reserve(&s->ids, ids) != 0))
 		return ERR_NOMEM;
 	err = pending_add(s->pending, &p->message_id, p->headers, p->headers_len, p->payload, p->payload_len);
 	if (err != 0)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "consensusd/core/budget.h"
+#include "consensusd/core/node_list.h"
 #include "consensusd/core/stream.h"
 
 /* Into so many parts, at least, what a stream retains can be cut. */
@@ -242,15 +243,6 @@ stream_is_unsure(const struct stream *s, uint64_t seq)
 	return seq <= s->unsure_seq;
 }
 
-static bool
-contains(const uint64_t *nodes, size_t count, uint64_t node)
-{
-	for (size_t i = 0; i < count; i++)
-		if (nodes[i] == node)
-			return true;
-	return false;
-}
-
 /* Other targets than there are now may have had it: some are gone that had, or some came later, which may
  * have been targets before that. */
 static bool
@@ -277,7 +269,7 @@ stream_fate(const struct stream *s, uint64_t seq, const uint64_t *missed, size_t
 		if (f->state == FLOW_GONE || f->first_seq > seq)
 			continue;
 		needed++;
-		if (contains(missed, count, f->node))
+		if (node_list_has(missed, count, f->node))
 			continue;
 		others++;
 		had += f->processed >= seq;
