@@ -10,7 +10,6 @@ import mesh_pb2 as pb
 from api import Api, open_stream
 from changes import Changer, Fenced, Moving
 from flow import RETRIED, Sink
-from groups import said
 from harness import query, wait_all, wait_until
 from kinds import GivenUp, Letters, action_of, check_log
 from rowload import EndlessTally, change
@@ -19,7 +18,7 @@ from streamload import BRIEF, BriefStreams, EndlessPublisher, retried
 BURST, WINDOW, PAUSE_S = 300, 512, 0.1
 RECOVER_S = 90
 TENANTS = ("acme", "other", "moved", "refused", "idle", BRIEF)
-SOURCE, TARGET, RELAY, GUEST = "a", "c", "b", "d"
+SOURCE, TARGET, RELAY = "a", "c", "b"
 AGAIN = (*RETRIED, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
@@ -175,50 +174,6 @@ def close(node, stream):
     retried(closed, [grpc.StatusCode.NOT_FOUND])
 
 
-class Guest:
-    """A node that leaves the control group, and joins it again, as long as somebody wants that: what it told is
-    forgotten, and told anew.
-
-    It is wanted seldom: a replica without a vote may never hear that it has left, if the leader is another one just
-    then; so it is a member for ever that nobody else knows of.  Strict: it is waited for when nobody wants it any
-    more, too.
-    """
-
-    def __init__(self, m, node, seed):
-        self.m, self.node, self.wanted = m, node, set()
-        self.changer = Changer(seed, self.visit, (0.5, 2))
-
-    def order(self, *words, unless):
-        """Until it is so, whatever dies meanwhile, or nobody wants it any more."""
-        last = []
-
-        def done():
-            if not self.wanted:
-                return True
-            last[:] = [said(self.m, self.node, "--timeout", "5s", *words)]
-            return last[0].code == 0 or unless in last[0].err
-
-        try:
-            wait_until(f"{self.node}: meshctl {' '.join(words)}", done, RECOVER_S)
-        except AssertionError as e:
-            raise AssertionError(f"{e}: {last}") from None
-
-    def visit(self, rng):
-        if not self.wanted:
-            return
-        retried(self.tell)
-        time.sleep(rng.uniform(0.3, 1))
-        self.order("leave", unless="is not a member")
-        if not self.wanted:
-            return
-        self.m.restart(self.node, "routerd", wait=False)
-        self.order("join", unless="is a member of a control group")
-
-    def tell(self):
-        with Api(self.m.node(self.node), local=True) as api:
-            api.SendNodeUpdate(pb.NodeUpdate(type="guest", payload=b"here"), timeout=10)
-
-
 class Load:
     """All of it."""
 
@@ -235,10 +190,9 @@ class Load:
         self.kinds = [self.given, Resolved(m, SOURCE, TARGET, "other", 100, 32, seed),
                       Moving(m, SOURCE, RELAY, TARGET, "moved", 100_000, 50, 4, seed, (0.3, 1)),
                       Fenced(m, SOURCE, TARGET, "other", 200, 60, 64, seed, (0.5, 2))]
-        self.guest = Guest(m, GUEST, seed)
         self.doing = [Rules(m, SOURCE, "source", self.given.stream, seed).changer,
                       Rules(m, TARGET, "target", self.given.stream, seed + 1).changer,
-                      Refusals(m, SOURCE, TARGET, "refused", seed).changer, self.guest.changer]
+                      Refusals(m, SOURCE, TARGET, "refused", seed).changer]
         self.calls = [kind(m, n) for n in (SOURCE, TARGET) for kind in (Calls, Follower)]
         self.parts = [*self.sinks, self.brief_sink, self.publisher, self.rows, self.brief, *self.calls, *self.doing]
         self.age(self.kinds[2].stream)

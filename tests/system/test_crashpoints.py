@@ -131,11 +131,7 @@ class Killer(threading.Thread):
             number = self.later(name)
         self.say(f"{name} {number}")
         self.file.arm(name, number)
-        if name.startswith("put_notes_drop"):  # no point yet: a member that leaves may be stuck
-            self.load.guest.wanted.add(self.node)
-        reached = self.reach(name, either)
-        self.load.guest.wanted.discard(self.node)
-        if not reached:
+        if not self.reach(name, either):
             return
         self.others.add(name)
         self.deaths += 1
