@@ -191,7 +191,7 @@ bring(struct source *s)
 }
 
 /* After a restart the log may have batches that the outbox does not: they were never sent, and are made
- * again. */
+ * again, in the epoch that this node knows of. */
 static void
 settle(struct source *s)
 {
@@ -200,7 +200,7 @@ settle(struct source *s)
 	if (s->relation.redone)
 		return;
 	if (x != NULL && x->described > s->relation.cap) {
-		if (put_open(s, s->relation.cap, x->epoch) != 0)
+		if (put_open(s, s->relation.cap, s->stream->epoch) != 0)
 			return; /* the buffer is full: when it is empty again */
 		s->relation.redone = true;
 		s->relation.proposed_seq = s->relation.cap;

@@ -398,8 +398,8 @@ adopt(struct sink *s, const struct store_stream *row)
 	copy = mem_dup(row->meta, row->meta_len);
 	if (copy == NULL)
 		return ERR_NOMEM;
+	/* Not its epoch: what the source still has may be of earlier ones. */
 	changed.revision = row->revision;
-	changed.epoch = row->epoch;
 	changed.policy = row->policy;
 	sink_take_targets(&changed, row);
 	changed.meta = copy;

@@ -208,6 +208,20 @@ move(struct dsg *d, struct dsg_item *item, uint64_t described)
 	item->s.described = described;
 }
 
+/* The epoch that a stream is in at least, where it is opened: of what lies beyond nothing is left. */
+static uint64_t
+epoch_at(const struct dsg_item *item, uint64_t described)
+{
+	const struct dsg_descriptors *all = &item->descriptors;
+	size_t i = all->count;
+
+	if (described >= item->s.described)
+		return item->s.epoch;
+	while (i > 0 && dsg_descriptor_last(dsg_descriptors_at(all, i - 1)) > described)
+		i--;
+	return i > 0 ? dsg_descriptors_at(all, i - 1)->epoch : 0;
+}
+
 static bool
 run_open(struct dsg *d, const struct dsg_cmd *cmd)
 {
@@ -216,7 +230,8 @@ run_open(struct dsg *d, const struct dsg_cmd *cmd)
 
 	if (item == NULL)
 		return run_open_new(d, &o);
-	if (o.epoch < item->s.epoch || o.described < item->s.committed || !targets_fit(&o, o.described))
+	if (o.epoch < epoch_at(item, o.described) || o.described < item->s.committed ||
+	    !targets_fit(&o, o.described))
 		return false;
 	for (size_t i = 0; i < item->s.target_count; i++)
 		if (item->s.processed[i] > o.described)

@@ -144,6 +144,30 @@ test_reopening_goes_back(void **state)
 	dsg_free(d);
 }
 
+/* The epoch that began with what is made anew was lost with it; that of what stays was not. */
+static void
+test_an_epoch_is_taken_back(void **state)
+{
+	struct told t;
+	struct dsg *d = with_stream(&t);
+	const struct dsg_stream *s = dsg_find(d, &one);
+	struct dsg_open o = open_of(one, 3, 10);
+
+	(void)state;
+	expect_batch(d, batch_of(one, 4, 1, 10), true);
+	expect_batch(d, batch_of(one, 5, 11, 4), true);
+	expect_open(d, &o, false);
+	o.epoch = 4;
+	o.described = 14;
+	expect_open(d, &o, false);
+	o.described = 10;
+	expect_open(d, &o, true);
+	assert_int_equal(s->epoch, 4);
+	expect_batch(d, batch_of(one, 3, 11, 1), false);
+	expect_batch(d, batch_of(one, 4, 11, 1), true);
+	dsg_free(d);
+}
+
 /* Targets have what lies between from a group before this one. */
 static void
 test_reopening_goes_on(void **state)
@@ -442,6 +466,7 @@ main(void)
 	    cmocka_unit_test(test_committed_is_what_all_have),
 	    cmocka_unit_test(test_reopening_keeps_what_was_processed),
 	    cmocka_unit_test(test_reopening_goes_back),
+	    cmocka_unit_test(test_an_epoch_is_taken_back),
 	    cmocka_unit_test(test_reopening_goes_on),
 	    cmocka_unit_test(test_a_stream_from_elsewhere),
 	    cmocka_unit_test(test_closing_forgets),

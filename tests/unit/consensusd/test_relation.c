@@ -1,52 +1,10 @@
 /* Groups of streams: who is in them, who leads, what a crash and a lost log do. */
-#include "tests/unit/consensusd/relation_user.h"
+#include "tests/unit/consensusd/relation_watch.h"
 
-#define S1 "01ARZ3NDEKTSV4RRFFQ69G5001"
 #define S2 "01ARZ3NDEKTSV4RRFFQ69G5002"
 #define S3 "01ARZ3NDEKTSV4RRFFQ69G5003"
 
-static struct env_node *const a = &env.nodes[0], *const b = &env.nodes[1], *const c = &env.nodes[2];
-
-static struct relation *
-relation_of(const char *stream)
-{
-	struct ulid id;
-	struct source *s;
-
-	assert_int_equal(ulid_parse(stream, &id), 0);
-	s = source_find(&a->engine, &id);
-	assert_non_null(s);
-	return s->relation.relation;
-}
-
-static const char *watched;
-
-static bool
-has_voters(struct env *e)
-{
-	(void)e;
-	return relation_votes(relation_of(watched));
-}
-
-/* Streams S1 and S2 to both others, with subscribers, once the group is as it should be. */
-static void
-begin(const char *targets, unsigned voters)
-{
-	assert_int_equal(env_open(a, "one", S1, targets)->replies, 1);
-	watched = S1;
-	until(has_voters, voters);
-	for (; *targets != '\0'; targets++)
-		subscribe(&env.nodes[*targets - 'a']);
-}
-
-static void
-restart(struct env_node *n)
-{
-	env_stop(n);
-	n->identities = n->health = 0;
-	env_start(n);
-	env_run(&env, env_ready);
-}
+static struct env_node *const c = &env.nodes[2];
 
 static void
 test_shared(void **state)
@@ -132,12 +90,6 @@ test_source_leads_again(void **state)
 	until(confirmed, 10);
 }
 
-static bool
-fixed(struct env *e)
-{
-	return dsg_at(e->nodes[1].engine.relations->all->state, 0)->described >= wanted;
-}
-
 /* The group has a batch that was not in the outbox when the source crashed: it is made again, described
  * again, and processed once. */
 static void
@@ -154,9 +106,7 @@ test_log_ahead_of_outbox(void **state)
 	until(fixed, 11);
 	env_stop(a);
 	fake_dbs[0].hold = false;
-	a->identities = a->health = 0;
-	env_start(a);
-	env_run(&env, env_ready);
+	start(a);
 	assert_int_equal(ulid_parse(S1, &id), 0);
 	assert_int_equal(source_find(&a->engine, &id)->stream->durable_seq, 10);
 	env_forget(a, 2);
@@ -294,17 +244,13 @@ test_evicted(void **state)
 static void
 test_closed(void **state)
 {
-	mesh_v1_StreamHandle h = mesh_v1_StreamHandle_init_zero;
-
 	(void)state;
 	begin("b", 1);
 	env_open(a, "one", S2, "b");
 	publish_to(S1, 10);
 	until(confirmed, 10);
 	assert_int_equal(dsg_count(relation_of(S2)->state), 1);
-	snprintf(h.stream_id, sizeof(h.stream_id), "%s", S1);
-	env_forget(a, 3);
-	env_send_pb(a->gateway, GC_CLOSE_STREAM, 3, mesh_v1_StreamHandle_fields, &h);
+	env_close(a, 3, S1);
 	assert_int_equal(env_wait(a, 3)->replies, 1);
 	env_forget(a, 2);
 	publish_to(S2, 1);

@@ -1,0 +1,111 @@
+/* Producer epochs and crashes: what was published in an earlier one arrives, whatever is begun anew meanwhile. */
+#include "tests/unit/consensusd/relation_watch.h"
+
+/* So many are not kept back for those that come while the database works. */
+enum { MANY = 600 };
+
+static void
+fence(void)
+{
+	assert_int_equal(env_open_policy(a, S1, "", "", 0, true)->replies, 1);
+}
+
+static void
+fence_begin(uint32_t call)
+{
+	mesh_v1_OpenClientDataStreamReq req = mesh_v1_OpenClientDataStreamReq_init_zero;
+
+	snprintf(req.tenant_id, sizeof(req.tenant_id), "one");
+	snprintf(req.stream_id, sizeof(req.stream_id), "%s", S1);
+	req.fence = true;
+	env_forget(a, call);
+	env_send_pb(a->gateway, GC_OPEN_STREAM, call, mesh_v1_OpenClientDataStreamReq_fields, &req);
+}
+
+static bool
+no_data(struct env *e, size_t from, struct frame *f)
+{
+	(void)e, (void)from;
+	return f->type != FRAME_DATA;
+}
+
+static bool
+durable(struct env *e)
+{
+	return e->nodes[0].engine.sources->stream->durable_seq >= wanted;
+}
+
+/* The target has the stream's newest meta, in its database. */
+static bool
+knows(struct env *e)
+{
+	return fake_dbs[1].rows[0].revision == e->nodes[0].engine.sources->row.revision;
+}
+
+/* The target hears of the new epoch with the stream's meta, before it has all of the one before, and restarts. */
+static void
+test_target_hears_early(void **state)
+{
+	(void)state;
+	begin("b", 1);
+	publish_to(S1, 10);
+	until(confirmed, 10);
+	env.filter = no_data;
+	publish_to(S1, 5);
+	until(durable, 15);
+	fence();
+	restart(a);
+	env_forget(a, 2);
+	env_run(&env, knows);
+	restart(b);
+	env.filter = NULL;
+	subscribe(b);
+	publish_to(S1, 1);
+	until(confirmed, 1);
+	assert_int_equal(a->calls[2].last_seq, 16);
+	assert_int_equal(b->calls[9].items, 6);
+	assert_false(b->calls[9].out_of_order);
+	assert_int_equal(b->engine.sinks->target->epoch, 2);
+}
+
+/* The group has a batch of an epoch that the source did not remember when it crashed. */
+static void
+test_log_ahead_of_epoch(void **state)
+{
+	(void)state;
+	begin("bc", 3);
+	publish_to(S1, 10);
+	until(confirmed, 10);
+	fake_dbs[0].hold = true;
+	fence_begin(4);
+	publish_to(S1, MANY);
+	until(fixed, 11);
+	assert_int_equal(dsg_at(relation_of(S1)->state, 0)->epoch, 2);
+	env_stop(a);
+	assert_int_equal(a->calls[4].replies, 0);
+	fake_dbs[0].hold = false;
+	start(a);
+	assert_int_equal(a->engine.sources->stream->durable_seq, 10);
+	assert_int_equal(a->engine.sources->row.epoch, 1);
+	env_forget(a, 2);
+	publish_to(S1, 5);
+	until(confirmed, 5);
+	assert_int_equal(a->calls[2].last_seq, 15);
+	fence();
+	publish_to(S1, 5);
+	until(confirmed, 10);
+	assert_int_equal(b->engine.sinks->target->epoch, 2);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, env_setup, env_teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    TEST(test_target_hears_early),
+	    TEST(test_log_ahead_of_epoch),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
