@@ -1,5 +1,6 @@
 """All that goes on in a mesh while its daemons die (test_crashpoints.py): so much that each point is reached soon."""
 import itertools
+import json
 import queue
 import threading
 import time
@@ -10,6 +11,7 @@ import mesh_pb2 as pb
 from api import Api, open_stream
 from changes import Changer, Fenced, Moving
 from flow import RETRIED, Sink
+from groups import said
 from harness import query, wait_all, wait_until
 from kinds import GivenUp, Letters, action_of, check_log
 from rowload import EndlessTally, change
@@ -194,6 +196,7 @@ class Load:
                       Rules(m, TARGET, "target", self.given.stream, seed + 1).changer,
                       Refusals(m, SOURCE, TARGET, "refused", seed).changer]
         self.calls = [kind(m, n) for n in (SOURCE, TARGET) for kind in (Calls, Follower)]
+        self.moved = {}  # kind -> what its sinks had, and since when
         self.parts = [*self.sinks, self.brief_sink, self.publisher, self.rows, self.brief, *self.calls, *self.doing]
         self.age(self.kinds[2].stream)
 
@@ -207,6 +210,21 @@ class Load:
                 raise part.error
         for k in self.kinds:
             k.check()
+            self.check_moves(k)
+
+    def check_moves(self, k):
+        """A stream that stands still for long while others go on does so for ever."""
+        got, now = [s.got(k.stream) for s in k.sinks], time.monotonic()
+        before, since = self.moved.get(k, (None, now))
+        if got != before or k.done():
+            self.moved[k] = got, now
+        elif now - since > RECOVER_S:
+            raise AssertionError(f"for {RECOVER_S} s nothing came: {k.state()}, {self.seen(k.stream)}")
+
+    def seen(self, stream):
+        """What its nodes say of the stream."""
+        found = {n: said(self.m, n, "--timeout", "5s", "-j", "stream", "show", stream) for n in (SOURCE, TARGET)}
+        return {n: json.loads(s.out) if s.code == 0 else s for n, s in found.items()}
 
     def check_confirmed(self):
         """Whoever was told that a message is processed was told the truth."""
@@ -263,7 +281,8 @@ class Load:
         try:
             wait_until("streams of all kinds", lambda: self.check() or all([k.done() for k in self.kinds]), RECOVER_S)
         except AssertionError as e:
-            raise AssertionError(f"{e}: {[k.state() for k in self.kinds]}") from None
+            seen = [self.seen(k.stream) for k in self.kinds if not k.done()]
+            raise AssertionError(f"{e}: {[k.state() for k in self.kinds]}, {seen}") from None
 
     def stop(self):
         for part in (*self.parts, *self.kinds):
