@@ -2,6 +2,7 @@
 and know nothing of the mesh but its API.  The sink is the witness: it fails on a gap, a repeated or a
 changed message.
 """
+import contextlib
 import hashlib
 import queue
 import threading
@@ -196,3 +197,17 @@ class Sink(threading.Thread):
         if self.call is not None:
             self.call.cancel()
         self.join(10)
+
+
+@contextlib.contextmanager
+def sink(m, name, stream):
+    """A subscriber of a stream of the tenant acme."""
+    s = Sink(m.node(name), "acme", [stream])
+    s.start()
+    try:
+        yield s
+    finally:
+        s.stop()
+        # It is the cause of what came of it.
+        if s.error is not None:
+            raise s.error

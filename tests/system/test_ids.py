@@ -1,5 +1,4 @@
 """Messages that are published by their ids alone, without Redis: none is doubled, whatever happens."""
-import contextlib
 import threading
 import time
 
@@ -8,7 +7,7 @@ import grpc
 import api
 import mesh_pb2 as pb
 from api import Api
-from flow import RETRIED, Sink, message_id, payload
+from flow import RETRIED, message_id, payload, sink
 from harness import query, wait_until
 from lanes import metric
 
@@ -63,19 +62,6 @@ def kill_at(m, s, stream, numbers):
     for n in numbers:
         wait_until(f"{n} messages", lambda n=n: s.got(stream) >= n)
         again(m, "a")
-
-
-@contextlib.contextmanager
-def sink(m, name, stream):
-    s = Sink(m.node(name), "acme", [stream])
-    s.start()
-    try:
-        yield s
-    finally:
-        s.stop()
-        # It is the cause of what came of it.
-        if s.error is not None:
-            raise s.error
 
 
 def check_once(s, stream, count):

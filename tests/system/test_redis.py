@@ -8,7 +8,7 @@ import grpc
 import api
 import mesh_pb2 as pb
 from api import Api
-from flow import RETRIED, Publisher, Sink, message_id, payload
+from flow import RETRIED, Publisher, Sink, message_id, payload, sink
 from harness import Flow, check_alive, check_rows, procs, query, wait_all, wait_until
 from lanes import metric
 
@@ -60,18 +60,6 @@ def wait_cleared(node, stream):
     wait_until("the outbox to be cleared",
                lambda: query(node, "SELECT count(*) FROM outbox WHERE stream_id = %s", uuid(stream))[0][0] == 0,
                CLEARED_S)
-
-
-@contextlib.contextmanager
-def sink(m, name, stream):
-    s = Sink(m.node(name), "acme", [stream])
-    s.start()
-    try:
-        yield s
-        if s.error is not None:
-            raise s.error
-    finally:
-        s.stop()
 
 
 def repeat_all(node, stream, count):

@@ -136,4 +136,15 @@ env_selector(const char *tenant, const char *stream)
 	return sel;
 }
 
+/* Asks for the stream to be closed; env_wait() for the answer. */
+static inline void
+env_close(struct env_node *n, uint32_t call, const char *stream)
+{
+	mesh_v1_StreamHandle h = mesh_v1_StreamHandle_init_zero;
+
+	snprintf(h.stream_id, sizeof(h.stream_id), "%s", stream);
+	env_forget(n, call);
+	env_send_pb(n->gateway, GC_CLOSE_STREAM, call, mesh_v1_StreamHandle_fields, &h);
+}
+
 #endif

@@ -104,11 +104,7 @@ both_forgot(struct env *e)
 static struct env_call *
 close_stream(struct env_node *n, const char *stream)
 {
-	mesh_v1_StreamHandle h = mesh_v1_StreamHandle_init_zero;
-
-	snprintf(h.stream_id, sizeof(h.stream_id), "%s", stream);
-	env_forget(n, 3);
-	env_send_pb(n->gateway, GC_CLOSE_STREAM, 3, mesh_v1_StreamHandle_fields, &h);
+	env_close(n, 3, stream);
 	return env_wait(n, 3);
 }
 

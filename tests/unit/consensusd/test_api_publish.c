@@ -475,7 +475,6 @@ all_forgot(struct env *e)
 static void
 test_message(void **state)
 {
-	mesh_v1_StreamHandle h = mesh_v1_StreamHandle_init_zero;
 	mesh_v1_Chunk chunk = env_chunk(S1, 0);
 	mesh_v1_MessageStatus m;
 
@@ -509,9 +508,7 @@ test_message(void **state)
 	assert_refused(ask_message(a, S1, 0, "01ARZ3NDEKTSV4RRFFQ69G6099"), CODE_NOT_FOUND, "6099");
 	subscribe_all(c, "one");
 	/* When the stream is closed, the tables tell. */
-	snprintf(h.stream_id, sizeof(h.stream_id), S1);
-	env_forget(a, 3);
-	env_send_pb(a->gateway, GC_CLOSE_STREAM, 3, mesh_v1_StreamHandle_fields, &h);
+	env_close(a, 3, S1);
 	env_wait(a, 3);
 	env_run(&env, all_forgot);
 	m = status_of(ask_message(a, S1, 1, ""));
@@ -601,7 +598,6 @@ static void
 test_retention_drop(void **state)
 {
 	static char payload[2000];
-	mesh_v1_StreamHandle h = mesh_v1_StreamHandle_init_zero;
 	mesh_v1_Chunk chunk = env_chunk(S1, 0);
 	mesh_v1_MessageStatus m;
 	unsigned items;
@@ -629,9 +625,7 @@ test_retention_drop(void **state)
 	m = status_of(ask_message(a, S1, 8, ""));
 	assert_string_equal(m.state, "processed");
 	/* It can be closed: nothing is missing. */
-	snprintf(h.stream_id, sizeof(h.stream_id), S1);
-	env_forget(a, 3);
-	env_send_pb(a->gateway, GC_CLOSE_STREAM, 3, mesh_v1_StreamHandle_fields, &h);
+	env_close(a, 3, S1);
 	env_wait(a, 3);
 	env_run(&env, all_forgot);
 }

@@ -395,17 +395,13 @@ test_trouble(void **state)
 static void
 test_closed(void **state)
 {
-	mesh_v1_StreamHandle h = mesh_v1_StreamHandle_init_zero;
-
 	(void)state;
 	open_db(S1, 0, 0);
 	env_forget(a, 2);
 	send_numbers(2, S1, 1, 1);
 	until(is_confirmed, 1);
 	ask(&look, "UPDATE mesh.streams SET state = 2");
-	snprintf(h.stream_id, sizeof(h.stream_id), "%s", S1);
-	env_forget(a, 1);
-	env_send_pb(a->gateway, GC_CLOSE_STREAM, 1, mesh_v1_StreamHandle_fields, &h);
+	env_close(a, 1, S1);
 	assert_int_equal(env_wait(a, 1)->replies, 1);
 	while (*position(S1) != '\0')
 		let_run();

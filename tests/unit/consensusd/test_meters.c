@@ -206,7 +206,6 @@ static void
 test_closed(void **state)
 {
 	mesh_v1_StreamSelector sel = env_selector("one", "");
-	mesh_v1_StreamHandle h = mesh_v1_StreamHandle_init_zero;
 
 	(void)state;
 	a->engine.metrics_streams = 0;
@@ -214,9 +213,7 @@ test_closed(void **state)
 	b->auto_ack = true;
 	env_subscribe(b, 9, &sel);
 	publish(S1, 10, 100);
-	snprintf(h.stream_id, sizeof(h.stream_id), "%s", S1);
-	env_forget(a, 5);
-	env_send_pb(a->gateway, GC_CLOSE_STREAM, 5, mesh_v1_StreamHandle_fields, &h);
+	env_close(a, 5, S1);
 	env_run(&env, forgotten);
 	print(a);
 	assert_true(of_stream("messages_total", "other") == 10);

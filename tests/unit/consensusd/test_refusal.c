@@ -227,13 +227,9 @@ test_forged(void **state)
 static void
 test_forged_at_the_end(void **state)
 {
-	mesh_v1_StreamHandle req = mesh_v1_StreamHandle_init_zero;
-
 	(void)state;
 	open_and_cut();
-	snprintf(req.stream_id, sizeof(req.stream_id), STREAM);
-	env_forget(a, 3);
-	env_send_pb(a->gateway, GC_CLOSE_STREAM, 3, mesh_v1_StreamHandle_fields, &req);
+	env_close(a, 3, STREAM);
 	net_pass(100);
 	for (unsigned i = 0; i < 20; i++) {
 		say_unknown();

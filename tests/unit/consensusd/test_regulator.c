@@ -234,14 +234,10 @@ test_restart(void **state)
 static void
 test_closed(void **state)
 {
-	mesh_v1_StreamHandle h = mesh_v1_StreamHandle_init_zero;
-
 	(void)state;
 	env_open(a, "one", S1, "b");
 	assert_int_equal(said(a, "pause", "", S1), 2);
-	snprintf(h.stream_id, sizeof(h.stream_id), "%s", S1);
-	env_forget(a, 5);
-	env_send_pb(a->gateway, GC_CLOSE_STREAM, 5, mesh_v1_StreamHandle_fields, &h);
+	env_close(a, 5, S1);
 	env_wait(a, 5);
 	pass(3000);
 	assert_null(a->engine.sources);

@@ -75,12 +75,18 @@ begin(void)
 static void
 close_stream(const char *stream)
 {
-	mesh_v1_StreamHandle h = mesh_v1_StreamHandle_init_zero;
-
-	snprintf(h.stream_id, sizeof(h.stream_id), "%s", stream);
-	env_forget(a, 3);
-	env_send_pb(a->gateway, GC_CLOSE_STREAM, 3, mesh_v1_StreamHandle_fields, &h);
+	env_close(a, 3, stream);
 	assert_int_equal(env_wait(a, 3)->replies, 1);
+}
+
+/* The second stream, in a group with all its members. */
+static void
+carries_again(void)
+{
+	until(has_voters, 3);
+	env_forget(a, 2);
+	publish_to(S2, 10);
+	until(confirmed, 10);
 }
 
 static bool
@@ -114,10 +120,7 @@ test_dissolved(void **state)
 	assert_int_equal(groups_at(a), 0);
 	/* The next stream has another one. */
 	assert_int_equal(env_open(a, "one", S2, "bc")->replies, 1);
-	until(has_voters, 3);
-	env_forget(a, 2);
-	publish_to(S2, 10);
-	until(confirmed, 10);
+	carries_again();
 	assert_int_equal(groups_at(a), 1);
 }
 
@@ -139,10 +142,7 @@ test_used_again(void **state)
 		assert_int_equal(groups_at(&env.nodes[i]), 1);
 		assert_memory_equal(relation_at(&env.nodes[i])->id, id, sizeof(id));
 	}
-	until(has_voters, 3);
-	env_forget(a, 2);
-	publish_to(S2, 10);
-	until(confirmed, 10);
+	carries_again();
 	close_stream(S2);
 	env_run(&env, unused);
 	pass(RELATION_UNUSED_SOURCE_MS - SLACK_MS);
@@ -163,10 +163,7 @@ test_opened_too_late(void **state)
 	pass(RELATION_UNUSED_SOURCE_MS + RELATION_LETTING_GO_MS / 2);
 	assert_int_equal(groups_at(a), 1);
 	assert_int_equal(env_open(a, "one", S2, "bc")->replies, 1);
-	until(has_voters, 3);
-	env_forget(a, 2);
-	publish_to(S2, 10);
-	until(confirmed, 10);
+	carries_again();
 	pass(3 * RELATION_UNUSED_TARGET_MS);
 	for (size_t i = 0; i < ENV_NODES; i++)
 		assert_int_equal(groups_at(&env.nodes[i]), 1);

@@ -95,11 +95,7 @@ forgotten(struct env *e)
 static void
 close_stream(const char *stream)
 {
-	mesh_v1_StreamHandle h = mesh_v1_StreamHandle_init_zero;
-
-	snprintf(h.stream_id, sizeof(h.stream_id), "%s", stream);
-	env_forget(a, 3);
-	env_send_pb(a->gateway, GC_CLOSE_STREAM, 3, mesh_v1_StreamHandle_fields, &h);
+	env_close(a, 3, stream);
 	assert_int_equal(env_wait(a, 3)->replies, 1);
 	env_run(&env, forgotten);
 }

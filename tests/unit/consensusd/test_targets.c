@@ -542,11 +542,7 @@ gone(struct env *e)
 static void
 close_send(void)
 {
-	mesh_v1_StreamHandle h = mesh_v1_StreamHandle_init_zero;
-
-	snprintf(h.stream_id, sizeof(h.stream_id), S1);
-	env_forget(a, 6);
-	env_send_pb(a->gateway, GC_CLOSE_STREAM, 6, mesh_v1_StreamHandle_fields, &h);
+	env_close(a, 6, S1);
 	assert_int_equal(env_wait(a, 6)->replies, 1);
 }
 
