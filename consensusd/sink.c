@@ -246,16 +246,17 @@ sink_may_store(struct sink *s, struct batch *b)
 	return false;
 }
 
-/* A new epoch has to be remembered: nothing of an older one is taken any more.  If the store is full it is
- * put with a later batch; of this node's own stream the source's row has it. */
+/* A new epoch has to be remembered: nothing of an older one is taken any more.  Not before the store has all
+ * of the older one: what it has not comes again after a crash.  If the store is full it is put with a later
+ * batch; of this node's own stream the source's row has it. */
 static void
 put_epoch(struct sink *s)
 {
 	uint64_t before = s->row.epoch;
 
-	if (s->target->epoch <= before || s->row.src_node == s->engine->self)
+	if (s->target->kept_epoch <= before || s->row.src_node == s->engine->self)
 		return;
-	s->row.epoch = s->target->epoch;
+	s->row.epoch = s->target->kept_epoch;
 	if (store_put_stream(s->engine->store, &s->row) < 0)
 		s->row.epoch = before;
 }

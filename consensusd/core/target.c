@@ -369,6 +369,7 @@ static void
 keep(struct target *t, const struct batch *b)
 {
 	t->kept_seq = batch_last_seq(b);
+	t->kept_epoch = b->epoch;
 	t->held_bytes -= b->body_len;
 	if (t->kept_seq + 1 == t->expected_seq)
 		t->hold_at = MONO_NEVER;

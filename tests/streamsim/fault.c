@@ -167,6 +167,8 @@ one(struct world *w)
 	case 11:
 		if (w->node[0].up)
 			source_new_epoch(w);
+		if (world_chance(w, 500))
+			doom(w);
 		break;
 	case 12:
 		see_letters(w);

@@ -185,13 +185,13 @@ source_new_epoch(struct world *w)
 {
 	struct node *o = source(w);
 
-	/* What is on its way into the outbox has the old one. */
-	if (o->stream == NULL || o->stream->state != STREAM_OPEN || o->stream->pending != NULL ||
-	    order_busy(&o->order) || o->rows.put_count != 0)
+	if (o->stream == NULL || o->stream->state != STREAM_OPEN)
 		return;
 	o->stream->epoch++;
-	MUST(source_put_row(o, STREAM_OPEN));
-	w->sums.epochs++;
+	if (source_put_row(o, STREAM_OPEN))
+		w->sums.epochs++;
+	else
+		o->stream->epoch--;
 }
 
 /* --- the outbox --- */

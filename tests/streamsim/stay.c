@@ -56,7 +56,8 @@ static bool
 adopt(struct world *w, unsigned n, const struct rows_set *row)
 {
 	struct node *o = &w->node[n];
-	struct rows_put p = {.kind = ORDER_TARGET_ROW, .seq = TARGET_OPENING, .set = *row};
+	struct rows_put p = {
+	    .kind = ORDER_TARGET_ROW, .seq = TARGET_OPENING, .epoch = o->row_epoch, .set = *row};
 
 	if (row->revision <= o->row.revision || o->target->state != TARGET_OPEN)
 		return true;

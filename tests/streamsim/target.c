@@ -20,6 +20,7 @@ target_start(struct world *w, unsigned n)
 	o->target->state = TARGET_OPEN;
 	o->target->early = w->early;
 	target_load(o->target, o->rows.last_seq, o->rows.marks[0]);
+	o->target->epoch = o->row_epoch = o->rows.epoch;
 	failed_load(w, n);
 	o->asking = false;
 	target_ack_soon(o->target, world_clock(w), true);
@@ -100,6 +101,7 @@ target_begin(struct world *w, unsigned n, const struct rows_put *row)
 		target_load(o->target, row->first - 1, row->first - 1);
 	failed_load(w, n);
 	o->asking = false;
+	o->row_epoch = row->epoch;
 	if (!node_put(o, row, o->target)) {
 		target_free(o->target);
 		o->target = NULL;
@@ -125,6 +127,16 @@ on_open(struct world *w, unsigned n, const struct frame *f)
 		target_answer(w, n);
 	else
 		target_begin(w, n, &(struct rows_put){.kind = ORDER_TARGET_ROW, .seq = TARGET_OPENING});
+}
+
+static void
+put_epoch(struct node *o)
+{
+	const struct rows_put p = {
+	    .kind = ORDER_TARGET_ROW, .seq = TARGET_OPEN, .epoch = o->target->kept_epoch, .set = o->row};
+
+	if (p.epoch > o->row_epoch && node_put(o, &p, NULL))
+		o->row_epoch = p.epoch;
 }
 
 /* False: the tables took not all that is due. */
@@ -245,6 +257,8 @@ store_batches(struct world *w, unsigned n)
 	}
 	if (!room)
 		target_wait(o->target, world_clock(w));
+	if (o->target->state == TARGET_OPEN)
+		put_epoch(o);
 }
 
 static void

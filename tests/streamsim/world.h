@@ -166,6 +166,7 @@ struct node {
 	struct rows_set row; /* what the source says now, a target has taken last */
 	/* a target; NULL: the stream is not open yet, or closed */
 	struct target *target;
+	uint64_t row_epoch; /* given to the tables */
 	struct retry retry;
 	bool asking;                      /* whether something was given up */
 	size_t letters_put, letters_seen; /* by somebody who looks after them */

@@ -154,6 +154,31 @@ test_epochs(void **state)
 	assert_int_equal(target->expected_seq, 9);
 }
 
+/* An epoch is remembered with the rows of the one before, not while those wait: after a crash they come again. */
+static void
+test_epoch_kept(void **state)
+{
+	struct batch *b = make_batch(11, 10, 20);
+
+	(void)state;
+	target->early = true;
+	target_attend(target, true);
+	b->epoch = 2;
+	assert_int_equal(receive(1, 10, 20), 0);
+	assert_int_equal(target_complete(target, b, at_us(0)), 0);
+	assert_int_equal(target_take(target, at_us(0)), 0);
+	assert_int_equal(target_take(target, at_us(0)), 0);
+	assert_int_equal(target->epoch, 2);
+	assert_int_equal(target->kept_epoch, 0);
+	target_hold_end(target);
+	assert_int_equal(target_due(target, at_us(0))->first_seq, 1);
+	target_kept(target);
+	assert_int_equal(target->kept_epoch, 1);
+	assert_int_equal(target_due(target, at_us(0))->first_seq, 11);
+	target_kept(target);
+	assert_int_equal(target->kept_epoch, 2);
+}
+
 /* What the source gave up is passed over, behind what is here. */
 static void
 test_skip(void **state)
@@ -688,6 +713,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(test_order),
 	    TEST(test_epochs),
+	    TEST(test_epoch_kept),
 	    TEST(test_skip),
 	    TEST(test_overlap),
 	    TEST(test_bad_fragments),
