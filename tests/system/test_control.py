@@ -197,8 +197,8 @@ def test_stalled_subscriber():
             stalled = []
             for _ in range(2):
                 stream = api.open_stream(m.node("a"), "acme", ["b"]).stream_id
-                stalled += [Stalled(m.node("b"), "acme", [stream], size=1000), Publisher(m.node("a"), stream, 100_000, size=1000,
-                                                                             window=100_000)]
+                stalled += [Stalled(m.node("b"), "acme", [stream], size=4000),
+                            Publisher(m.node("a"), stream, 100_000, size=4000, window=100_000)]
                 stalled[-2].start()
                 stalled[-1].start()
 
