@@ -63,8 +63,8 @@ struct target {
 	enum target_state state;
 	const struct target_conf *conf;
 	struct budget *budget;
-	uint64_t epoch;         /* of the last batch that was taken: none of an older one follows */
-	uint64_t kept_epoch;    /* of the last of kept_seq: what is to be remembered, with no more than those */
+	uint64_t epoch;      /* of the last batch that was taken: none of an older one follows */
+	uint64_t kept_epoch; /* of the last of kept_seq: what is to be remembered, with no more than those */
 	uint64_t expected_seq;  /* all below were taken */
 	uint64_t kept_seq;      /* were given to the store, or need not be */
 	uint64_t stored_seq;    /* durable here */

@@ -1,4 +1,5 @@
-/* Producer epochs and crashes: what was published in an earlier one arrives, whatever is begun anew meanwhile. */
+/* Producer epochs and crashes: what was published in an earlier one arrives, whatever is begun anew
+ * meanwhile. */
 #include "tests/unit/consensusd/relation_watch.h"
 
 /* So many are not kept back for those that come while the database works. */
@@ -42,7 +43,8 @@ knows(struct env *e)
 	return fake_dbs[1].rows[0].revision == e->nodes[0].engine.sources->row.revision;
 }
 
-/* The target hears of the new epoch with the stream's meta, before it has all of the one before, and restarts. */
+/* The target hears of the new epoch with the stream's meta, before it has all of the one before, and
+ * restarts. */
 static void
 test_target_hears_early(void **state)
 {

@@ -154,7 +154,8 @@ test_epochs(void **state)
 	assert_int_equal(target->expected_seq, 9);
 }
 
-/* An epoch is remembered with the rows of the one before, not while those wait: after a crash they come again. */
+/* An epoch is remembered with the rows of the one before, not while those wait: after a crash they come
+ * again. */
 static void
 test_epoch_kept(void **state)
 {
