@@ -1,5 +1,5 @@
-/* api: publishes that are repeated when the message was given up so long ago, or before a restart, that only
- * the store knows for which targets; see api_impl.h. */
+/* api: publishes that are repeated when the message was given up, or became a dead letter, so long ago, or
+ * before a restart, that only the store knows for which targets; see api_impl.h. */
 #include "common/base/err.h"
 #include "common/base/mem.h"
 #include "consensusd/api_impl.h"
@@ -14,16 +14,18 @@ struct question {
 	uint64_t call, seq;
 	struct ulid stream, message_id;
 	bool known; /* the database knows the message's targets */
-	uint64_t missed[STORE_TARGETS_MAX];
-	size_t missed_count;
+	struct stream_record record;
 };
+
+_Static_assert((int)STORE_TARGETS_MAX == (int)STREAM_TARGETS_MAX, "room for all targets");
 
 static void
 answer(const struct question *q, struct call *c, const struct source *s)
 {
-	switch (stream_fate(s->stream, q->seq, q->missed, q->missed_count)) {
+	switch (stream_fate(s->stream, q->seq, &q->record)) {
 	case STREAM_FATE_REACHED:
-		api_result_send(c, s, q->seq, &q->message_id);
+	case STREAM_FATE_FAILED:
+		api_result_send_with(c, s, q->seq, &q->message_id, &q->record);
 		break;
 	case STREAM_FATE_LOST:
 		api_result_lost(c, s, q->seq);
@@ -55,8 +57,10 @@ on_message(void *arg, const struct store_message *row, int err)
 
 	if (row != NULL) {
 		q->known = true;
-		if (row->failed && q->missed_count < STORE_TARGETS_MAX)
-			q->missed[q->missed_count++] = row->dst_node;
+		if (row->failed && q->record.missed_count < STREAM_TARGETS_MAX)
+			q->record.missed[q->record.missed_count++] = row->dst_node;
+		else if (row->dead && q->record.failed_count < STREAM_TARGETS_MAX)
+			q->record.failed[q->record.failed_count++] = row->dst_node;
 		return;
 	}
 	c = call_find(&q->api->calls, q->call);

@@ -35,6 +35,9 @@ void api_publish_end(struct api *a, struct client *c, uint32_t id);
 void api_publish_expire(struct api *a, struct client *c, uint32_t id);
 /* api_result.c: a message's result; it may end the call.  taken: a chunk, nothing more is known of it. */
 void api_result_send(struct call *c, const struct source *s, uint64_t seq, const struct ulid *message_id);
+/* The same where the database says at which targets the message is a dead letter. */
+void api_result_send_with(struct call *c, const struct source *s, uint64_t seq, const struct ulid *message_id,
+    const struct stream_record *record);
 void api_result_taken(struct call *c, const struct source *s, uint64_t seq);
 /* The call ends: the message was given up. */
 void api_result_lost(struct call *c, const struct source *s, uint64_t seq);

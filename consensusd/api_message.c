@@ -69,6 +69,14 @@ raise(mesh_v1_MessageTarget *t, enum state state, const char *error)
 	snprintf(t->error, sizeof(t->error), "%s", error);
 }
 
+/* The same where the database knows better why. */
+static void
+raise_unless(mesh_v1_MessageTarget *t, enum state state, const char *error)
+{
+	if (t != NULL && state_of(t->state) < state)
+		raise(t, state, error);
+}
+
 /* It became a target later: that it has no such message to process says nothing. */
 static bool
 never_for(const struct engine *e, const struct ulid *stream, const struct store_message *row)
@@ -99,7 +107,7 @@ take_row(struct question *q, const struct store_message *row)
 	if (never_for(e, &q->stream, row))
 		return;
 	t = target_of(&q->status, row->dst_node);
-	if (row->failed)
+	if (row->failed || row->dead)
 		state = FAILED;
 	else if (row->logged || row->committed_seq >= row->seq)
 		state = PROCESSED;
@@ -120,7 +128,9 @@ take_flows(struct question *q, const struct source *s)
 		if (!flow_concerns(f, q->seq))
 			continue;
 		t = target_of(&q->status, f->node);
-		if (f->processed >= q->seq)
+		if (flow_failed(f, q->seq))
+			raise_unless(t, FAILED, "it is a dead letter there, where the reason is");
+		else if (f->processed >= q->seq)
 			raise(t, PROCESSED, "");
 		else if (f->state == FLOW_REFUSED || f->state == FLOW_GONE)
 			raise(t, FAILED, s->flows[i].error);
@@ -134,7 +144,9 @@ take_target(struct question *q, const struct sink *k)
 {
 	mesh_v1_MessageTarget *t = target_of(&q->status, k->engine->self);
 
-	if (k->target->processed_seq >= q->seq)
+	if (failures_has(&k->target->failures, q->seq) && k->target->processed_seq >= q->seq)
+		raise_unless(t, FAILED, "it is a dead letter");
+	else if (k->target->processed_seq >= q->seq)
 		raise(t, PROCESSED, "");
 	else if (k->target->stored_seq >= q->seq)
 		raise(t, STORED, "");
@@ -206,6 +218,18 @@ answer(struct question *q, struct call *call)
 		    q->status.stream_id);
 }
 
+/* Whether it is known without the database where it failed. */
+static bool
+in_memory(const struct question *q)
+{
+	const struct source *s = source_find(q->api->engine, &q->stream);
+	const struct sink *k = sink_find(q->api->engine, &q->stream);
+
+	if (k != NULL && q->seq <= k->target->failures.from)
+		return false;
+	return s == NULL || !stream_is_unsure(s->stream, q->seq);
+}
+
 static void
 on_message(void *arg, const struct store_message *row, int err)
 {
@@ -217,8 +241,8 @@ on_message(void *arg, const struct store_message *row, int err)
 		return;
 	}
 	call = call_find(&q->api->calls, q->call);
-	/* What is in memory is enough, if the message is found there. */
-	if (call != NULL && err != 0 && (q->seq == 0 || !fill(q)))
+	/* What is in memory is enough, if the message is found there, and all that is to be said of it. */
+	if (call != NULL && err != 0 && (q->seq == 0 || !in_memory(q) || !fill(q)))
 		call_done(
 		    call, CODE_UNAVAILABLE, "the database of this node can't be asked: %s", err_text(err));
 	else if (call != NULL)

@@ -318,7 +318,8 @@ answer_again(const struct request *r, uint64_t seq)
 	else if (stream_is_unsure(st, seq))
 		api_fate_ask(r->api, r->call, r->source, seq, id);
 	else
-		api_result_send(r->call, r->source, seq, id);
+		source_result(
+		    r->source, &(struct waiter){.seq = seq, .call = r->call->handle, .message_id = *id});
 }
 
 static void

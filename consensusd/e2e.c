@@ -136,6 +136,7 @@ e2e_put_fragment(struct buf *out, const struct batch *b, const struct e2e_way *w
 	SET_BYTES(h.stream_id, b->stream_id.b, ULID_BYTES);
 	memcpy(h.tenant_id, way->tenant, tenant_len + 1);
 	h.seq = b->first_seq;
+	h.ack = way->ack;
 	SET_BYTES(h.message_id, b->body, ULID_BYTES);
 	h.chunk_seq = index;
 	h.total_chunks = e2e_fragment_count(b);

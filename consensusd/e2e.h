@@ -28,6 +28,7 @@ uint32_t e2e_flow(const char *tenant, const struct ulid *stream_id);
 struct e2e_way {
 	const char *tenant; /* borrowed */
 	uint64_t source, destination;
+	uint64_t ack;           /* up to here the source knows which messages failed at the destination */
 	uint32_t flow;          /* e2e_flow() */
 	uint8_t class;          /* of its frames, FRAME_CLASS_*; 0: client data */
 	bool stripe;            /* on all bulk lanes: FRAME_FLAG_STRIPE */

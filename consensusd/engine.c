@@ -581,6 +581,19 @@ on_load_attempt(void *ctx, const struct store_letter *row)
 }
 
 static void
+on_load_failure(void *ctx, const struct ulid *stream, uint64_t node, uint64_t seq)
+{
+	struct engine *e = ctx;
+	struct source *s = source_find(e, stream);
+	struct sink *k = node == e->self ? sink_find(e, stream) : NULL;
+
+	if (s != NULL)
+		source_load_failed(s, node, seq);
+	if (k != NULL)
+		target_load_failed(k->target, seq);
+}
+
+static void
 on_rolled_back(void *ctx, const char *why)
 {
 	struct engine *e = ctx;
@@ -635,6 +648,7 @@ engine_open_store(struct engine *e, const struct conf *conf, int sql_dir_fd, int
 	    .on_load_position = on_load_position,
 	    .on_load_letters = on_load_letters,
 	    .on_load_attempt = on_load_attempt,
+	    .on_load_failure = on_load_failure,
 	    .on_rolled_back = on_rolled_back,
 	    .on_damaged = on_damaged,
 	    .on_fatal = on_fatal,
@@ -667,6 +681,7 @@ engine_read_free(struct engine_read *r)
 	if (r == NULL)
 		return;
 	TAILQ_REMOVE(&r->engine->reads, r, entry);
+	mem_free(r->extra);
 	mem_free(r);
 }
 

@@ -79,6 +79,7 @@ struct engine_read {
 	struct ulid stream_id;
 	uint64_t node;
 	uint64_t from_seq; /* for who wants to know whether anything of use came */
+	void *extra;       /* what else belongs to it; mem_free() */
 };
 
 TAILQ_HEAD(engine_read_list, engine_read);

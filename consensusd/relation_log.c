@@ -144,6 +144,8 @@ relation_unready(struct relation *r)
 		take_back(s);
 }
 
+/* epoch: of the batch that follows; 0: that may be older than the one which the stream is in by now, and says it
+ * itself. */
 static int
 put_open(struct source *s, uint64_t described, uint64_t epoch)
 {
@@ -179,7 +181,7 @@ bring(struct source *s)
 	if (has != NULL)
 		at = max_u64(at, min_u64(has->described, st->durable_seq));
 	b = tail_get(&st->tail, at + 1);
-	if (at == 0 || put_open(s, at, b != NULL ? b->epoch : st->epoch) != 0)
+	if (at == 0 || put_open(s, at, b != NULL ? b->epoch : 0) != 0)
 		return; /* it is opened with the first batch that is described */
 	x->proposed_seq = at;
 	x->placed = true;
@@ -191,7 +193,7 @@ bring(struct source *s)
 }
 
 /* After a restart the log may have batches that the outbox does not: they were never sent, and are made
- * again, in the epoch that this node knows of. */
+ * again. */
 static void
 settle(struct source *s)
 {
@@ -200,7 +202,7 @@ settle(struct source *s)
 	if (s->relation.redone)
 		return;
 	if (x != NULL && x->described > s->relation.cap) {
-		if (put_open(s, s->relation.cap, s->stream->epoch) != 0)
+		if (put_open(s, s->relation.cap, 0) != 0)
 			return; /* the buffer is full: when it is empty again */
 		s->relation.redone = true;
 		s->relation.proposed_seq = s->relation.cap;

@@ -212,6 +212,7 @@ replay_turn(struct sink *s)
 	log_notice("dead letter %llu of stream %s is processed", (unsigned long long)row.seq, s->id_text);
 	metric_inc(&stats.replayed);
 	drop(r, 0);
+	sink_replayed(s, row.seq);
 	sink_letters_gone(s->engine);
 	return true;
 }

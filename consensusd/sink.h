@@ -51,11 +51,12 @@ struct sink {
 	struct meter meter;
 	TAILQ_ENTRY(sink) dirty_entry;
 	bool dirty;
-	bool orphan;  /* its source is none any more */
-	bool denied;  /* by a policy: nothing is received (acl.h) */
-	bool removed; /* no target any more: it ends when what was given to the store is durable */
-	bool again;   /* and is one again, from another message on */
-	bool asking;  /* the database, whether what the inbox lacks was given up */
+	bool orphan;         /* its source is none any more */
+	bool denied;         /* by a policy: nothing is received (acl.h) */
+	bool removed;        /* no target any more: it ends when what was given to the store is durable */
+	bool again;          /* and is one again, from another message on */
+	bool asking;         /* the database, whether what the inbox lacks was given up */
+	bool failures_asked; /* likewise, what failed that is not in memory */
 	UT_hash_handle hh;
 };
 
@@ -106,6 +107,8 @@ const struct retry_item *sink_failing(const struct sink *s);
  * many more there are.  False: there is none. */
 bool sink_stuck(const struct engine *e, char *out, size_t size);
 void sink_load_attempt(struct sink *s, const struct store_letter *row);
+/* The dead letter was processed after all. */
+void sink_replayed(struct sink *s, uint64_t seq);
 /* There is one dead letter less. */
 void sink_letters_gone(struct engine *e);
 /* A policy denies it (why), or does not (NULL), from now on. */

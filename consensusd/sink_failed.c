@@ -4,10 +4,12 @@
 
 #include "common/base/err.h"
 #include "common/base/mem.h"
+#include "common/base/num.h"
 #include "common/os/clock.h"
 #include "common/os/log.h"
 #include "consensusd/api.h"
 #include "consensusd/sink_impl.h"
+#include "consensusd/source.h"
 #include "consensusd/stats.h"
 #include "consensusd/subscriber.h"
 
@@ -260,8 +262,20 @@ say_full(struct sink *s, bool full, uint64_t seq)
 	api_stream_event(e, "dead_letters_full", s->id_text, s->row.tenant_id, "target");
 }
 
-uint64_t
-sink_letters_limit(struct sink *s)
+/* Before the first dead letter whose row the store has not taken, for want of room: it is copied from that.
+ */
+static uint64_t
+rows_limit(const struct sink *s)
+{
+	for (size_t i = 0; s->retry != NULL && i < s->retry->count; i++)
+		if (s->retry->items[i].dead && s->retry->items[i].seq > s->target->kept_seq)
+			return s->retry->items[i].seq - 1;
+	return UINT64_MAX;
+}
+
+/* Before the first one that there is no room for among the dead letters of this node. */
+static uint64_t
+room_limit(struct sink *s)
 {
 	uint64_t room =
 	    s->engine->letters < s->engine->letters_max ? s->engine->letters_max - s->engine->letters : 0;
@@ -276,6 +290,12 @@ sink_letters_limit(struct sink *s)
 	}
 	say_full(s, false, 0);
 	return UINT64_MAX;
+}
+
+uint64_t
+sink_letters_limit(struct sink *s)
+{
+	return min_u64(room_limit(s), rows_limit(s));
 }
 
 size_t
@@ -307,6 +327,7 @@ sink_letters_put(struct sink *s, uint64_t upto, const struct store_letter *rows,
 	for (size_t i = 0; i < count; i++) {
 		if (rows[i].kind != STORE_LETTER_ADD)
 			continue;
+		target_failed(s->target, rows[i].seq);
 		e->letters++;
 		metric_inc(&stats.letters_made);
 		api_stream_event(e, "dead_letter", s->id_text, s->row.tenant_id, "target");
@@ -314,6 +335,17 @@ sink_letters_put(struct sink *s, uint64_t upto, const struct store_letter *rows,
 	metric_set(&stats.letters, (int64_t)e->letters);
 	if (s->retry != NULL)
 		retry_cut(s->retry, upto);
+}
+
+void
+sink_replayed(struct sink *s, uint64_t seq)
+{
+	struct source *own = source_find(s->engine, &s->row.stream_id);
+	struct flow *f = own != NULL ? stream_flow(own->stream, s->engine->self) : NULL;
+
+	target_replayed(s->target, seq);
+	if (f != NULL)
+		flow_replayed(f, seq);
 }
 
 void

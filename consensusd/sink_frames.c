@@ -35,34 +35,6 @@ stream_id_of(const mesh_e2e_Header *h)
 	return id;
 }
 
-void
-sink_send_ack(struct sink *s, uint32_t msg_type, const struct target_ack *a)
-{
-	mesh_e2e_Header h = mesh_e2e_Header_init_zero;
-
-	h.msg_type = msg_type;
-	memcpy(h.stream_id.bytes, s->row.stream_id.b, ULID_BYTES);
-	h.stream_id.size = ULID_BYTES;
-	memcpy(h.tenant_id, s->row.tenant_id, sizeof(h.tenant_id));
-	h.stored = a->stored;
-	h.ack = a->processed;
-	h.window_bytes = a->window_bytes;
-	h.ranges_count = (pb_size_t)a->range_count;
-	memcpy(h.ranges, a->ranges, a->range_count * sizeof(a->ranges[0]));
-	if (msg_type == mesh_e2e_MsgType_MSG_OPENED)
-		h.replica = relation_replica(s);
-	transport_send(s->engine->transport, &h, s->row.src_node, NULL, 0);
-}
-
-void
-sink_send_position(struct sink *s, uint32_t msg_type)
-{
-	struct target_ack a;
-
-	target_ack_fill(s->target, &a);
-	sink_send_ack(s, msg_type, &a);
-}
-
 /* Of an answer to something about a stream that is not here. */
 static mesh_e2e_Header
 answer_header(const mesh_e2e_Header *in, uint32_t msg_type)
@@ -238,6 +210,7 @@ sink_on_batch(struct engine *e, const mesh_e2e_Header *h, const struct frame *f)
 		return;
 	}
 	take_key(e, h, s->row.tenant_id, h->key_id.bytes);
+	target_heard(s->target, h->ack);
 	if (target_fragment(s->target, &piece, now, &b) != 0)
 		metric_inc(&stats.bad_frames);
 	if (b != NULL)
@@ -445,8 +418,10 @@ sink_on_open(struct engine *e, const mesh_e2e_Header *h, const struct frame *f)
 	else if (s->target->state == TARGET_OPEN && adopt(s, &row) == 0) {
 		relation_source_back(s);
 		s->denied = !permitted(e, h, &s->row, &row);
-		if (!s->denied)
+		if (!s->denied) {
+			sink_heard(s, h->ack);
 			sink_send_position(s, mesh_e2e_MsgType_MSG_OPENED);
+		}
 	}
 }
 

@@ -36,6 +36,8 @@ bool sink_keep_all(struct sink *s);
 /* Sends a frame of this type with the given position, or with the present one. */
 void sink_send_ack(struct sink *s, uint32_t msg_type, const struct target_ack *a);
 void sink_send_position(struct sink *s, uint32_t msg_type);
+/* The source knows which messages up to seq failed, and asks: what is not in memory is read, and follows. */
+void sink_heard(struct sink *s, uint64_t seq);
 
 /* --- sink_failed.c --- */
 void sink_failed_free(struct sink *s);

@@ -123,6 +123,8 @@ source_new(struct engine *e, const struct store_stream *row, struct source **out
 	s->clear.arg = s;
 	s->retain.fn = source_on_retain_timer;
 	s->retain.arg = s;
+	s->parked.fn = source_on_parked_timer;
+	s->parked.arg = s;
 	s->backlog_known = true;
 	if (s->row.meta == NULL || s->stream == NULL)
 		err = ERR_NOMEM;
@@ -178,6 +180,7 @@ source_free(struct source *s)
 	}
 	engine_at_cancel(e, &s->clear);
 	engine_at_cancel(e, &s->retain);
+	engine_at_cancel(e, &s->parked);
 	if (s->dirty)
 		TAILQ_REMOVE(&e->dirty_sources, s, dirty_entry);
 	stream_free(s->stream, &e->pool);
@@ -405,6 +408,15 @@ source_load_offset(struct source *s, uint64_t node, uint64_t seq)
 	load_last(s);
 }
 
+void
+source_load_failed(struct source *s, uint64_t node, uint64_t seq)
+{
+	struct flow *f = stream_flow(s->stream, node);
+
+	if (f != NULL && seq <= f->processed)
+		(void)!failures_load(&f->failures, seq); /* else the database is asked */
+}
+
 int
 source_wait_open(struct source *s, uint64_t call)
 {
@@ -521,5 +533,9 @@ source_outbox_durable(struct stream *stream)
 void
 source_flow_recorded(struct flow *flow)
 {
-	source_flow_ready(flow->owner);
+	struct source_flow *f = flow->owner;
+
+	/* Publishers of what failed have waited for that. */
+	source_answer(f->source);
+	source_flow_ready(f);
 }

@@ -80,7 +80,7 @@ struct source {
 	struct control *pause, *limit;
 	struct meter meter;
 	struct meter_probe probe;
-	struct timed clear, retain;
+	struct timed clear, retain, parked;
 	struct mono told_at; /* when it was last said that messages were given up */
 	bool backlog_known;  /* after a restart: what the outbox has, and since when, was read */
 	TAILQ_ENTRY(source) dirty_entry;
@@ -100,6 +100,8 @@ int source_open(struct engine *e, struct store_stream *row, struct source **out)
 /* A row that was loaded; then its offsets. */
 int source_load(struct engine *e, const struct store_stream *row) MUST_USE;
 void source_load_offset(struct source *s, uint64_t node, uint64_t seq);
+/* And which messages became dead letters at its targets, ascending. */
+void source_load_failed(struct source *s, uint64_t node, uint64_t seq);
 /* After loading, when the store is ready: reads the ids of messages that may be published again; and if that
  * could not be done. */
 void source_read_ids(struct source *s);
@@ -130,6 +132,8 @@ void source_free_all(struct engine *e);
 /* stream_publish(), sealing when a batch is full; call (0: none) is answered when it is committed.
  * ERR_FULL: the store takes no more now. */
 int source_publish(struct source *s, const struct publish *p, uint64_t call, uint64_t *seq) MUST_USE;
+/* Tells the publisher of a message that is answered, now or when its quorum is decided. */
+void source_result(struct source *s, const struct waiter *w);
 /* Answers the publishers whose messages are as far as the stream's policy asks for. */
 void source_answer(struct source *s);
 /* The first target that refused; NULL. */

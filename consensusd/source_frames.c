@@ -50,16 +50,48 @@ flow_of(struct engine *e, const mesh_e2e_Header *h, const struct frame *f)
 	return flow->owner;
 }
 
-static struct flow_ack
-ack_of(const mesh_e2e_Header *h)
+/* False: its payload is not what it should be.  It borrows from both. */
+static bool
+ack_of(const mesh_e2e_Header *h, const struct frame *f, mesh_e2e_Failures *m, struct flow_ack *out)
 {
-	return (struct flow_ack){
+	*m = (mesh_e2e_Failures)mesh_e2e_Failures_init_zero;
+	if (f->payload_len > 0 && pb_unpack(f->payload, f->payload_len, mesh_e2e_Failures_fields, m) != 0) {
+		metric_inc(&stats.bad_frames);
+		return false;
+	}
+	*out = (struct flow_ack){
 	    .stored = h->stored,
 	    .processed = h->ack,
 	    .window_bytes = h->window_bytes < SIZE_MAX / 4 ? h->window_bytes : SIZE_MAX / 4,
 	    .ranges = h->ranges,
 	    .range_count = h->ranges_count,
+	    .failed_from = m->from,
+	    .failed = m->seqs,
+	    .failed_count = m->seqs_count,
 	};
+	return true;
+}
+
+static void
+answer_parked(struct source *s)
+{
+	struct waiter w;
+
+	while (stream_unpark(s->stream, clock_mono(), &w))
+		api_publish_committed(s, &w);
+	if (s->stream->parked_count > 0)
+		engine_at(s->engine, &s->parked, stream_parked_until(s->stream));
+}
+
+void
+source_result(struct source *s, const struct waiter *w)
+{
+	if (s->stream->parked_count == STREAM_PARKED_MAX)
+		answer_parked(s);
+	if (!stream_park(s->stream, w, clock_mono()))
+		api_publish_committed(s, w);
+	else if (s->parked.deadline.place == 0)
+		engine_at(s->engine, &s->parked, stream_parked_until(s->stream));
 }
 
 void
@@ -69,7 +101,15 @@ source_answer(struct source *s)
 	struct waiter w;
 
 	while (waiters_pop(&s->stream->waiters, upto, &w))
-		api_publish_committed(s, &w);
+		source_result(s, &w);
+	answer_parked(s);
+	stream_settle(s->stream);
+}
+
+void
+source_on_parked_timer(void *arg)
+{
+	source_answer(arg);
 }
 
 void
@@ -112,6 +152,7 @@ refuse(struct source_flow *f, uint32_t code, const char *why)
 	}
 	if (stream_hopeless(f->source->stream))
 		source_fail_waiters(f);
+	source_answer(f->source);
 	source_flow_ready(f);
 }
 
@@ -216,17 +257,16 @@ doubt(struct source_flow *f, const struct flow_ack *a)
 
 /* Takes what the target says where it is, of itself or because it was asked. */
 static void
-acked(struct source_flow *f, const mesh_e2e_Header *h,
+acked(struct source_flow *f, const struct flow_ack *a,
     int take(struct flow *f, const struct flow_ack *a, uint64_t newest_seq, struct mono now))
 {
-	struct flow_ack a = ack_of(h);
 	uint64_t before = f->flow->processed;
 
-	if (stream_contradicts(f->source->stream, f->flow, &a)) {
-		doubt(f, &a);
+	if (stream_contradicts(f->source->stream, f->flow, a)) {
+		doubt(f, a);
 		return;
 	}
-	if (take(f->flow, &a, f->source->stream->durable_seq, clock_mono()) != 0) {
+	if (take(f->flow, a, f->source->stream->durable_seq, clock_mono()) != 0) {
 		metric_inc(&stats.bad_frames);
 		return;
 	}
@@ -234,6 +274,9 @@ acked(struct source_flow *f, const mesh_e2e_Header *h,
 		rate_add(&f->done, clock_mono(), f->flow->processed - before, 0);
 		source_commit(f->source);
 		source_progressed(f->source);
+	} else if (f->flow->heard_seq > before) {
+		source_answer(
+		    f->source); /* nobody may wait any more for what fills the flow's dead letters */
 	}
 	source_flow_ready(f);
 }
@@ -242,22 +285,25 @@ void
 source_on_ack(struct engine *e, const mesh_e2e_Header *h, const struct frame *f)
 {
 	struct source_flow *sf = flow_of(e, h, f);
+	mesh_e2e_Failures failures;
+	struct flow_ack a;
 
-	if (sf != NULL)
-		acked(sf, h, flow_acked);
+	if (sf != NULL && ack_of(h, f, &failures, &a))
+		acked(sf, &a, flow_acked);
 }
 
 void
 source_on_opened(struct engine *e, const mesh_e2e_Header *h, const struct frame *f)
 {
 	struct source_flow *sf = flow_of(e, h, f);
-	struct flow_ack a = ack_of(h);
+	mesh_e2e_Failures failures;
+	struct flow_ack a;
 
-	if (sf == NULL || sf->denied || sf->flow->state >= FLOW_CLOSED)
+	if (sf == NULL || sf->denied || sf->flow->state >= FLOW_CLOSED || !ack_of(h, f, &failures, &a))
 		return;
 	relation_heard(sf->source, sf->flow->node, h->replica);
 	if (sf->flow->state == FLOW_OPEN) {
-		acked(sf, h, flow_answered);
+		acked(sf, &a, flow_answered);
 		return;
 	}
 	if (flow_opened(sf->flow, &a, sf->source->stream->durable_seq, clock_mono()) != 0) {

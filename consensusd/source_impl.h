@@ -62,5 +62,6 @@ int source_flow_compare(const struct source_flow *a, const struct source_flow *b
 void source_sort_ready(struct engine *e);
 void source_on_flow_timer(void *arg);
 void source_on_clear_timer(void *arg);
+void source_on_parked_timer(void *arg);
 
 #endif

@@ -61,7 +61,7 @@ source_read_batch(struct source *s, struct flow *f, struct batch *b)
 	if (f->state != FLOW_OPEN || !relation_describe(s, b))
 		return true;
 	metric_inc(&stats.sent);
-	transport_send_batch(e->transport, b, &s->row, f->node);
+	transport_send_batch(e->transport, b, &s->row, f->node, f->processed);
 	return true;
 }
 
@@ -132,6 +132,7 @@ source_send_open(struct source_flow *f, const uint8_t *nonce)
 	while (f->question == 0)
 		crypto_random(&f->question, sizeof(f->question));
 	h.msg_type = mesh_e2e_MsgType_MSG_OPEN;
+	h.ack = f->flow->processed;
 	source_header(s, &h);
 	h.question = f->question;
 	if (nonce != NULL) {
@@ -179,7 +180,8 @@ pump(struct source_flow *f, struct mono now, size_t budget)
 				return sent;
 			metric_inc(f->flow->retransmits == again ? &stats.sent : &stats.resent);
 			again = f->flow->retransmits;
-			transport_send_batch(e->transport, o.batch, &f->source->row, f->flow->node);
+			transport_send_batch(
+			    e->transport, o.batch, &f->source->row, f->flow->node, f->flow->processed);
 			sent += o.batch->body_len;
 			break;
 		case STREAM_READ:
@@ -290,31 +292,77 @@ source_turn(struct engine *e)
 
 /* --- clearing --- */
 
+/* What failed above from, up to *upto, which goes no farther than there is room for. */
+static size_t
+failures_of(
+    const struct source_flow *f, uint64_t from, uint64_t *upto, struct store_letter rows[FAILURES_ACK_MAX])
+{
+	const struct failures *all = &f->flow->failures;
+	size_t count = 0;
+
+	for (size_t i = failures_after(all, from); i < all->count; i++) {
+		if (count == FAILURES_ACK_MAX) {
+			*upto = all->seqs[i] - 1;
+			break;
+		}
+		rows[count++] = (struct store_letter){.kind = STORE_LETTER_HEARD,
+		    .stream_id = f->source->row.stream_id,
+		    .seq = all->seqs[i],
+		    .src_node = f->source->engine->self,
+		    .dst_node = f->flow->node,
+		    .error = "a dead letter there, where the reason is"};
+	}
+	return count;
+}
+
+/* This node itself as a target has written its rows before it acknowledged. */
+static void
+record_own(struct source_flow *f)
+{
+	struct source *s = f->source;
+
+	if (f->flow->processed <= f->recorded_put)
+		return;
+	f->recorded_put = f->flow->recorded_seq = f->flow->processed;
+	relation_processed(s, f->flow->node, f->flow->processed);
+	source_answer(s);
+	source_flow_ready(f); /* it may be all that a closing stream waits for */
+}
+
+/* False: the store takes no more now, or has all. */
+static bool
+record(struct source_flow *f)
+{
+	struct engine *e = f->source->engine;
+	struct store_letter rows[FAILURES_ACK_MAX];
+	uint64_t upto = f->flow->processed;
+	size_t count;
+	int64_t ticket;
+
+	if (upto <= f->recorded_put || order_reserve(&e->order) != 0)
+		return false;
+	count = failures_of(f, f->recorded_put, &upto, rows);
+	ticket = store_put_processed_letters(e->store, &f->source->row.stream_id, e->self, f->flow->node,
+	    f->recorded_put + 1, upto, rows, count);
+	if (ticket < 0)
+		return false;
+	f->recorded_put = upto;
+	relation_processed(f->source, f->flow->node, upto);
+	order_add(&e->order, (uint64_t)ticket, ORDER_RECORDED, f->flow, upto);
+	return true;
+}
+
 /* Of one that is no target any more nothing is: what it had processed was recorded when it went. */
 void
 source_record(struct source_flow *f)
 {
-	struct engine *e = f->source->engine;
-	uint64_t upto = f->flow->processed;
-	int64_t ticket;
-
 	if (f->flow->state == FLOW_GONE)
 		return;
-	/* This node itself as a target has written its row before it acknowledged. */
-	if (f->flow->node == e->self && upto > f->recorded_put) {
-		f->recorded_put = f->flow->recorded_seq = upto;
-		relation_processed(f->source, e->self, upto);
-		source_flow_ready(f); /* it may be all that a closing stream waits for */
-	}
-	if (upto <= f->recorded_put || order_reserve(&e->order) != 0)
-		return;
-	ticket = store_put_processed(
-	    e->store, &f->source->row.stream_id, e->self, f->flow->node, f->recorded_put + 1, upto);
-	if (ticket < 0)
-		return;
-	f->recorded_put = upto;
-	relation_processed(f->source, f->flow->node, upto);
-	order_add(&e->order, (uint64_t)ticket, ORDER_RECORDED, f->flow, upto);
+	if (f->flow->node == f->source->engine->self)
+		record_own(f);
+	else
+		while (record(f))
+			;
 }
 
 /* What no target needs, as far as the store is told that: rows that are gone are known by what was recorded
@@ -334,6 +382,19 @@ clear_limit(const struct source *s)
 	return upto > st->skipped_seq ? upto : st->skipped_seq;
 }
 
+/* Dead letters that the store has not taken: their publishers wait. */
+static bool
+failures_left(const struct source *s)
+{
+	for (size_t i = 0; i < s->stream->flow_count; i++) {
+		const struct failures *all = &s->flows[i].flow->failures;
+
+		if (failures_after(all, s->flows[i].recorded_put) < all->count)
+			return true;
+	}
+	return false;
+}
+
 static void
 clear(struct source *s)
 {
@@ -344,6 +405,8 @@ clear(struct source *s)
 		return; /* the row that ends it is the last that is written */
 	for (size_t i = 0; i < s->stream->flow_count; i++)
 		source_record(&s->flows[i]);
+	if (failures_left(s))
+		engine_at(s->engine, &s->clear, mono_add_ms(clock_mono(), CLEAR_IDLE_MS));
 	upto = clear_limit(s);
 	spill_cleared(s, upto);
 	if (upto > s->cleared_seq && store_put_outbox_clear(e->store, &s->row.stream_id, upto) > 0)
@@ -363,7 +426,7 @@ source_progressed(struct source *s)
 	const struct stream *st = s->stream;
 	bool finish = st->state == STREAM_CLOSING && st->committed_seq >= st->close_seq;
 
-	if (finish || st->committed_seq - s->cleared_seq >= CLEAR_LAG_COUNT)
+	if (finish || failures_left(s) || st->committed_seq - s->cleared_seq >= CLEAR_LAG_COUNT)
 		clear(s);
 	else if (s->clear.deadline.place == 0)
 		engine_at(s->engine, &s->clear, mono_add_ms(clock_mono(), CLEAR_IDLE_MS));

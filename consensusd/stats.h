@@ -15,6 +15,8 @@
 	X(repeated, "mesh_stream_publish_repeated_total", COUNTER, NULL,                                     \
 	    "Publishes of messages that were there already")                                                 \
 	X(refused, "mesh_stream_publish_refused_total", COUNTER, NULL, "Publishes that were refused")        \
+	X(failed, "mesh_stream_publish_failed_total", COUNTER, NULL,                                         \
+	    "Publishers told that their message is a dead letter at too many targets")                       \
 	X(committed, "mesh_stream_committed_messages_total", COUNTER, NULL,                                  \
 	    "Messages that all targets have processed")                                                      \
 	X(skipped, "mesh_stream_skipped_messages_total", COUNTER, "role=\"source\"",                         \

@@ -151,6 +151,7 @@ enum {
 	STORE_ATTEMPTS_MAX = 65536,  /* loaded at start: the newest; others begin to count anew */
 	STORE_LETTERS_MAX = 1000,    /* of one read */
 	STORE_KEY_UNSEEN_HOURS = 24, /* keys of tenants that were not put for so long are looked at */
+	STORE_FAILURES_MAX = 257,    /* loaded at start: one more than anybody remembers */
 };
 
 /* A change of the mesh's configuration, as an entry of the control group's log has it.  What is borrowed is
@@ -197,6 +198,7 @@ enum store_letter_kind {
 	STORE_LETTER_AGAIN,   /* the dead letter was tried again, and failed: attempts, error */
 	STORE_LETTER_DONE,    /* the dead letter was processed after all: dst_node */
 	STORE_LETTER_DISCARD, /* the dead letter is of no use */
+	STORE_LETTER_HEARD,   /* at the source: it is one at dst_node: src_node, error */
 	STORE_LETTER_KINDS,
 };
 
@@ -263,6 +265,9 @@ struct store_callbacks {
 	 * of its tenant is it; it was put last before STORE_KEY_UNSEEN_HOURS.  It is not in the database any
 	 * more. NULL: likewise. */
 	void (*on_key_gone)(void *ctx, const char *tenant_id, const uint8_t key_id[BATCH_KEY_ID_BYTES]);
+	/* And of each stream and target the last STORE_FAILURES_MAX messages that became dead letters there,
+	 * ascending; NULL: likewise. */
+	void (*on_load_failure)(void *ctx, const struct ulid *stream, uint64_t node, uint64_t seq);
 	/* What is in the database is older than what this node has promised to others: a backup was restored,
 	 * or it is another database.  Called after the loads, before on_ready; the replicas that were loaded
 	 * must not take part in anything. */
@@ -407,8 +412,9 @@ struct store_message {
 	uint64_t close_seq;
 	bool kept;   /* in outbox or inbox */
 	bool logged; /* in the delivery log */
-	bool failed; /* there, as such, and all up to failed_last */
+	bool failed; /* it was given up before the target had it, and all up to failed_last */
 	uint64_t failed_last;
+	bool dead; /* it became a dead letter there, and was not processed since */
 	const char *error;
 	uint64_t updated_unix_ms; /* of the log; 0: it is not there */
 	uint64_t committed_seq;   /* the target has processed all up to this, as far as this node knows */
@@ -434,5 +440,11 @@ int store_read_letters(struct store *s, const struct ulid *stream, const char *t
     size_t limit, store_letter_fn *fn, void *arg) MUST_USE;
 int store_read_letter(
     struct store *s, const struct ulid *stream, uint64_t seq, store_letter_fn *fn, void *arg) MUST_USE;
+
+/* Reads which messages above seq became dead letters at a target, ascending, at most limit.  fn is called for
+ * each, then once with seq 0 and err as above. */
+typedef void store_failure_fn(void *arg, uint64_t seq, int err);
+int store_read_failures(struct store *s, const struct ulid *stream, uint64_t node, uint64_t seq, size_t limit,
+    store_failure_fn *fn, void *arg) MUST_USE;
 
 #endif

@@ -478,6 +478,15 @@ store_read_letter(struct store *s, const struct ulid *stream, uint64_t seq, stor
 }
 
 int
+store_read_failures(struct store *s, const struct ulid *stream, uint64_t node, uint64_t seq, size_t limit,
+    store_failure_fn *fn, void *arg)
+{
+	if (!s->ready)
+		return ERR_UNAVAIL;
+	return store_reader_add_failures(s->reader, stream, node, seq, limit, fn, arg);
+}
+
+int
 store_read_backlog(struct store *s, const struct ulid *stream, store_backlog_fn *fn, void *arg)
 {
 	if (!s->ready)

@@ -52,7 +52,7 @@ struct store_setup { /* the checklist on the connection that is being set up */
 /* Where loading is: it goes on there after a lost connection, so nothing is told twice. */
 struct store_load {
 	bool nodes_done, rules_done, keys_done, streams_done, offsets_done, positions_done, letters_done,
-	    attempts_done;
+	    attempts_done, failures_done;
 	struct ulid last_stream;
 	int64_t last_node;
 	size_t rows; /* of the page at hand */
@@ -164,6 +164,8 @@ int store_load_letters_ask(struct store *s) MUST_USE;
 void store_load_letters_answer(struct store *s, const struct pg_result *res);
 int store_load_attempts_ask(struct store *s) MUST_USE;
 void store_load_attempts_answer(struct store *s, const struct pg_result *res);
+int store_load_failures_ask(struct store *s) MUST_USE;
+void store_load_failures_answer(struct store *s, const struct pg_result *res);
 
 /* --- store_pg_read.c: the connection for reads --- */
 struct store_reader *store_reader_new(struct loop *l, const char *conninfo, const char *user) MUST_USE;
@@ -178,6 +180,9 @@ int store_reader_add_history(struct store_reader *r, const char *key, bool prefi
 /* One letter if seq is not 0. */
 int store_reader_add_letters(struct store_reader *r, const struct ulid *stream, const char *tenant,
     uint64_t seq, uint64_t after, size_t limit, store_letter_fn *fn, void *arg) MUST_USE;
+
+int store_reader_add_failures(struct store_reader *r, const struct ulid *stream, uint64_t node, uint64_t seq,
+    size_t limit, store_failure_fn *fn, void *arg) MUST_USE;
 
 int store_reader_add_message(struct store_reader *r, const struct ulid *stream, uint64_t seq,
     const struct ulid *message_id, store_message_fn *fn, void *arg) MUST_USE;

@@ -92,6 +92,10 @@ static const struct {
 	" AND segment = -$2::bigint"},
     [STORE_LETTER_DISCARD] = {"letter_discard",
 	"DELETE FROM stream_dead_letters WHERE stream_id = $1::uuid AND seq = $2::bigint"},
+    [STORE_LETTER_HEARD] = {"letter_heard",
+	"INSERT INTO delivery_log (stream_id, dst_node, segment, src_node, first_seq, last_seq, state, err)"
+	" VALUES ($1::uuid, $3::bigint, -$2::bigint, $4::bigint, $2::bigint, $2::bigint, 'failed', $5::text)"
+	" ON CONFLICT (stream_id, dst_node, segment) DO NOTHING"},
 };
 
 int
@@ -112,8 +116,12 @@ letter_send(const struct flush_letter *f, struct pg_conn *pg)
 
 	pg_params_bytes(&p, row->stream_id.b, ULID_BYTES);
 	pg_params_int8(&p, row->seq);
-	if (row->kind == STORE_LETTER_DONE)
+	if (row->kind == STORE_LETTER_DONE || row->kind == STORE_LETTER_HEARD)
 		pg_params_int8(&p, row->dst_node);
+	if (row->kind == STORE_LETTER_HEARD) {
+		pg_params_int8(&p, row->src_node);
+		pg_params_text(&p, f->text);
+	}
 	if (row->kind == STORE_LETTER_ATTEMPT || row->kind == STORE_LETTER_AGAIN ||
 	    row->kind == STORE_LETTER_ADD) {
 		pg_params_int8(&p, row->attempts);
@@ -143,7 +151,13 @@ static const char count_sql[] = "SELECT count(*)::bigint FROM stream_dead_letter
 static const char attempts_sql[] = "SELECT stream_id, seq, attempts::bigint, error FROM stream_attempts"
 				   " ORDER BY updated DESC LIMIT 65536";
 
-_Static_assert(STORE_ATTEMPTS_MAX == 65536, "as the query has it");
+static const char failures_sql[] =
+    "SELECT stream_id, dst_node, first_seq FROM (SELECT d.stream_id, d.dst_node, d.first_seq,"
+    " row_number() OVER (PARTITION BY d.stream_id, d.dst_node ORDER BY d.segment) AS n"
+    " FROM delivery_log d JOIN streams s ON s.stream_id = d.stream_id AND s.state <> 2"
+    " WHERE d.segment < 0) AS f WHERE n <= 257 ORDER BY stream_id, dst_node, first_seq";
+
+_Static_assert(STORE_ATTEMPTS_MAX == 65536 && STORE_FAILURES_MAX == 257, "as the queries have it");
 
 static int
 ask(struct store *s, const char *sql)
@@ -198,4 +212,32 @@ store_load_attempts_answer(struct store *s, const struct pg_result *res)
 		s->cb.on_load_attempt(s->cb.ctx, &row);
 	}
 	s->load.attempts_done = true;
+}
+
+int
+store_load_failures_ask(struct store *s)
+{
+	if (s->load.failures_done || s->cb.on_load_failure == NULL)
+		return 1;
+	return ask(s, failures_sql);
+}
+
+void
+store_load_failures_answer(struct store *s, const struct pg_result *res)
+{
+	for (int i = 0; i < PQntuples(res); i++) {
+		struct pg_row r = {.res = res, .row = i};
+		struct ulid stream;
+		uint64_t node, seq;
+
+		pg_row_fixed(&r, stream.b, ULID_BYTES);
+		node = pg_row_int8(&r);
+		seq = pg_row_int8(&r);
+		if (r.bad || seq == 0) {
+			store_setup_fail(s, true, "table delivery_log has a row that makes no sense");
+			return;
+		}
+		s->cb.on_load_failure(s->cb.ctx, &stream, node, seq);
+	}
+	s->load.failures_done = true;
 }

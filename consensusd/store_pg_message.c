@@ -27,12 +27,14 @@ const char store_message_sql[] =
     " AND b.first_seq <= a.seq AND b.first_seq > a.seq - 4096 AND b.last_seq >= a.seq LIMIT 1)) AS id"
     " FROM a WHERE a.seq IS NOT NULL)"
     " SELECT m.seq, m.id, s.tenant_id, s.src_node, t.node_id, (s.state = 2)::integer::bigint, s.close_seq,"
-    " (d.stream_id IS NOT NULL)::integer::bigint, coalesce(g.last_seq, 0), coalesce(g.err, d.err, ''),"
-    " coalesce(floor(extract(epoch FROM coalesce(g.updated, d.updated)) * 1000), 0)::bigint,"
+    " (d.stream_id IS NOT NULL)::integer::bigint, coalesce(g.last_seq, 0),"
+    " (x.stream_id IS NOT NULL)::integer::bigint, coalesce(g.err, x.err, d.err, ''),"
+    " coalesce(floor(extract(epoch FROM coalesce(g.updated, x.updated, d.updated)) * 1000), 0)::bigint,"
     " coalesce(f.committed_seq, 0)"
     " FROM m JOIN streams s ON s.stream_id = $1::uuid CROSS JOIN LATERAL unnest(s.dst_nodes) AS t(node_id)"
     " LEFT JOIN delivery_log d ON d.stream_id = $1::uuid AND d.dst_node = t.node_id"
     " AND d.segment = (m.seq - 1) >> 16 AND d.first_seq <= m.seq AND d.last_seq >= m.seq"
+    " LEFT JOIN delivery_log x ON x.stream_id = $1::uuid AND x.dst_node = t.node_id AND x.segment = -m.seq"
     " LEFT JOIN LATERAL (SELECT y.last_seq, y.err, y.updated FROM delivery_gaps y"
     " WHERE y.stream_id = $1::uuid AND y.dst_node = t.node_id AND y.first_seq <= m.seq"
     " AND y.last_seq >= m.seq LIMIT 1) AS g ON true"
@@ -59,6 +61,7 @@ store_message_row(const struct pg_result *res, int row, store_message_fn *fn, vo
 	m.logged = pg_row_int8(&in) != 0;
 	m.failed_last = pg_row_int8(&in);
 	m.failed = m.failed_last != 0;
+	m.dead = pg_row_int8(&in) != 0;
 	pg_row_text(&in, error, sizeof(error));
 	m.updated_unix_ms = pg_row_int8(&in);
 	m.committed_seq = pg_row_int8(&in);

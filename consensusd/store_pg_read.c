@@ -1,6 +1,6 @@
 /*
  * store_pg_read: the second connection: reads of batches, of the configuration's history, of where messages
- * are, and of dead letters, one at a time.
+ * are, of dead letters and of what failed, one at a time.
  */
 #include <postgresql/libpq-fe.h>
 #include <stdio.h>
@@ -31,6 +31,7 @@ enum read_kind {
 	READ_LETTER,
 	READ_BACKLOG,
 	READ_IDS,
+	READ_FAILURES,
 	READ_KINDS
 };
 
@@ -57,6 +58,9 @@ struct read_request {
 	size_t backlog_count;
 	/* Of the ids of a stream. */
 	store_id_fn *id_fn;
+	/* Of what failed above from_seq. */
+	uint64_t node;
+	store_failure_fn *failure_fn;
 	void *arg;
 };
 
@@ -113,6 +117,9 @@ static const struct {
 	" GROUP BY part ORDER BY part"},
     [READ_IDS] = {"read_ids", "SELECT first_seq, message_ids FROM stream_ids WHERE stream_id = $1::uuid"
 			      " AND first_seq >= $2::bigint ORDER BY first_seq LIMIT 1024"},
+    [READ_FAILURES] = {"read_failures",
+	"SELECT first_seq FROM delivery_log WHERE stream_id = $1::uuid AND dst_node = $2::bigint"
+	" AND segment < -$3::bigint ORDER BY segment DESC LIMIT $4::bigint"},
 };
 
 _Static_assert(STORE_IDS_ROWS == 1024, "as the query has it");
@@ -148,6 +155,8 @@ read_end(struct store_reader *r, int err)
 		q->backlog_fn(q->arg, q->backlog, q->backlog_count, err);
 	else if (q->id_fn != NULL)
 		q->id_fn(q->arg, 0, NULL, err);
+	else if (q->failure_fn != NULL)
+		q->failure_fn(q->arg, 0, err);
 	else
 		q->fn(q->arg, NULL, err);
 	request_free(q);
@@ -294,6 +303,18 @@ ids_row(struct store_reader *r, const PGresult *res, int row)
 }
 
 static void
+failure_row(struct store_reader *r, const PGresult *res, int row)
+{
+	struct pg_row in = {.res = res, .row = row};
+	uint64_t seq = pg_row_int8(&in);
+
+	if (in.bad || seq == 0)
+		r->current_err = ERR_FORMAT;
+	else
+		r->current->failure_fn(r->current->arg, seq, 0);
+}
+
+static void
 read_row(struct store_reader *r, const PGresult *res, int row)
 {
 	struct read_request *q = r->current;
@@ -310,6 +331,10 @@ read_row(struct store_reader *r, const PGresult *res, int row)
 	}
 	if (q->id_fn != NULL) {
 		ids_row(r, res, row);
+		return;
+	}
+	if (q->failure_fn != NULL) {
+		failure_row(r, res, row);
 		return;
 	}
 	if (q->message_fn != NULL) {
@@ -370,6 +395,11 @@ read_send(struct store_reader *r, const struct read_request *q)
 	} else if (q->id_fn != NULL) {
 		pg_params_bytes(&p, q->stream.b, ULID_BYTES);
 		pg_params_int8(&p, q->from_seq);
+	} else if (q->failure_fn != NULL) {
+		pg_params_bytes(&p, q->stream.b, ULID_BYTES);
+		pg_params_int8(&p, q->node);
+		pg_params_int8(&p, q->from_seq);
+		pg_params_int8(&p, q->limit);
 	} else if (q->message_fn != NULL) {
 		pg_params_bytes(&p, q->stream.b, ULID_BYTES);
 		pg_params_int8(&p, q->from_seq);
@@ -598,6 +628,21 @@ store_reader_add_ids(
 	    .stream = *stream,
 	    .from_seq = from_seq > INT64_MAX ? INT64_MAX : from_seq,
 	    .id_fn = fn,
+	    .arg = arg};
+
+	return request_add(r, &q);
+}
+
+int
+store_reader_add_failures(struct store_reader *r, const struct ulid *stream, uint64_t node, uint64_t seq,
+    size_t limit, store_failure_fn *fn, void *arg)
+{
+	const struct read_request q = {.kind = READ_FAILURES,
+	    .stream = *stream,
+	    .node = node,
+	    .from_seq = seq > INT64_MAX ? INT64_MAX : seq,
+	    .limit = limit,
+	    .failure_fn = fn,
 	    .arg = arg};
 
 	return request_add(r, &q);

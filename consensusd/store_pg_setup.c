@@ -247,6 +247,7 @@ static const struct step {
     {"positions of subscribers", store_load_positions_ask, store_load_positions_answer},
     {"dead letters", store_load_letters_ask, store_load_letters_answer},
     {"attempts", store_load_attempts_ask, store_load_attempts_answer},
+    {"what failed", store_load_failures_ask, store_load_failures_answer},
     {"promises", store_promises_ask, store_promises_answer},
     {"what is missing", told_ask, answer_nothing},
     {"types", types_ask, types_answer},

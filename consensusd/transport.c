@@ -184,13 +184,14 @@ out_for(struct transport *t, uint64_t node)
 
 void
 transport_send_batch(
-    struct transport *t, const struct batch *b, const struct store_stream *row, uint64_t node)
+    struct transport *t, const struct batch *b, const struct store_stream *row, uint64_t node, uint64_t ack)
 {
 	uint8_t box[TENANTKEYS_BOX_BYTES];
 	const struct e2e_way way = {
 	    .tenant = row->tenant_id,
 	    .source = t->engine->self,
 	    .destination = node,
+	    .ack = ack,
 	    .flow = e2e_flow(row->tenant_id, &row->stream_id),
 	    .class = qos_class(row->qos),
 	    .stripe = row->striping && b->body_len >= STRIPE_MIN_BYTES,

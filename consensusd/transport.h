@@ -39,10 +39,11 @@ bool transport_up(const struct transport *t);
 /* Whether data for node may be sent now. */
 bool transport_ready(const struct transport *t, uint64_t node);
 
-/* Queues all fragments of b, a batch of the stream of this row: striped, if the stream asks for that and
- * the batch is large.  What can't be sent is lost, and repaired like any loss. */
+/* Queues all fragments of b, a batch of the stream of this row, for node, of whose dead letters up to ack
+ * this node knows: striped, if the stream asks for that and the batch is large.  What can't be sent is lost,
+ * and repaired like any loss. */
 void transport_send_batch(
-    struct transport *t, const struct batch *b, const struct store_stream *row, uint64_t node);
+    struct transport *t, const struct batch *b, const struct store_stream *row, uint64_t node, uint64_t ack);
 /* Queues one frame; h has msg_type, stream_id and what goes with them. */
 void transport_send(struct transport *t, mesh_e2e_Header *h, uint64_t node, const void *payload, size_t len);
 /* Queues a frame of type CONTROL, of a class of frames.  ERR_UNAVAIL: transportd is away; ERR_NOMEM. */

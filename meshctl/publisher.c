@@ -48,7 +48,8 @@ struct publisher {
 	struct mono started;
 	uint64_t paced; /* messages taken from the source since started */
 	bool held, ended, half_closed, waiting;
-	bool again; /* the call ended UNAVAILABLE: try once more */
+	bool again;  /* the call ended UNAVAILABLE: try once more */
+	bool failed; /* a message is a dead letter */
 	int code;
 };
 
@@ -76,19 +77,21 @@ pending_at(const struct publisher *p, size_t i)
 /* --- results --- */
 
 static void
-confirm_first(struct publisher *p)
+confirm_first(struct publisher *p, bool reached)
 {
 	struct pending *m = pending_at(p, 0);
 	int64_t us = mono_diff_us(clock_mono(), m->sent_at);
 
-	samples_add(&p->stats->latency, us);
-	p->stats->answered++;
+	if (reached) {
+		samples_add(&p->stats->latency, us);
+		p->stats->answered++;
+	}
 	p->window_bytes -= m->len;
 	mem_free(m->data);
 	m->data = NULL;
 	p->head = (p->head + 1) % (size_t)p->conf.window;
 	p->count--;
-	if (p->conf.on_result != NULL)
+	if (reached && p->conf.on_result != NULL)
 		p->conf.on_result(p->conf.arg, p->first_seq, us);
 	p->first_seq++;
 }
@@ -102,15 +105,18 @@ on_message(void *arg, const uint8_t *data, size_t len)
 	if (pb_unpack(data, len, mesh_v1_PublishResult_fields, &r) != 0) {
 		out_error("the node's answer cannot be read");
 		stop(p, CODE_FAILED);
-	} else if (!r.success) {
-		out_error("message %lld: %s", (long long)r.seq, r.error[0] != '\0' ? r.error : "refused");
-		stop(p, CODE_REFUSED);
 	} else if (p->count == p->unsent || (uint64_t)r.seq != p->first_seq) {
 		out_error("the node confirmed message %lld, not %llu as expected", (long long)r.seq,
 		    (unsigned long long)p->first_seq);
 		stop(p, CODE_FAILED);
 	} else {
-		confirm_first(p);
+		/* Others may do well. */
+		if (!r.success) {
+			out_error(
+			    "message %lld: %s", (long long)r.seq, r.error[0] != '\0' ? r.error : "refused");
+			p->failed = true;
+		}
+		confirm_first(p, r.success);
 		pump(p);
 	}
 }
@@ -422,7 +428,7 @@ sessions(struct publisher *p)
 	for (;;) {
 		code = session(p, left);
 		if (code != CODE_OK || !p->again)
-			return code;
+			return code == CODE_OK && p->failed ? CODE_REFUSED : code;
 		if (p->stats->answered > answered)
 			limit = mono_add_ms(clock_mono(), p->conf.retry_ms);
 		answered = p->stats->answered;

@@ -54,7 +54,8 @@ struct publisher_stats {
 	struct samples latency;
 };
 
-/* Publishes all of the source.  An exit_code; errors are printed.  stats is filled in any case, and its
+/* Publishes all of the source.  An exit_code; errors are printed: also of messages that are dead letters at
+ * targets, which don't end it.  stats is filled in any case, and its
  * samples must be finished by the caller. */
 int publisher_run(const struct publisher_conf *conf, struct publisher_stats *stats) MUST_USE;
 

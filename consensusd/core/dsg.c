@@ -208,7 +208,7 @@ move(struct dsg *d, struct dsg_item *item, uint64_t described)
 	item->s.described = described;
 }
 
-/* The epoch that a stream is in at least, where it is opened: of what lies beyond nothing is left. */
+/* The epoch that a stream is in, if it is opened there: of what lies beyond nothing is left. */
 static uint64_t
 epoch_at(const struct dsg_item *item, uint64_t described)
 {
@@ -230,12 +230,13 @@ run_open(struct dsg *d, const struct dsg_cmd *cmd)
 
 	if (item == NULL)
 		return run_open_new(d, &o);
-	if (o.epoch < epoch_at(item, o.described) || o.described < item->s.committed ||
-	    !targets_fit(&o, o.described))
+	if (o.described < item->s.committed || !targets_fit(&o, o.described))
 		return false;
 	for (size_t i = 0; i < item->s.target_count; i++)
 		if (item->s.processed[i] > o.described)
 			return false;
+	if (o.epoch < epoch_at(item, o.described))
+		o.epoch = epoch_at(item, o.described);
 	move(d, item, o.described);
 	for (size_t i = 0; i < o.target_count; i++) {
 		size_t old = target(&item->s, o.targets[i]);

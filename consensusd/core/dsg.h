@@ -11,9 +11,9 @@
  *	OPEN	a stream, or again: with other targets (those that stay keep what they have processed, as far
  *		as the command does not know more; committed does not go back for a new one), or behind
  *		another seq: batches above it that never left the source are made anew, or targets had
- *		what lies before it from another group.  Refused: an epoch older than that of what is
- *		described then (what lay above it may have been of a newer one, which is gone with it),
- *		more processed than that, too many streams.
+ *		what lies before it from another group.  Its epoch is that of the next batch, as far as that
+ *		is known, and at least that of what is described then: what lay above it may have been of a
+ *		newer one, which is gone with it.  Refused: more processed than that, too many streams.
  *	BATCH	of the next seqs.  A newer epoch than the stream's is the stream's from then on.
  *	EPOCH	refused: an older one.
  *	PROCESSED, SKIP		refused: beyond what is described, or of a node that is no target.

@@ -36,6 +36,7 @@ flow_init(
 	    .next_seq = processed + 1,
 	    .stored = processed,
 	    .processed = processed,
+	    .heard_seq = processed,
 	    .recorded_seq = processed,
 	    .granted_bytes = conf->window_bytes,
 	    .cwnd_bytes = conf->window_bytes / 4,
@@ -46,6 +47,7 @@ flow_init(
 	    .recovery = {INT64_MIN},
 	};
 	backoff_init(&f->ask, conf->rto_min_ms, conf->rto_max_ms);
+	failures_init(&f->failures, 0, FAILURES_FLOW_MAX);
 }
 
 static struct flow_entry *
@@ -86,6 +88,7 @@ void
 flow_fini(struct flow *f)
 {
 	drop_all(f);
+	failures_fini(&f->failures);
 }
 
 void
@@ -363,18 +366,101 @@ flow_poll(struct flow *f, struct mono now, struct rng *rng)
 	return true;
 }
 
+/* --- what failed --- */
+
+bool
+flow_failed(const struct flow *f, uint64_t seq)
+{
+	return failures_has(&f->failures, seq);
+}
+
+void
+flow_replayed(struct flow *f, uint64_t seq)
+{
+	failures_del(&f->failures, seq);
+}
+
+bool
+flow_unexplained(const struct flow *f)
+{
+	return f->heard_seq > f->processed && f->failures.count < f->failures.cap;
+}
+
+uint64_t
+flow_unrecorded(const struct flow *f)
+{
+	size_t i = failures_after(&f->failures, f->recorded_seq);
+
+	return i < f->failures.count ? f->failures.seqs[i] : 0;
+}
+
+void
+flow_settle(struct flow *f, uint64_t seq)
+{
+	size_t n = f->failures.count > f->failures.cap / 2 ? f->failures.count - f->failures.cap / 2 : 0;
+
+	if (seq > f->recorded_seq)
+		seq = f->recorded_seq;
+	while (n > 0 && f->failures.seqs[n - 1] > seq)
+		n--;
+	if (n > 0)
+		failures_cut(&f->failures, f->failures.seqs[n - 1]);
+}
+
+static bool
+failed_valid(const struct flow_ack *a)
+{
+	uint64_t last = a->failed_from;
+
+	for (size_t i = 0; i < a->failed_count; i++) {
+		if (a->failed[i] <= last || a->failed[i] > a->processed)
+			return false;
+		last = a->failed[i];
+	}
+	return true;
+}
+
+/* Takes what failed above processed; how far it is known then. */
+static uint64_t
+explain(struct flow *f, const struct flow_ack *a)
+{
+	if (a->failed_from > f->processed)
+		return f->processed;
+	for (size_t i = 0; i < a->failed_count; i++)
+		if (a->failed[i] > f->processed && failures_add(&f->failures, a->failed[i]) != 0)
+			return a->failed[i] - 1;
+	return a->failed_count == FAILURES_ACK_MAX ? a->failed[a->failed_count - 1] : a->processed;
+}
+
+static void
+take_processed(struct flow *f, const struct flow_ack *a, struct mono now)
+{
+	uint64_t upto = a->processed > f->processed ? explain(f, a) : f->processed;
+	bool news = upto > f->processed || f->heard_seq <= f->processed;
+
+	if (upto > f->processed)
+		f->processed = upto;
+	if (a->processed > f->heard_seq)
+		f->heard_seq = a->processed;
+	if (!news || f->heard_seq <= f->processed || f->state != FLOW_OPEN)
+		return;
+	backoff_reset(&f->ask);
+	f->ask_at = now;
+}
+
 int
 flow_opened(struct flow *f, const struct flow_ack *a, uint64_t newest_seq, struct mono now)
 {
-	if (a->stored > newest_seq || a->processed > a->stored || a->processed < f->processed)
+	if (a->stored > newest_seq || a->processed > a->stored || a->processed < f->heard_seq ||
+	    !failed_valid(a))
 		return ERR_RANGE;
 	f->stored = a->stored;
-	f->processed = a->processed;
 	drop_all(f);
 	f->state = FLOW_OPEN;
 	f->ask_at = MONO_ZERO;
 	f->ask.max_ms = f->conf->rto_max_ms;
 	backoff_reset(&f->ask);
+	take_processed(f, a, now);
 	progressed(f, now);
 	f->granted_bytes = a->window_bytes;
 	return 0;
@@ -420,12 +506,11 @@ take_stored(struct flow *f, const struct flow_ack *a, struct mono now)
 int
 flow_acked(struct flow *f, const struct flow_ack *a, uint64_t newest_seq, struct mono now)
 {
-	if (a->processed > a->stored || a->stored > newest_seq)
+	if (a->processed > a->stored || a->stored > newest_seq || !failed_valid(a))
 		return ERR_RANGE;
-	if (a->processed > f->processed || a->stored > f->stored)
+	if (a->processed > f->heard_seq || a->stored > f->stored)
 		progressed(f, now);
-	if (a->processed > f->processed)
-		f->processed = a->processed;
+	take_processed(f, a, now);
 	/* What is processed is there, also while it is asked where else it is. */
 	if (f->state != FLOW_OPEN && f->stored < f->processed)
 		f->stored = f->processed;
@@ -588,9 +673,12 @@ flow_timeout(struct flow *f, struct mono now, struct rng *rng)
 struct mono
 flow_deadline(const struct flow *f)
 {
+	struct mono when;
+
 	switch (f->state) {
 	case FLOW_OPEN:
-		return may_poll(f) ? mono_min(f->rto_at, f->poll_at) : f->rto_at;
+		when = may_poll(f) ? mono_min(f->rto_at, f->poll_at) : f->rto_at;
+		return flow_unexplained(f) ? mono_min(when, f->ask_at) : when;
 	case FLOW_CLOSED:
 		return MONO_NEVER;
 	case FLOW_GONE:

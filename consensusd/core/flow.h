@@ -10,6 +10,10 @@
  * Several paths bring batches out of order: how far is measured, and the reordering time follows (RFC 8985
  * section 6.2).  When transportd leaves a path, what was in flight is sent again at once.
  *
+ * processed is never raised over a message without knowing whether it became a dead letter there.  An ack
+ * says from where on it names those: if that lies above processed, or there is no room for them, the flow
+ * stays where it is and asks (unexplained).
+ *
  * The congestion window halves once per round trip with loss and grows with what is stored.
  */
 #ifndef CONSENSUSD_CORE_FLOW_H
@@ -22,6 +26,7 @@
 #include "common/base/backoff.h"
 #include "common/base/mono.h"
 #include "common/base/must.h"
+#include "consensusd/core/failures.h"
 
 struct batch;
 struct budget;
@@ -58,7 +63,9 @@ struct flow {
 	struct budget *budget;
 	uint64_t next_seq;          /* first seq to be put in flight next */
 	uint64_t stored, processed; /* all up to these are durable, processed at the target */
+	uint64_t heard_seq;         /* what the target says it has processed: processed, unless unexplained */
 	uint64_t recorded_seq;      /* of processed, what is durable at the source (order.h) */
+	struct failures failures;   /* of processed, dead letters */
 	void *owner;                /* the shell's */
 	struct flow_entry *ring;
 	size_t cap, head, count, lost_count;
@@ -83,9 +90,15 @@ struct flow_ack {
 	uint64_t stored, processed, window_bytes;
 	const uint64_t *ranges; /* first, last, …: what the target has beyond stored */
 	size_t range_count;     /* numbers, even */
+	/* Dead letters above failed_from, ascending: all up to processed; FAILURES_ACK_MAX of them: up to the
+	 * last. */
+	uint64_t failed_from;
+	const uint64_t *failed;
+	size_t failed_count;
 };
 
-/* A flow that has to ask first; processed is what is known from the last run. */
+/* A flow that has to ask first; processed is what is known from the last run; failures_load() tells what of
+ * it failed. */
 void flow_init(
     struct flow *f, uint64_t node, uint64_t processed, const struct flow_conf *conf, struct budget *budget);
 void flow_fini(struct flow *f);
@@ -115,11 +128,22 @@ bool flow_matters(const struct flow *f);
 /* Whether the message at seq is, or was, this target's concern: it is a target and was one at that time, or
  * has processed it. */
 bool flow_concerns(const struct flow *f, uint64_t seq);
+/* The message is a dead letter there, as far as that is known here: from failures.from on. */
+bool flow_failed(const struct flow *f, uint64_t seq);
+/* It is none after all. */
+void flow_replayed(struct flow *f, uint64_t seq);
+/* The target has processed more than it has explained, and what it says of that can be taken. */
+bool flow_unexplained(const struct flow *f);
+/* A dead letter among what is processed is not recorded yet: the first one, or 0. */
+uint64_t flow_unrecorded(const struct flow *f);
+/* Nobody waits for messages up to seq any more: of what failed there only the newest are remembered. */
+void flow_settle(struct flow *f, uint64_t seq);
 /* Ask at once instead of waiting for the timer: the target came back. */
 void flow_hurry(struct flow *f, struct mono now);
 
 /* An ack; an old one changes nothing.  ERR_RANGE if it acknowledges more than newest_seq, the last seq
- * that exists (what was sent is not enough: that was another life of this process, perhaps). */
+ * that exists (what was sent is not enough: that was another life of this process, perhaps), or its dead
+ * letters are not what they should be. */
 int flow_acked(struct flow *f, const struct flow_ack *a, uint64_t newest_seq, struct mono now) MUST_USE;
 
 /* The target answers where it is while data flows: as an ack.  With nothing in flight nothing else would show

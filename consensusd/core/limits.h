@@ -62,6 +62,17 @@ enum {
 	RETRY_DEFAULT_MS = 1000,
 	RETRY_MAX_MS = 300000,
 
+	/* Dead letters that an ack names: one that names so many says nothing of what lies behind them.  A
+	 * target remembers as many of a stream: of older ones its database is asked. */
+	FAILURES_ACK_MAX = 64,
+	/* Dead letters of one target of a stream that its source remembers; until their publishers are
+	 * answered it takes no more of that target for processed. */
+	FAILURES_FLOW_MAX = 256,
+	/* Publish calls of one stream that wait for a message which is a dead letter at some targets, and may
+	 * still reach its quorum: more are told at once that it has not, and each is after a while. */
+	STREAM_PARKED_MAX = 256,
+	STREAM_PARKED_MS = 5000,
+
 	/* Buckets of a byte ledger: then the finest two by two become one. */
 	LEDGER_BUCKETS_MAX = 512,
 	LEDGER_GRAIN_BYTES = 64 * 1024,

@@ -73,6 +73,7 @@ stream_free(struct stream *s, struct pending_pool *pool)
 	ledger_fini(&s->ledger);
 	waiters_fini(&s->waiters);
 	idwindow_fini(&s->ids);
+	mem_free(s->parked);
 	mem_free(s->flows);
 	mem_free(s);
 }
@@ -81,7 +82,7 @@ void
 stream_load(struct stream *s, uint64_t last_seq)
 {
 	s->next_seq = last_seq + 1;
-	s->durable_seq = last_seq;
+	s->durable_seq = s->earlier_seq = last_seq;
 	tail_reset(&s->tail, s->next_seq);
 }
 
@@ -508,6 +509,8 @@ stream_poll(struct stream *s, struct flow *f, struct mono now, struct rng *rng, 
 		return STREAM_IDLE;
 	if (f->state != FLOW_OPEN)
 		return flow_ask(f, now, rng) ? STREAM_ASK : STREAM_IDLE;
+	if (flow_unexplained(f) && flow_ask(f, now, rng))
+		return STREAM_ASK;
 	if (s->paused)
 		return idle(f, now, rng);
 	if (f->next_seq <= s->skipped_seq)

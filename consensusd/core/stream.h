@@ -7,6 +7,9 @@
  * raised by order.h alone, and stream_poll() hands out nothing above it.  So batches keep their
  * borders for ever, and what is lost with this process was never seen by anybody.
  *
+ * What became a dead letter at a target counts as processed for order's sake, in all marks; publishers are
+ * told the truth (stream_outcome()), when it is recorded here.
+ *
  * The shell moves a stream: it calls stream_poll() for a flow as long as that wants something.
  */
 #ifndef CONSENSUSD_CORE_STREAM_H
@@ -74,7 +77,15 @@ struct stream {
 	struct tail tail;
 	struct ledger ledger; /* bytes in the outbox */
 	struct waiters waiters;
-	struct idwindow ids;       /* of the newest messages */
+	struct idwindow ids;   /* of the newest messages */
+	uint64_t told_seq;     /* publishers of all up to this were told what there was to tell */
+	uint64_t earlier_seq;  /* of all up to this they may have been, before a restart */
+	struct stream_parked { /* answered, but for the quorum */
+		struct waiter w;
+		struct mono until;
+	} * parked; /* STREAM_PARKED_MAX of them, in order; NULL: none ever */
+	size_t parked_count;
+	bool emptying;             /* all of them are told */
 	bool paused;               /* no data is sent */
 	struct throttle *throttle; /* NULL: none; others may share it */
 	uint64_t released_seq;     /* of the throttle: what may be sent to any target, and again */
@@ -145,6 +156,22 @@ void stream_reached(struct stream *s);
 /* Publishers of all up to this get their answer now, as the stream's policy has it (policy.ack).  It says
  * nothing of what may leave the outbox: that is committed_seq. */
 uint64_t stream_answered(const struct stream *s);
+/* What publishers of a message that is answered are told: it reached what the policy asks for; it never will,
+ * since it is a dead letter at too many targets; or not yet, but targets that have not processed it may still
+ * do so. */
+enum stream_outcome { STREAM_REACHED, STREAM_FAILED, STREAM_WAITS };
+enum stream_outcome stream_outcome(const struct stream *s, uint64_t seq);
+/* Publishers are answered up to here, as far as dead letters go: those behind are to be recorded first. */
+uint64_t stream_recorded(const struct stream *s);
+/* A publisher of an answered message waits, for STREAM_PARKED_MS at most: for its quorum, or since its call
+ * is told of messages in order, and one before waits.  False: it is to be told now. */
+bool stream_park(struct stream *s, const struct waiter *w, struct mono now);
+/* Takes out one that is to be told now; false: none is. */
+bool stream_unpark(struct stream *s, struct mono now, struct waiter *out);
+/* When the next one is, whatever happens; MONO_NEVER. */
+struct mono stream_parked_until(const struct stream *s);
+/* Publishers were told what there was to tell. */
+void stream_settle(struct stream *s);
 /* So many targets have refused that no message can reach what the policy asks for. */
 bool stream_hopeless(const struct stream *s);
 
@@ -201,14 +228,25 @@ void stream_skip(struct stream *s, uint64_t seq, struct mono now);
 void stream_load_skipped(struct stream *s, uint64_t seq);
 /* Publishers of this message were told that it is lost. */
 bool stream_is_lost(const struct stream *s, uint64_t seq);
-/* It was given up, or answered before that, before a restart or so long ago that it was forgotten here: what
- * the store has of it decides (stream_fate()). */
+/* It was given up, or answered before that, or may be a dead letter, before a restart or so long ago that it
+ * was forgotten here: what the store has of it decides (stream_fate()). */
 bool stream_is_unsure(const struct stream *s, uint64_t seq);
-/* Of an unsure message, that the store says was given up for these targets (missed): it reached what the
- * policy asks for; it never will; targets that had stored it have not said since a restart that they
+/* What the store says: for which targets it was given up, and at which it is a dead letter. */
+struct stream_record {
+	uint64_t missed[STREAM_TARGETS_MAX], failed[STREAM_TARGETS_MAX];
+	size_t missed_count, failed_count;
+};
+/* Of an unsure message: it reached what the policy asks for; it never will, since it was given up; or since
+ * it is a dead letter, as far as is known; targets that had stored it have not said since a restart that they
  * processed it; it can't be known any more. */
-enum stream_fate { STREAM_FATE_REACHED, STREAM_FATE_LOST, STREAM_FATE_UNSAID, STREAM_FATE_UNKNOWN };
-enum stream_fate stream_fate(const struct stream *s, uint64_t seq, const uint64_t *missed, size_t count);
+enum stream_fate {
+	STREAM_FATE_REACHED,
+	STREAM_FATE_LOST,
+	STREAM_FATE_FAILED,
+	STREAM_FATE_UNSAID,
+	STREAM_FATE_UNKNOWN
+};
+enum stream_fate stream_fate(const struct stream *s, uint64_t seq, const struct stream_record *r);
 /* Above the mark of the outbox (until below 3/4 of it), or much faster than targets that are there:
  * publishers of this stream are held. */
 bool stream_held(const struct stream *s, bool was_held);

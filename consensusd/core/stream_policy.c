@@ -85,6 +85,8 @@ stream_answered(const struct stream *s)
 	}
 	if (seq < s->committed_seq)
 		seq = s->committed_seq;
+	if (seq > stream_recorded(s))
+		seq = stream_recorded(s);
 	if (s->giving_up_seq > s->skipped_seq && s->kept_seq < s->giving_up_seq && seq > s->kept_seq)
 		seq = s->kept_seq;
 	return seq;
@@ -235,57 +237,6 @@ stream_is_lost(const struct stream *s, uint64_t seq)
 			return true;
 	}
 	return false;
-}
-
-bool
-stream_is_unsure(const struct stream *s, uint64_t seq)
-{
-	return seq <= s->unsure_seq;
-}
-
-/* Other targets than there are now may have had it: some are gone that had, or some came later, which may
- * have been targets before that. */
-static bool
-others_had(const struct stream *s, uint64_t seq)
-{
-	bool had = s->left_seq >= seq;
-
-	for (size_t i = 0; i < s->flow_count; i++) {
-		const struct flow *f = &s->flows[i];
-
-		had = had || (f->state == FLOW_GONE ? f->processed >= seq : f->first_seq > seq);
-	}
-	return had;
-}
-
-enum stream_fate
-stream_fate(const struct stream *s, uint64_t seq, const uint64_t *missed, size_t count)
-{
-	size_t had = 0, others = 0, needed = 0;
-
-	for (size_t i = 0; i < s->flow_count; i++) {
-		const struct flow *f = &s->flows[i];
-
-		if (f->state == FLOW_GONE || f->first_seq > seq)
-			continue;
-		needed++;
-		if (node_list_has(missed, count, f->node))
-			continue;
-		others++;
-		had += f->processed >= seq;
-	}
-	/* Nobody wrote down how far the group was when it was given up; what a target has processed was
-	 * there. */
-	if (s->policy.ack == POLICY_ACK_COMMITTED)
-		return had > 0 ? STREAM_FATE_REACHED : STREAM_FATE_UNKNOWN;
-	if (s->policy.ack == POLICY_ACK_QUORUM)
-		needed = s->policy.quorum;
-	/* If all had to have it, those that are left had to. */
-	if (needed == 0 || (others < needed && s->policy.ack == POLICY_ACK_QUORUM))
-		return others_had(s, seq) ? STREAM_FATE_UNKNOWN : STREAM_FATE_LOST;
-	if (others < needed)
-		return STREAM_FATE_LOST;
-	return had >= needed ? STREAM_FATE_REACHED : STREAM_FATE_UNSAID;
 }
 
 bool

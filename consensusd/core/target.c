@@ -32,6 +32,7 @@ target_new(const struct ulid *id, const char *tenant, uint64_t source, const uin
 	tail_init(&t->tail, budget, 1);
 	cursor_init(&t->cursor, budget, 1);
 	ledger_init(&t->ledger);
+	failures_init(&t->failures, 0, FAILURES_ACK_MAX);
 	return t;
 }
 
@@ -58,6 +59,7 @@ target_free(struct target *t)
 	tail_fini(&t->tail);
 	cursor_fini(&t->cursor);
 	ledger_fini(&t->ledger);
+	failures_fini(&t->failures);
 	mem_free(t);
 }
 
@@ -647,6 +649,43 @@ target_put_processed(struct target *t, uint64_t limit, uint64_t *first, uint64_t
 }
 
 void
+target_failed(struct target *t, uint64_t seq)
+{
+	MUST(seq > t->processed_seq && seq <= t->put_seq);
+	/* Without memory the database is asked for it. */
+	(void)!failures_load(&t->failures, seq);
+}
+
+void
+target_load_failed(struct target *t, uint64_t seq)
+{
+	if (seq <= t->processed_seq)
+		(void)!failures_load(&t->failures, seq);
+}
+
+void
+target_replayed(struct target *t, uint64_t seq)
+{
+	failures_del(&t->failures, seq);
+}
+
+void
+target_heard(struct target *t, uint64_t seq)
+{
+	size_t n = failures_after(&t->failures, seq < t->processed_seq ? seq : t->processed_seq);
+
+	/* Where none failed, nothing is forgotten. */
+	if (n > 0)
+		failures_cut(&t->failures, t->failures.seqs[n - 1]);
+}
+
+bool
+target_lacks_failures(const struct target *t, uint64_t seq)
+{
+	return seq < t->failures.from && seq < t->processed_seq;
+}
+
+void
 target_ack_soon(struct target *t, struct mono now, bool at_once)
 {
 	if (at_once)
@@ -686,6 +725,12 @@ target_ack_fill(const struct target *t, struct target_ack *out)
 					? FLOW_CWND_MIN_BYTES
 					: credit_window(t->conf->window_bytes, t->ledger.total_bytes,
 					      t->conf->backlog_bytes, t->conf->pressure_permille);
+	out->failed_from = t->failures.from;
+	while (out->failed_count < t->failures.count &&
+	       t->failures.seqs[out->failed_count] <= t->processed_seq) {
+		out->failed[out->failed_count] = t->failures.seqs[out->failed_count];
+		out->failed_count++;
+	}
 	if (t->expected_seq > t->stored_seq + 1)
 		range_add(out, t->stored_seq + 1, t->expected_seq - 1);
 	for (size_t i = 0; i < t->reorder_count; i++)

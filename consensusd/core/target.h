@@ -21,6 +21,11 @@
  * processed needs none; a part of one is not given to the store before its row.  What a subscriber has
  * processed may so be beyond what is here after a crash: it says so (target_resume), and those messages
  * are passed over when they come.
+ *
+ * What became a dead letter is processed, for order's sake, and an ack names it: all that failed from
+ * failures.from, below which the source has heard it or there are too many to remember, to processed_seq.
+ * So an ack that is lost loses nothing, and one that comes late tells nothing new.  A source that knows less
+ * than failures.from sees that it does and asks, saying how far it is: then the database has the rest.
  */
 #ifndef CONSENSUSD_CORE_TARGET_H
 #define CONSENSUSD_CORE_TARGET_H
@@ -33,6 +38,7 @@
 #include "common/base/mono.h"
 #include "common/base/must.h"
 #include "consensusd/core/cursor.h"
+#include "consensusd/core/failures.h"
 #include "consensusd/core/ledger.h"
 #include "consensusd/core/limits.h"
 #include "consensusd/core/reassembly.h"
@@ -94,15 +100,17 @@ struct target {
 	bool ack_now;
 	struct mono ack_at; /* MONO_NEVER: no ack is due */
 	uint64_t duplicates, dropped;
-	uint64_t spared; /* batches that needed no row */
-	void *owner;     /* the shell's */
+	struct failures failures; /* given to the store as dead letters */
+	uint64_t spared;          /* batches that needed no row */
+	void *owner;              /* the shell's */
 };
 
 struct target *target_new(const struct ulid *id, const char *tenant, uint64_t source,
     const uint8_t source_key[32], const struct target_conf *conf, struct budget *budget) MUST_USE;
 void target_free(struct target *t);
-/* After a restart: what is durable. */
+/* After a restart: what is durable; then what of it became dead letters, ascending. */
 void target_load(struct target *t, uint64_t stored_seq, uint64_t processed_seq);
+void target_load_failed(struct target *t, uint64_t seq);
 
 /*
  * A fragment from the source.  *out: the whole batch, to be verified and given to target_complete();
@@ -172,10 +180,22 @@ void target_resume(struct target *t, uint64_t seq);
 /* acked marks for the store, but none above limit: true and the range first..last, counted as put. */
 bool target_put_processed(struct target *t, uint64_t limit, uint64_t *first, uint64_t *last);
 
+/* The message is given to the store as a dead letter, with the mark that passes it: each once, in order. */
+void target_failed(struct target *t, uint64_t seq);
+/* A dead letter was processed after all. */
+void target_replayed(struct target *t, uint64_t seq);
+/* The source knows what failed up to seq. */
+void target_heard(struct target *t, uint64_t seq);
+/* The source knows what failed up to seq, and it is not in memory what did behind that. */
+bool target_lacks_failures(const struct target *t, uint64_t seq);
+
 struct target_ack {
 	uint64_t stored, processed, window_bytes;
 	uint64_t ranges[2 * TARGET_RANGES_MAX];
-	size_t range_count; /* numbers */
+	size_t range_count;   /* numbers */
+	uint64_t failed_from; /* dead letters above this, up to processed, or to the last if that are all */
+	uint64_t failed[FAILURES_ACK_MAX];
+	size_t failed_count;
 };
 
 /* Says something to the source soon: at once, or within TARGET_ACK_DELAY_US. */

@@ -300,8 +300,9 @@ WRAP_VOID(transport_send, frame_point(h->msg_type),
     (struct transport * t, mesh_e2e_Header *h, uint64_t node, const void *payload, size_t len),
     (t, h, node, payload, len))
 WRAP_VOID(transport_send_batch, P_send_batch,
-    (struct transport * t, const struct batch *b, const struct store_stream *row, uint64_t node),
-    (t, b, row, node))
+    (struct transport * t, const struct batch *b, const struct store_stream *row, uint64_t node,
+	uint64_t ack),
+    (t, b, row, node, ack))
 WRAP(transport_turn, bool, P_frames_out, (struct transport * t), (t))
 WRAP(peers_send, int, message_point(kind),
     (struct peers * p, uint64_t node, enum peers_kind kind, enum peers_class class, const struct iovec *parts,

@@ -177,6 +177,8 @@ check_rows(struct world *w, unsigned n, const struct rows_put *p)
 		check_taken(w, n, p->batch);
 	if (p->kind == ORDER_PROCESSED)
 		check_letters(w, n, p);
+	if (p->kind == ORDER_RECORDED)
+		letters_check_recorded(w, p);
 	if (p->kind == ORDER_RECORDED && p->seq > check_bound(w, (unsigned)p->target + 1))
 		world_fail(w, "the source records what target %zu has not processed", p->target + 1);
 }
@@ -258,7 +260,7 @@ check_applied(struct world *w, unsigned n, unsigned g, const uint8_t *data, size
 
 /* --- after each step --- */
 
-/* Targets that have processed it: no other way leads past it. */
+/* Targets that have truly processed it: as a dead letter, or in a gap, it is not. */
 static unsigned
 processed_by(const struct world *w, uint64_t seq)
 {
@@ -268,9 +270,8 @@ processed_by(const struct world *w, uint64_t seq)
 		const struct node *o = &w->node[n];
 
 		count += check_got(w, n, seq) && check_ever_processed(o) >= seq &&
-			 rows_gap(&o->rows, 0, seq) == NULL &&
-			 (w->policy.handler == POLICY_DISCARD || o->app.messages[seq].done ||
-			     rows_has_letter(&o->rows, seq) || o->lost != 0);
+			 rows_gap(&o->rows, 0, seq) == NULL && !rows_has_letter(&o->rows, seq) &&
+			 (w->policy.handler == POLICY_DISCARD || o->app.messages[seq].done || o->lost != 0);
 	}
 	return count;
 }

@@ -101,6 +101,8 @@ check_letters(struct world *w, unsigned n, const struct rows_put *p)
 		if (dead && rows_find(&o->rows, seq) == NULL)
 			world_fail(
 			    w, "node %u: %llu is a dead letter without text", n, (unsigned long long)seq);
+		if (dead)
+			w->truth[seq].dead |= (uint8_t)(1u << (n - 1));
 		if (dead && !m->asked &&
 		    (w->policy.max_attempts == 0 || m->attempts < w->policy.max_attempts))
 			world_fail(w, "node %u: %llu is a dead letter after %u attempts", n,

@@ -51,7 +51,7 @@ propose_open(struct world *w)
 {
 	struct node *o = source(w);
 	const struct rows *r = &o->rows;
-	struct dsg_open open = open_at(w, w->changes ? before_outbox(r) : 0, r->epoch);
+	struct dsg_open open = open_at(w, w->changes ? before_outbox(r) : 0, 0);
 	struct buf b;
 
 	if (o->open_put || !o->rows.row || o->rows.row_state == STREAM_CLOSED)
@@ -86,7 +86,7 @@ bring(struct world *w, const struct dsg_stream *has)
 	if ((o->brought = at == 0))
 		return;
 	b = rows_find(&o->rows, at + 1);
-	open = open_at(w, at, b != NULL ? b->epoch : st->epoch);
+	open = open_at(w, at, b != NULL ? b->epoch : 0);
 	buf_init(&entry, ENTRY_MAX_BYTES);
 	MUST(dsg_put_open(&entry, &open) == 0);
 	if ((o->brought = o->open_put = propose(w, &entry)))
@@ -102,7 +102,7 @@ pass_by(struct world *w, struct buf *entry)
 	const struct node *o = source(w);
 	uint64_t upto = w->changes ? before_outbox(&o->rows) : o->rows.skipped_seq;
 	const struct batch *b = rows_find(&o->rows, upto + 1);
-	struct dsg_open open = open_at(w, upto, b != NULL ? b->epoch : o->rows.epoch);
+	struct dsg_open open = open_at(w, upto, b != NULL ? b->epoch : 0);
 
 	MUST(dsg_put_open(entry, &open) == 0);
 	return upto + 1;
@@ -141,14 +141,23 @@ propose_batches(struct world *w)
 	return done;
 }
 
+static bool
+all_described(const struct node *o)
+{
+	if (o->describe_next <= o->rows.last_seq)
+		return false;
+	return o->stream == NULL ||
+	       (o->stream->sealed == NULL && o->describe_next == o->stream->tail.next_seq);
+}
+
+/* Not before batches of the one before, which were sealed already. */
 static void
 propose_epoch(struct world *w, const struct dsg_stream *s)
 {
 	struct node *o = source(w);
 	struct buf b;
 
-	if (o->rows.epoch <= s->epoch || o->rows.epoch <= o->epoch_put ||
-	    o->describe_next <= o->rows.last_seq)
+	if (o->rows.epoch <= s->epoch || o->rows.epoch <= o->epoch_put || !all_described(o))
 		return;
 	buf_init(&b, ENTRY_MAX_BYTES);
 	MUST(dsg_put_epoch(&b, &w->id, o->rows.epoch) == 0);

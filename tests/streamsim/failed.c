@@ -102,6 +102,8 @@ failed_put(struct world *w, unsigned n, const struct rows_put *p)
 {
 	struct node *o = &w->node[n];
 
+	for (size_t i = 0; i < p->letter_count; i++)
+		target_failed(o->target, p->letters[i]);
 	o->letters_put += p->letter_count;
 	w->sums.letters += p->letter_count;
 	retry_cut(&o->retry, p->seq);

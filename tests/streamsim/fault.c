@@ -73,6 +73,7 @@ weather(struct world *w)
 	w->faults.delay_us = world_chance(w, 600) ? 2 * WORLD_MS : world_below(w, 100 * WORLD_MS);
 	w->faults.commit_us = world_chance(w, 600) ? 3 * WORLD_MS : 1 + world_below(w, 200 * WORLD_MS);
 	w->faults.memory = world_chance(w, 600) ? 0 : 1 + world_below(w, 30);
+	w->faults.fenced = world_chance(w, 700) ? 0 : 1 + world_below(w, 300);
 	w->faults.pace_us = world_chance(w, 600) ? 700 * WORLD_MS : 1 + world_below(w, 200 * WORLD_MS);
 }
 
@@ -167,8 +168,6 @@ one(struct world *w)
 	case 11:
 		if (w->node[0].up)
 			source_new_epoch(w);
-		if (world_chance(w, 500))
-			doom(w);
 		break;
 	case 12:
 		see_letters(w);

@@ -62,12 +62,12 @@ net_send(struct world *w, unsigned from, unsigned to, const struct frame *f)
 }
 
 void
-net_send_batch(struct world *w, unsigned to, struct batch *b)
+net_send_batch(struct world *w, unsigned to, struct batch *b, uint64_t mark)
 {
 	size_t n = (b->body_len + FRAGMENT_BYTES - 1) / FRAGMENT_BYTES;
 
 	for (uint32_t i = 0; i < n; i++)
-		net_send(w, 0, to, &(struct frame){.kind = FRAME_BATCH, .batch = b, .index = i});
+		net_send(w, 0, to, &(struct frame){.kind = FRAME_BATCH, .batch = b, .index = i, .seq = mark});
 }
 
 void

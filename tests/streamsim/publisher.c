@@ -19,21 +19,21 @@ publish(struct world *w, unsigned p, uint32_t number)
 	static uint8_t payload[PAYLOAD_MAX];
 	struct node *o = &w->node[0];
 	struct publish one = {.named = true, .payload = payload, .payload_len = size_of(p, number)};
-	uint64_t seq;
+	struct waiter wait = {.call = (uint64_t)p << 32 | number};
 	int r;
 
 	be_store64(one.message_id.b, p + 1);
 	be_store64(one.message_id.b + 8, number);
 	memset(payload, (int)(number & 0xff), one.payload_len);
-	r = stream_publish(o->stream, &o->pool, &o->ids, &one, &seq);
+	r = stream_publish(o->stream, &o->pool, &o->ids, &one, &wait.seq);
 	if (r < 0)
 		return; /* it is tried again */
 	w->sums.repeated += r == PUBLISH_KNOWN;
-	if (r == PUBLISH_KNOWN && retain_answer(w, p, number, seq))
+	wait.message_id = one.message_id;
+	if (r == PUBLISH_KNOWN && retain_answer(w, &wait))
 		return;
 	/* The call may end without an answer: then, too, it is tried again. */
-	(void)!waiters_add(
-	    &o->stream->waiters, &(struct waiter){.seq = seq, .call = number, .message_id = one.message_id});
+	(void)!waiters_add(&o->stream->waiters, &wait);
 }
 
 static bool
@@ -156,6 +156,17 @@ publisher_unknown(struct world *w, unsigned p, uint32_t number)
 }
 
 void
+publisher_failed(struct world *w, unsigned p, uint32_t number, uint64_t seq)
+{
+	struct message *m = &w->publisher[p].messages[number];
+
+	letters_check_told(w, seq, m);
+	w->sums.told_failed++;
+	m->failed = true;
+	forget(&w->publisher[p], number);
+}
+
+void
 publisher_refused(struct world *w, unsigned p, uint32_t number)
 {
 	w->publisher[p].messages[number].refused = true;
@@ -172,6 +183,10 @@ publisher_answer(struct world *w, unsigned p, uint32_t number, uint64_t seq)
 		world_fail(
 		    w, "publisher %u is told of another's message at %llu", p, (unsigned long long)seq);
 	forget(one, number);
+	/* That of a target which was removed since is not told any more. */
+	if (one->messages[number].failed && w->policy.ack == POLICY_ACK_ALL && !w->changes)
+		world_fail(w, "publisher %u is told that %llu is processed, and was told that it failed", p,
+		    (unsigned long long)seq);
 	if (!one->messages[number].answered)
 		w->sums.answered++;
 	one->messages[number].answered = true;
@@ -181,7 +196,7 @@ publisher_answer(struct world *w, unsigned p, uint32_t number, uint64_t seq)
 static bool
 is_done(const struct message *m)
 {
-	return m->answered || m->lost || m->refused;
+	return m->answered || m->lost || m->refused || m->failed;
 }
 
 bool

@@ -51,6 +51,8 @@ relation_move(struct world *w)
 		if (group_ready(old, &term) && dsg_find(old->dsg, &w->id) != NULL)
 			old->leave_term = term;
 		o->group = o->change.group;
+		/* It may be back before it was told that it left. */
+		group_of(w, 0)->leave_term = 0;
 		o->moved = true;
 		o->term = 0;
 	}

@@ -44,29 +44,37 @@ static enum stream_fate
 fate(const struct world *w, uint64_t seq)
 {
 	const struct node *o = &w->node[0];
-	uint64_t missed[ROWS_TARGETS_MAX];
-	size_t count = 0;
+	struct stream_record r = {.missed_count = 0};
 
-	for (unsigned i = 0; i < w->targets; i++)
+	for (unsigned i = 0; i < w->targets; i++) {
 		if (rows_gap(&o->rows, i, seq) != NULL)
-			missed[count++] = i + 2;
-	return stream_fate(o->stream, seq, missed, count);
+			r.missed[r.missed_count++] = i + 2;
+		else if ((o->rows.dead[seq] & 1u << i) != 0)
+			r.failed[r.failed_count++] = i + 2;
+	}
+	return stream_fate(o->stream, seq, &r);
 }
 
 bool
-retain_answer(struct world *w, unsigned p, uint32_t number, uint64_t seq)
+retain_answer(struct world *w, const struct waiter *one)
 {
 	const struct stream *st = w->node[0].stream;
-	enum stream_fate f = STREAM_FATE_REACHED;
+	unsigned p = world_publisher(&one->message_id);
+	uint32_t number = world_number(&one->message_id);
+	uint64_t seq = one->seq;
+	enum stream_fate f;
 
 	if (seq > stream_answered(st))
 		return false;
-	if (stream_is_lost(st, seq))
-		f = STREAM_FATE_LOST;
-	else if (stream_is_unsure(st, seq))
-		f = fate(w, seq);
+	if (!stream_is_lost(st, seq) && !stream_is_unsure(st, seq)) {
+		letters_result(w, one);
+		return true;
+	}
+	f = stream_is_lost(st, seq) ? STREAM_FATE_LOST : fate(w, seq);
 	if (f == STREAM_FATE_LOST)
 		publisher_lost(w, p, number, seq);
+	else if (f == STREAM_FATE_FAILED)
+		publisher_failed(w, p, number, seq);
 	else if (f == STREAM_FATE_REACHED)
 		publisher_answer(w, p, number, seq);
 	else if (f == STREAM_FATE_UNKNOWN)

@@ -157,7 +157,10 @@ apply(struct rows *r, const struct rows_put *p)
 		/* What is processed needs no row. */
 		if (p->kind == ORDER_PROCESSED && p->seq > r->last_seq)
 			r->last_seq = p->seq;
-		apply_letters(r, p);
+		if (p->kind == ORDER_PROCESSED)
+			apply_letters(r, p);
+		for (size_t i = 0; p->kind == ORDER_RECORDED && i < p->letter_count; i++)
+			r->dead[p->letters[i]] |= (uint8_t)(1u << p->target);
 		break;
 	case ORDER_SKIPPED:
 	case ORDER_NOTE:

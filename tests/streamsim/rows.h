@@ -58,7 +58,7 @@ struct rows_put {
 	uint64_t first;      /* of a target's row that begins: of what it gets */
 	uint64_t have[ROWS_TARGETS_MAX];   /* at the source: what targets have of that */
 	struct rows_failed failed;         /* an attempt that failed; seq 0: none */
-	uint64_t letters[RETRY_ITEMS_MAX]; /* processed: of that, dead letters */
+	uint64_t letters[RETRY_ITEMS_MAX]; /* processed, recorded: of that, dead letters */
 	size_t letter_count;
 };
 
@@ -83,6 +83,8 @@ struct rows {
 	size_t attempt_count;
 	uint64_t letters[ROWS_BATCHES_MAX]; /* seqs, ascending */
 	size_t letter_count;
+	uint8_t
+	    dead[ROWS_BATCHES_MAX]; /* at the source, by seq: targets where it is a dead letter, as bits */
 	/* not durable */
 	struct rows_put puts[ROWS_PUTS_MAX];
 	size_t put_count, put_bytes;

@@ -99,6 +99,7 @@ load_marks(struct world *w)
 		stream_load_processed(o->stream, n + 1, o->rows.marks[n - 1]);
 		if (f != NULL)
 			o->recorded_put[n - 1] = f->processed;
+		letters_load(w, n);
 	}
 }
 
@@ -116,6 +117,8 @@ source_start(struct world *w)
 	MUST((o->stream = stream_of(w)) != NULL);
 	o->stream->epoch = 1;
 	stream_set_policy(o->stream, &w->policy);
+	for (size_t i = 0; i < o->stream->flow_count; i++)
+		o->stream->flows[i].failures.cap = w->flow_failures;
 	o->stream->now_ms = world_wall_ms(w);
 	memset(o->doubts, 0, sizeof(o->doubts));
 	idwindows_init(&o->ids, IDS_MAX, IDS_MAX, IDS_NUMBERED, w->seed);
@@ -230,6 +233,8 @@ give_pending(struct world *w)
 	struct batch *b;
 
 	if (stream_sealable(st)) {
+		if (world_chance(w, w->faults.fenced))
+			source_new_epoch(w);
 		if ((b = seal(st)) == NULL)
 			return false;
 		stream_sealed(st, &o->pool, b);
@@ -279,7 +284,7 @@ node_of(const struct flow *f)
 static void
 send_batch(struct world *w, unsigned n, struct batch *b)
 {
-	net_send_batch(w, n, b);
+	net_send_batch(w, n, b, stream_flow(source(w)->stream, n + 1)->processed);
 	world_note(w, b->first_seq * 8 + n - 1);
 }
 
@@ -292,7 +297,9 @@ ask(struct world *w, unsigned n)
 	if (o->change.under_way)
 		return;
 	o->asked[n] = true;
-	net_send(w, 0, n, &(struct frame){.kind = FRAME_OPEN, .set = o->row});
+	net_send(w, 0, n,
+	    &(struct frame){
+		.kind = FRAME_OPEN, .set = o->row, .seq = stream_flow(o->stream, n + 1)->processed});
 }
 
 static void
@@ -376,12 +383,14 @@ source_record_flow(struct world *w, struct flow *f)
 {
 	struct node *o = source(w);
 	uint64_t *put = &o->recorded_put[node_of(f) - 1];
-	const struct rows_put p = {.kind = ORDER_RECORDED, .seq = f->processed, .target = node_of(f) - 1};
+	struct rows_put p = {.kind = ORDER_RECORDED, .seq = f->processed, .target = node_of(f) - 1};
 
+	if (f->state == FLOW_GONE || f->processed <= *put)
+		return;
+	letters_record(w, f, &p);
 	/* The store may have no room for the one and have room for the other. */
-	if (f->state != FLOW_GONE && f->processed > *put && !world_chance(w, w->faults.memory) &&
-	    node_put(o, &p, f))
-		*put = f->processed;
+	if (p.seq > *put && !world_chance(w, w->faults.memory) && node_put(o, &p, f))
+		*put = p.seq;
 }
 
 void
@@ -402,7 +411,24 @@ answer(struct world *w)
 	struct waiter one;
 
 	while (waiters_pop(&st->waiters, stream_answered(st), &one))
-		publisher_answer(w, world_publisher(&one.message_id), world_number(&one.message_id), one.seq);
+		letters_result(w, &one);
+	letters_results(w);
+}
+
+/* Dead letters wait to be recorded, and publishers for that. */
+static bool
+unrecorded(const struct world *w)
+{
+	const struct node *o = &w->node[0];
+
+	for (size_t i = 0; i < o->stream->flow_count; i++) {
+		const struct flow *f = &o->stream->flows[i];
+
+		if (f->state != FLOW_GONE &&
+		    failures_after(&f->failures, o->recorded_put[f->node - 2]) < f->failures.count)
+			return true;
+	}
+	return false;
 }
 
 void
@@ -491,6 +517,9 @@ source_frame(struct world *w, const struct frame *f)
 	    .window_bytes = f->ack.window_bytes,
 	    .ranges = f->ack.ranges,
 	    .range_count = f->ack.range_count,
+	    .failed_from = f->ack.failed_from,
+	    .failed = f->ack.failed,
+	    .failed_count = f->ack.failed_count,
 	};
 
 	if (flow == NULL)
@@ -597,7 +626,10 @@ source_step(struct world *w)
 	if (o->stream == NULL)
 		return;
 	described(w);
+	if (unrecorded(w))
+		source_record(w);
 	answer(w);
+	node_arm(w, 0, stream_parked_until(o->stream));
 	give(w);
 	retain_turn(w);
 	finish(w);

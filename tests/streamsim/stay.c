@@ -122,7 +122,7 @@ not_here(struct world *w, unsigned n, const struct rows_set *row)
 }
 
 void
-stay_open(struct world *w, unsigned n, const struct rows_set *row)
+stay_open(struct world *w, unsigned n, const struct rows_set *row, uint64_t mark)
 {
 	struct node *o = &w->node[n];
 
@@ -135,6 +135,8 @@ stay_open(struct world *w, unsigned n, const struct rows_set *row)
 			not_here(w, n, row);
 	} else if (o->target == NULL)
 		open_new(w, n, row);
-	else if (o->target->state == TARGET_OPEN && adopt(w, n, row))
+	else if (o->target->state == TARGET_OPEN && adopt(w, n, row)) {
+		letters_heard(w, n, mark);
 		target_answer(w, n);
+	}
 }

@@ -19,10 +19,13 @@ target_start(struct world *w, unsigned n)
 	MUST((o->target = target_new(&w->id, "t", 1, key, &w->target_conf, &o->budget)) != NULL);
 	o->target->state = TARGET_OPEN;
 	o->target->early = w->early;
+	o->target->failures.cap = w->ack_failures;
 	target_load(o->target, o->rows.last_seq, o->rows.marks[0]);
 	o->target->epoch = o->row_epoch = o->rows.epoch;
+	for (size_t i = 0; i < o->rows.letter_count; i++)
+		target_load_failed(o->target, o->rows.letters[i]);
 	failed_load(w, n);
-	o->asking = false;
+	o->asking = o->letters_asked = false;
 	target_ack_soon(o->target, world_clock(w), true);
 	app_start(w, n);
 }
@@ -62,7 +65,10 @@ on_batch(struct world *w, struct node *o, const struct frame *in)
 	};
 	uint8_t good[DSG_DIGEST_BYTES];
 	struct batch *b;
-	int err = target_fragment(o->target, &f, world_clock(w), &b);
+	int err;
+
+	target_heard(o->target, in->seq);
+	err = target_fragment(o->target, &f, world_clock(w), &b);
 
 	if (err != 0 && err != ERR_NOMEM)
 		world_fail(w, "a fragment that fits is refused: %s", err_text(err));
@@ -99,8 +105,9 @@ target_begin(struct world *w, unsigned n, const struct rows_put *row)
 	o->target->early = w->early;
 	if (row->first > 0)
 		target_load(o->target, row->first - 1, row->first - 1);
+	o->target->failures.cap = w->ack_failures;
 	failed_load(w, n);
-	o->asking = false;
+	o->asking = o->letters_asked = false;
 	o->row_epoch = row->epoch;
 	if (!node_put(o, row, o->target)) {
 		target_free(o->target);
@@ -116,17 +123,19 @@ on_open(struct world *w, unsigned n, const struct frame *f)
 	struct node *o = &w->node[n];
 
 	if (w->changes) {
-		stay_open(w, n, &f->set);
+		stay_open(w, n, &f->set, f->seq);
 		return;
 	}
 	if (o->target != NULL && o->target->state == TARGET_OPENING)
 		return;
 	if (o->rows.row_state == TARGET_CLOSING)
 		return; /* the shell remembers what was closed */
-	if (o->target != NULL)
+	if (o->target != NULL) {
+		letters_heard(w, n, f->seq);
 		target_answer(w, n);
-	else
+	} else {
 		target_begin(w, n, &(struct rows_put){.kind = ORDER_TARGET_ROW, .seq = TARGET_OPENING});
+	}
 }
 
 static void

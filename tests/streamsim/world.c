@@ -138,11 +138,13 @@ draw_policy(struct world *w)
 	if (world_chance(w, 150))
 		p->handler = POLICY_DISCARD;
 	if (world_chance(w, 350)) {
-		w->poison = 1 + world_below(w, 30);
+		w->poison = 1 + world_below(w, world_chance(w, 300) ? 500 : 30);
 		p->max_attempts = world_below(w, 4);
 		p->retry_ms = 20 + world_below(w, 200);
 	}
 	w->early = p->handler != POLICY_DISCARD && world_chance(w, 750);
+	w->ack_failures = 1 + world_below(w, FAILURES_ACK_MAX);
+	w->flow_failures = world_chance(w, 500) ? FAILURES_FLOW_MAX : 2 + world_below(w, 20);
 	w->letters_max = world_chance(w, 500) ? 2 : UINT64_MAX;
 	w->may_lose = !w->changes && p->overflow != POLICY_DROP && world_chance(w, 700);
 	world_tell(w, "ack %d of %u, overflow %d at %llu bytes or %llu ms, handler %d", p->ack, p->quorum,
@@ -254,6 +256,9 @@ on_node(struct world *w, const struct sim_event *ev)
 			source_read(w, ev->link);
 		else
 			target_read(w, ev->node);
+		break;
+	case WORLD_LETTERS:
+		letters_read(w, ev->node);
 		break;
 	case WORLD_GAP:
 		target_gap(w, ev->node);

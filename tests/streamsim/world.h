@@ -55,6 +55,7 @@ enum world_what {
 	WORLD_SYNCED,  /* the group's log at node has done its first write */
 	WORLD_TICK,    /* node's timer: of its replica, its flows, its acks */
 	WORLD_READ,    /* tables give batches; link: flow, at the source */
+	WORLD_LETTERS, /* tables say what failed */
 	WORLD_GAP,     /* tables say whether what the target looks for was given up */
 	WORLD_APP,     /* the application's transaction has committed */
 	WORLD_APP_START,
@@ -85,7 +86,9 @@ struct frame {
 	struct batch *batch; /* owned */
 	uint32_t index;      /* of the fragment */
 	struct target_ack ack;
-	uint64_t seq;     /* of the end, or of what was given up; of CLOSED: the statement that it answers */
+	/* of the end, of what was given up, or of what the source knows to have failed; of CLOSED: the
+	 * statement that it answers */
+	uint64_t seq;
 	uint64_t replica; /* of the target, where it says where it is */
 	size_t len;       /* of a message of a group */
 	unsigned group;
@@ -168,7 +171,9 @@ struct node {
 	struct target *target;
 	uint64_t row_epoch; /* given to the tables */
 	struct retry retry;
-	bool asking;                      /* whether something was given up */
+	bool asking;        /* whether something was given up */
+	bool letters_asked; /* what failed above letters_mark, of what was processed then */
+	uint64_t letters_mark, letters_upto;
 	size_t letters_put, letters_seen; /* by somebody who looks after them */
 	struct app app;
 	bool removing, again; /* it is a target no more when that is durable; and then anew */
@@ -189,7 +194,7 @@ struct node {
 struct message {
 	uint64_t seq;  /* 0: not known to be durable */
 	uint32_t life; /* of the source, when it was answered */
-	bool answered, lost, refused;
+	bool answered, lost, refused, failed;
 };
 
 struct publisher {
@@ -208,11 +213,12 @@ struct truth {
 	uint32_t count;
 	uint64_t epoch;
 	uint8_t digest[DSG_DIGEST_BYTES];
-	bool kept; /* when it was given up, the source's tables knew that it was not lost */
+	uint8_t dead; /* targets where it ever was a dead letter, as bits */
+	bool kept;    /* when it was given up, the source's tables knew that it was not lost */
 };
 
 struct faults {
-	unsigned loss, doubled, memory; /* of 1000 */
+	unsigned loss, doubled, memory, fenced; /* of 1000 */
 	int64_t delay_us, commit_us;    /* up to */
 	int64_t pace_us;                /* between faults, up to */
 	bool cut[HOSTS_MAX][HOSTS_MAX]; /* from, to */
@@ -231,7 +237,7 @@ struct sums {
 	    nacks, letters, kept_out, lost_disks, replaced, refusals, early, spared, resumed, added, removed,
 	    added_again, unheard, anew, left, not_here, adopted, changes_lost, changes_refused, groups_begun,
 	    groups_again, members_added, voters, members_let_go, groups_dropped, renewed, begun_again,
-	    incomplete;
+	    incomplete, told_failed, parked, undecided, letters_read;
 	/* where frames are routed: */
 	uint64_t routed, hops, relayed, no_route, rerouted, notices, repaired, route_faults, route_events,
 	    link_states, gossip;
@@ -255,7 +261,8 @@ struct world {
 	struct stream_conf stream_conf;
 	struct target_conf target_conf;
 	struct policy policy;
-	unsigned poison;      /* of 1000 messages fail at their application */
+	unsigned poison;                    /* of 1000 messages fail at their application */
+	size_t ack_failures, flow_failures; /* of what failed, what targets and the source remember */
 	uint64_t letters_max; /* dead letters that a target may have before somebody looks at them */
 	bool may_lose;        /* disks */
 	bool changes;         /* targets come and go */
@@ -346,7 +353,7 @@ void change_now(struct world *w);
 
 /* --- stay.c: a node's time as a target --- */
 void stay_load(struct world *w, unsigned n);
-void stay_open(struct world *w, unsigned n, const struct rows_set *row);
+void stay_open(struct world *w, unsigned n, const struct rows_set *row, uint64_t mark);
 void stay_left(struct world *w, unsigned n);
 
 /* --- relation.c: the groups of such a stream --- */
@@ -397,7 +404,21 @@ void source_describe(struct world *w);
 void retain_turn(struct world *w);
 void retain_durable(struct world *w, uint64_t seq);
 /* What is to be answered about a message that is there already; false: nothing is known yet. */
-bool retain_answer(struct world *w, unsigned p, uint32_t number, uint64_t seq);
+bool retain_answer(struct world *w, const struct waiter *one);
+
+/* --- letters.c: what failed, on its way to publishers --- */
+/* The source knows what failed up to mark, and asks for the rest. */
+void letters_heard(struct world *w, unsigned n, uint64_t mark);
+void letters_read(struct world *w, unsigned n);
+void letters_load(struct world *w, unsigned n);
+/* What is recorded of a target with its mark, which goes no farther than there is room for. */
+void letters_record(struct world *w, const struct flow *f, struct rows_put *p);
+/* A publisher of a message that is answered is told of it, or waits for the quorum. */
+void letters_result(struct world *w, const struct waiter *one);
+void letters_results(struct world *w);
+/* What the source's tables say. */
+void letters_check_recorded(struct world *w, const struct rows_put *p);
+void letters_check_told(struct world *w, uint64_t seq, const struct message *m);
 
 /* --- publisher.c --- */
 void publisher_turn(struct world *w, unsigned p);
@@ -405,6 +426,8 @@ void publisher_answer(struct world *w, unsigned p, uint32_t number, uint64_t seq
 void publisher_lost(struct world *w, unsigned p, uint32_t number, uint64_t seq);
 /* It was given up, and nobody knows whether it had reached what was asked for. */
 void publisher_unknown(struct world *w, unsigned p, uint32_t number);
+/* It is a dead letter at too many targets, as far as is known. */
+void publisher_failed(struct world *w, unsigned p, uint32_t number, uint64_t seq);
 /* The stream reaches no more what it was asked for. */
 void publisher_refused(struct world *w, unsigned p, uint32_t number);
 bool publisher_done(const struct world *w);
@@ -446,7 +469,7 @@ void app_start(struct world *w, unsigned n);
 
 /* --- net.c --- */
 void net_send(struct world *w, unsigned from, unsigned to, const struct frame *f);
-void net_send_batch(struct world *w, unsigned to, struct batch *b);
+void net_send_batch(struct world *w, unsigned to, struct batch *b, uint64_t mark);
 void net_send_raft(struct world *w, unsigned from, unsigned to, unsigned group, const struct buf *bytes);
 /* A frame reaches a host: true if that is where it was to go. */
 bool net_arrived(struct world *w, unsigned host, struct frame *f);

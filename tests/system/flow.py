@@ -38,14 +38,15 @@ def message_id(seq):
 
 class Publisher(threading.Thread):
     """Publishes messages first..last of a stream; what is not confirmed when its node goes away is sent
-    again with the same number and id.  window: messages unconfirmed at once."""
+    again with the same number and id.  window: messages unconfirmed at once.  dead_letters: they are no error,
+    but listed in failed."""
 
-    def __init__(self, node, stream_id, last, first=1, size=200, window=256, headers=None, local=False):
+    def __init__(self, node, stream_id, last, first=1, size=200, window=256, headers=None, local=False, dead_letters=False):
         super().__init__(daemon=True)
         self.node, self.stream_id, self.first, self.last = node, stream_id, first, last
         self.size, self.window, self.headers, self.local = size, window, headers or {}, local
         self.confirmed = self.offered = first - 1
-        self.error = None
+        self.error, self.dead_letters, self.failed = None, dead_letters, {}
         self.reconnects = 0
         self.stopping = threading.Event()
         self.credit = None  # of the session there is
@@ -70,7 +71,7 @@ class Publisher(threading.Thread):
 
     def may_fail(self, r):
         """Whether a message may have such a result that is no success."""
-        return False
+        return self.dead_letters
 
     def may_end(self, e):
         """Whether a call may end like this although nothing is away."""
@@ -79,6 +80,8 @@ class Publisher(threading.Thread):
     def take(self, r):
         if not r.success and not self.may_fail(r):
             raise AssertionError(f"message {r.seq} of {self.stream_id}: {r.error}")
+        if not r.success:
+            self.failed[r.seq] = r.error
         if r.seq != self.confirmed + 1:
             raise AssertionError(f"confirmed {r.seq} after {self.confirmed}")
         self.confirmed = r.seq

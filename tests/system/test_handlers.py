@@ -43,7 +43,7 @@ class Reader:
 
 
 def publish(m, stream, last, first=1):
-    p = Publisher(m.node("a"), stream, last, first=first)
+    p = Publisher(m.node("a"), stream, last, first=first, dead_letters=True)
     p.start()
     return p
 
@@ -166,6 +166,7 @@ def test_nack(m):
         wait_until("the stream to go on", lambda: p.confirmed == 5)
     assert metric(m.node("c"), "mesh_stream_failing_streams") == 0
     [(seq, count, error, sealed)] = letters(c, stream)
+    assert list(p.failed) == [3] and p.failed[3].startswith("dead letter at c"), p.failed
     assert (seq, count, error) == (3, 3, "never") and first[2].payload not in bytes(sealed)
     assert attempts(c, stream) == []
     log = query(c, "SELECT seq, state::text, err FROM delivery_log_messages WHERE stream_id = %s ORDER BY seq", stream)

@@ -29,7 +29,8 @@ enum {
 	FAKE_POSITIONS = 16,
 	FAKE_CHANGES = 1024,
 	FAKE_RULES = 64,
-	FAKE_KEYS = 64
+	FAKE_KEYS = 64,
+	FAKE_FAILURES = 1024
 };
 
 /* A change of the configuration. */
@@ -111,14 +112,20 @@ struct fake_db {
 	struct store_key keys[FAKE_KEYS]; /* of tenants */
 	size_t key_count;
 	struct fake_letter_list letters, attempts;
+	struct fake_failure {
+		struct ulid stream;
+		uint64_t node, seq;
+	} failures[FAKE_FAILURES]; /* of the delivery log */
+	size_t failure_count;
 	uint64_t letter_position;
 	struct store_mesh mesh; /* but for its texts */
 	char mesh_status[32];
 	uint64_t incarnation, nodes_put;
 	bool away, hold;
-	int64_t lag_ms;   /* what the store says of that */
-	bool refuse;      /* there is no room for what replicas put */
-	bool rolled_back; /* what is loaded is older than what was promised */
+	int64_t lag_ms;    /* what the store says of that */
+	bool refuse;       /* there is no room for what replicas put */
+	bool refuse_inbox; /* nor for batches of the inbox */
+	bool rolled_back;  /* what is loaded is older than what was promised */
 	unsigned reads, commits, raft_puts;
 	bool hold_ids;       /* they can't be read for the time being */
 	struct store *store; /* of the process that runs */
@@ -313,35 +320,7 @@ fake_inbox_find(struct fake_db *d, const struct ulid *stream, uint64_t seq)
 	return NULL;
 }
 
-static void
-fake_apply_letter(struct fake_db *d, struct fake_letter *l)
-{
-	const struct store_letter *row = &l->row;
-	size_t at = fake_letter_find(&d->letters, &row->stream_id, row->seq);
-	struct batch *b;
-
-	switch (row->kind) {
-	case STORE_LETTER_ATTEMPT:
-		fake_letter_put(&d->attempts, l);
-		return;
-	case STORE_LETTER_ADD:
-		b = fake_inbox_find(d, &row->stream_id, row->seq);
-		MUST(b != NULL);
-		fake_letter_take(l, b, ++d->letter_position);
-		fake_letter_put(&d->letters, l);
-		return;
-	case STORE_LETTER_CUT:
-		fake_letters_cut(&d->attempts, &row->stream_id, row->seq);
-		break;
-	case STORE_LETTER_AGAIN:
-		if (at < d->letters.count)
-			d->letters.all[at]->dead.attempts = row->attempts;
-		break;
-	default:
-		fake_letter_del(&d->letters, at);
-	}
-	fake_letter_free(l);
-}
+#include "tests/unit/consensusd/fake_failures.h"
 
 static void
 fake_apply(struct fake_db *d, struct fake_put *p)
@@ -475,6 +454,7 @@ fake_load(struct store *s)
 		s->cb.on_load_letters(s->cb.ctx, d->letters.count);
 	for (size_t i = 0; i < d->attempts.count && s->cb.on_load_attempt != NULL; i++)
 		s->cb.on_load_attempt(s->cb.ctx, &d->attempts.all[i]->row);
+	fake_load_failures(s);
 	if (d->rolled_back)
 		s->cb.on_rolled_back(s->cb.ctx, "the test went back in time");
 }
@@ -618,6 +598,8 @@ int64_t
 store_put_inbox(struct store *s, struct batch *b, uint64_t src_node)
 {
 	(void)src_node;
+	if (s->db->refuse_inbox)
+		return ERR_FULL;
 	return fake_put(s, (struct fake_put){.kind = FAKE_BOX, .box = STORE_INBOX, .batch = batch_ref(b)});
 }
 

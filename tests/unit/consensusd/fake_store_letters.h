@@ -44,6 +44,18 @@ store_read_letters(struct store *s, const struct ulid *stream, const char *tenan
 }
 
 int
+store_read_failures(struct store *s, const struct ulid *stream, uint64_t node, uint64_t seq, size_t limit,
+    store_failure_fn *fn, void *arg)
+{
+	if (!s->ready)
+		return ERR_UNAVAIL;
+	while (limit-- > 0 && (seq = fake_failure_next(s->db, stream, node, seq)) != 0)
+		fn(arg, seq, 0);
+	fn(arg, 0, 0);
+	return 0;
+}
+
+int
 store_read_letter(struct store *s, const struct ulid *stream, uint64_t seq, store_letter_fn *fn, void *arg)
 {
 	size_t at = fake_letter_find(&s->db->letters, stream, seq);

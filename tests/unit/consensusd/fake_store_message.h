@@ -136,6 +136,8 @@ store_read_message(struct store *s, const struct ulid *stream, uint64_t seq, con
 				m.committed_seq = o->committed_seq;
 		}
 		m.logged = m.committed_seq >= m.seq;
+		m.dead = fake_failure_find(s->db, stream, m.dst_node, m.seq) < s->db->failure_count;
+		m.error = m.dead ? "dead letter" : "";
 		m.failed = false;
 		for (size_t k = 0; k < s->db->gap_count; k++) {
 			const struct fake_gap *g = &s->db->gaps[k];

@@ -56,7 +56,7 @@ send(uint64_t upto, int64_t ms)
 static int
 ack(uint64_t stored, uint64_t processed, const uint64_t *ranges, size_t count, int64_t ms)
 {
-	const struct flow_ack a = {stored, processed, 1 << 20, ranges, count};
+	const struct flow_ack a = {stored, processed, 1 << 20, ranges, count, 0, NULL, 0};
 
 	return flow_acked(&flow, &a, flow.next_seq - 1, at_ms(ms));
 }
@@ -261,7 +261,8 @@ test_opened(void **state)
 	send(50, 0);
 	assert_int_equal(ack(40, 20, NULL, 0, 1), 0);
 	flow_reopen(&flow, at_ms(2));
-	assert_int_equal(flow_acked(&flow, &(struct flow_ack){25, 10, 1, NULL, 0}, 50, at_ms(2)), 0);
+	assert_int_equal(
+	    flow_acked(&flow, &(struct flow_ack){25, 10, 1, NULL, 0, 0, NULL, 0}, 50, at_ms(2)), 0);
 	assert_true(flow.stored == 40 && flow.processed == 20);
 	a.processed = 19;
 	assert_int_equal(flow_opened(&flow, &a, 50, at_ms(3)), ERR_RANGE);
@@ -273,7 +274,8 @@ test_opened(void **state)
 	assert_int_equal(flow.next_seq, 31);
 	assert_int_equal(flow.stored, 30);
 	/* What was on its way before is acknowledged after all. */
-	assert_int_equal(flow_acked(&flow, &(struct flow_ack){50, 20, 1, NULL, 0}, 50, at_ms(4)), 0);
+	assert_int_equal(
+	    flow_acked(&flow, &(struct flow_ack){50, 20, 1, NULL, 0, 0, NULL, 0}, 50, at_ms(4)), 0);
 	assert_int_equal(flow.next_seq, 51);
 	/* While it is asked, what it has processed is known to be there. */
 	flow_reopen(&flow, at_ms(5));
