@@ -265,6 +265,10 @@ source_fence(struct source *s, uint64_t call)
 		return s->stream->state == STREAM_OPENING ? ERR_AGAIN : ERR_STATE;
 	if (s->fence_count == SOURCE_CALLS_MAX)
 		return ERR_FULL;
+	/* All of the one before is durable when the new one is: so it is certain where that begins. */
+	err = source_give(s);
+	if (err != 0)
+		return err;
 	s->row.epoch++;
 	source_next_revision(&s->row);
 	err = source_sign_again(s);

@@ -1,7 +1,6 @@
 """What changes while streams go on: their targets, who publishes them, their tenant's key."""
 import json
 import random
-import re
 import threading
 import time
 
@@ -140,19 +139,11 @@ def content(stream, epoch, seq, size):
 class EpochPublisher(EndlessPublisher):
     """One of several that publish the same stream, one after the other: an older one is refused."""
 
-    NEXT = re.compile(r"the next one is (\d+)")
-
     def __init__(self, node, stream_id, size, rate, window, handle):
         super().__init__(node, stream_id, size, rate, window)
         self.epoch, self.first = handle.producer_epoch, handle.next_seq
         self.superseded = self.fenced = False
-        self.begin_at(self.first)
-
-    def begin_at(self, seq):
-        with self.lock:
-            assert seq <= self.first, f"{self.stream_id}: epoch {self.epoch} is to begin at {seq}, not {self.first}"
-            self.first = seq
-            self.confirmed = self.offered = self.handed = seq - 1
+        self.confirmed = self.offered = self.handed = self.first - 1
 
     def chunk(self, seq):
         c = super().chunk(seq)
@@ -162,12 +153,6 @@ class EpochPublisher(EndlessPublisher):
         return c
 
     def may_end(self, e):
-        before = self.NEXT.search(e.details() or "")
-        if e.code() == grpc.StatusCode.OUT_OF_RANGE and before and self.confirmed < self.first:
-            # Of what was taken before its epoch began some was lost with the node.  Strict, if that were durable when the
-            # node says where the epoch begins: without this.
-            self.begin_at(int(before[1]))
-            return True
         if not self.superseded or e.code() != grpc.StatusCode.FAILED_PRECONDITION:
             return False
         self.fenced = True

@@ -99,6 +99,38 @@ test_log_ahead_of_epoch(void **state)
 	assert_int_equal(b->engine.sinks->target->epoch, 2);
 }
 
+/* And from then on its database commits nothing. */
+static bool
+fenced(struct env *e)
+{
+	fake_dbs[0].hold = e->nodes[0].calls[4].replies == 1;
+	return fake_dbs[0].hold;
+}
+
+/* Where the new one begins is durable, and all that was published before it. */
+static void
+test_begins_behind_what_is_durable(void **state)
+{
+	mesh_v1_StreamHandle h;
+
+	(void)state;
+	begin("b", 1);
+	for (int i = 1; i <= 20; i++) {
+		publish_to(S1, 3);
+		fence_begin(4);
+		env_run(&env, fenced);
+		assert_int_equal(pb_unpack(buf_head(&a->calls[4].body), buf_left(&a->calls[4].body),
+				     mesh_v1_StreamHandle_fields, &h),
+		    0);
+		env_stop(a);
+		fake_dbs[0].hold = false;
+		start(a);
+		assert_int_equal(h.next_seq, 3 * i + 1);
+		assert_int_equal(a->engine.sources->stream->next_seq, h.next_seq);
+		env_forget(a, 2);
+	}
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, env_setup, env_teardown)
 
 int
@@ -107,6 +139,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(test_target_hears_early),
 	    TEST(test_log_ahead_of_epoch),
+	    TEST(test_begins_behind_what_is_durable),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
