@@ -64,6 +64,8 @@ on_message(void *arg, const struct store_message *row, int err)
 		return;
 	}
 	c = call_find(&q->api->calls, q->call);
+	if (c != NULL)
+		c->asking--;
 	s = source_find(q->api->engine, &q->stream);
 	if (c != NULL && s != NULL && err == 0 && q->known)
 		answer(q, c, s);
@@ -89,6 +91,7 @@ api_fate_ask(
 	}
 	*q = (struct question){
 	    .api = a, .call = c->handle, .seq = seq, .stream = s->row.stream_id, .message_id = *message_id};
+	c->asking++;
 	err = store_read_message(a->engine->store, &q->stream, seq, &none, on_message, q);
 	if (err != 0)
 		on_message(q, NULL, err);

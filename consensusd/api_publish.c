@@ -311,15 +311,8 @@ answer_again(const struct request *r, uint64_t seq)
 {
 	static const struct ulid none;
 	const struct ulid *id = r->publish.named ? &r->publish.message_id : &none;
-	const struct stream *st = r->source->stream;
 
-	if (stream_is_lost(st, seq))
-		api_result_lost(r->call, r->source, seq);
-	else if (stream_is_unsure(st, seq))
-		api_fate_ask(r->api, r->call, r->source, seq, id);
-	else
-		source_result(
-		    r->source, &(struct waiter){.seq = seq, .call = r->call->handle, .message_id = *id});
+	source_result(r->source, &(struct waiter){.seq = seq, .call = r->call->handle, .message_id = *id});
 }
 
 static void

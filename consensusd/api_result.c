@@ -221,10 +221,11 @@ api_publish_committed(struct source *s, const struct waiter *w)
 
 	if (c == NULL)
 		return; /* it was cancelled; the message was not */
-	/* A repeated publish may have waited for dead letters before it to be recorded. */
-	if (stream_is_lost(s->stream, w->seq))
+	/* A repeated publish may have waited for dead letters before it to be recorded.  Results are in
+	 * order: the database answers one question after the other. */
+	if (c->asking == 0 && stream_is_lost(s->stream, w->seq))
 		api_result_lost(c, s, w->seq);
-	else if (stream_is_unsure(s->stream, w->seq))
+	else if (c->asking > 0 || stream_is_unsure(s->stream, w->seq))
 		api_fate_ask(s->engine->api, c, s, w->seq, &w->message_id);
 	else
 		api_result_send(c, s, w->seq, &w->message_id);
@@ -235,7 +236,9 @@ api_publish_lost(struct source *s, const struct waiter *w)
 {
 	struct call *c = call_find(&s->engine->api->calls, w->call);
 
-	if (c != NULL)
+	if (c != NULL && c->asking > 0)
+		api_fate_ask(s->engine->api, c, s, w->seq, &w->message_id);
+	else if (c != NULL)
 		api_result_lost(c, s, w->seq);
 }
 

@@ -45,6 +45,7 @@ struct call {
 	/* CALL_PUBLISH */
 	uint64_t epoch;   /* producer_epoch of the last message; 0: not given */
 	uint32_t waiting; /* messages whose results are to come */
+	uint32_t asking;  /* of them, those that the database is asked for: who comes later waits for these */
 	bool half_closed; /* the client sends no more: it ends with the last result */
 	bool held;        /* the client was told to wait, for this stream */
 	struct ulid held_stream;

@@ -97,6 +97,8 @@ class Follower(threading.Thread):
 class Resolved(Letters):
     """Dead letters are resolved as they come."""
 
+    REPLAYED = True
+
     def __init__(self, m, source, target, tenant, rate, window, seed):
         super().__init__(m, source, target, tenant, rate, window)
         self.left, self.clerk = None, Changer(seed, self.resolve_some, (0.1, 0.3))

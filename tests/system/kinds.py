@@ -134,28 +134,6 @@ class Rows(Kind):
         super().compare()
 
 
-class AskingPublisher(EndlessPublisher):
-    """What became of a message that is repeated may have to be asked of the node's database: its result may come after
-    those of later ones.  Strict, if results are in the order of the messages: take() of Publisher is enough."""
-
-    def __init__(self, *args):
-        super().__init__(*args)
-        self.early = set()
-
-    def settle(self, seq):
-        """It has its result, for good: also if the call ends before those that it has come before."""
-        self.early.add(seq)
-        while self.confirmed + 1 in self.early:
-            self.confirmed += 1
-
-    def take(self, r):
-        if not r.success and not self.may_fail(r):
-            raise AssertionError(f"message {r.seq} of {self.stream_id}: {r.error}")
-        if r.seq <= self.confirmed and r.seq not in self.early:
-            raise AssertionError(f"message {r.seq} of {self.stream_id} after {self.confirmed}")
-        self.settle(r.seq)
-
-
 # --- what is refused ---
 
 def fate_of(seq):
@@ -218,33 +196,35 @@ class Judge(Sink):
                                                       dead_letter=fate == BAD)])
 
 
-class LetterPublisher(AskingPublisher):
-    """Told apart are messages that were processed and dead letters, as far as the node knows when it answers."""
+class LetterPublisher(EndlessPublisher):
+    """Told apart are messages that were processed and dead letters; where those are replayed meanwhile, one may have
+    been processed after all before the source hears of it."""
 
-    def __init__(self, target, *args):
+    def __init__(self, target, *args, replayed=False):
         super().__init__(*args)
-        self.target, self.told = target, set()
+        self.target, self.replayed = target, replayed
 
     def may_fail(self, r):
         return fate_of(r.seq) in (BAD, DEAD) and list(r.failed_nodes) == [self.target]
 
     def take(self, r):
         super().take(r)
-        # A dead letter's result may say success here.  Strict: assert not r.success where fate_of(r.seq) is BAD or DEAD
-        # (and, at the end of Letters.compare(), that told has all of them).
-        if not r.success:
-            self.told.add(r.seq)
+        assert self.replayed or not r.success or fate_of(r.seq) not in (BAD, DEAD), \
+            f"message {r.seq} of {self.stream_id} is a dead letter, and is said to be processed"
 
 
 class Letters(Kind):
     """Messages that are refused and come again, or are dead letters."""
+
+    REPLAYED = False  # while they come
 
     def __init__(self, m, source, target, tenant, rate, window):
         node = m.node(target)
         stream = retried(lambda: open_stream(m.node(source), tenant, [target], max_attempts=ATTEMPTS,
                                              retry_ms=20)).stream_id
         super().__init__(m, source, [target], stream,
-                         LetterPublisher(node["node_id"], m.node(source), stream, 200, rate, window),
+                         LetterPublisher(node["node_id"], m.node(source), stream, 200, rate, window,
+                                         replayed=self.REPLAYED),
                          [Judge(node, tenant, stream)])
 
     def listed(self, api):
@@ -288,12 +268,12 @@ class Letters(Kind):
         check_log(node, self.stream, self.publisher.last, sorted(set(dead) - set(replayed)))
 
     def __str__(self):
-        return f"{super().__str__()} ({len(self.dead())} dead, {len(self.publisher.told)} told so)"
+        return f"{super().__str__()} ({len(self.dead())} dead)"
 
 
 # --- what is given up ---
 
-class LosingPublisher(AskingPublisher):
+class LosingPublisher(EndlessPublisher):
     """Hears which messages were given up, and goes on behind them."""
 
     GIVEN_UP = re.compile(r"message (\d+) of stream \S+ was given up")
@@ -311,11 +291,10 @@ class LosingPublisher(AskingPublisher):
         if e.code() != grpc.StatusCode.DATA_LOSS or said is None:
             return False
         seq = int(said[1])
-        # What has had its result before it was repeated keeps that: a node that was just started may give up what its
-        # target has processed, before it hears of that.  If it was confirmed, it has to be there in the end.
-        if seq > self.confirmed and seq not in self.early:
+        # One that comes before those ahead of it is asked for again.
+        if seq == self.confirmed + 1:
             self.lost.add(seq)
-            self.settle(seq)
+            self.confirmed = seq
         return True
 
 

@@ -30,6 +30,7 @@ enum {
 	FAKE_CHANGES = 1024,
 	FAKE_RULES = 64,
 	FAKE_KEYS = 64,
+	FAKE_QUESTIONS = 16,
 	FAKE_FAILURES = 1024
 };
 
@@ -128,6 +129,7 @@ struct fake_db {
 	bool rolled_back;  /* what is loaded is older than what was promised */
 	unsigned reads, commits, raft_puts;
 	bool hold_ids;       /* they can't be read for the time being */
+	bool hold_messages;  /* what became of one is answered when fake_messages_go() is called */
 	struct store *store; /* of the process that runs */
 };
 
@@ -151,6 +153,13 @@ struct store {
 		void *arg;
 	} reads[STORE_READS_MAX];
 	size_t read_count;
+	struct fake_question {
+		struct ulid stream, message_id;
+		uint64_t seq;
+		store_message_fn *fn;
+		void *arg;
+	} questions[FAKE_QUESTIONS];
+	size_t question_count;
 };
 
 struct fake_db fake_dbs[FAKE_DBS];

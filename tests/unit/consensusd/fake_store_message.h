@@ -111,15 +111,13 @@ fake_find_message(
 	return at;
 }
 
-int
-store_read_message(struct store *s, const struct ulid *stream, uint64_t seq, const struct ulid *message_id,
+static void
+fake_tell_message(struct store *s, const struct ulid *stream, uint64_t seq, const struct ulid *message_id,
     store_message_fn *fn, void *arg)
 {
 	const struct store_stream *r = fake_row(s->db, stream);
 	struct store_message m = {.error = ""};
 
-	if (!s->ready)
-		return ERR_UNAVAIL;
 	m.seq = fake_find_message(s->db, stream, seq, message_id, &m.message_id);
 	m.kept = !ulid_is_zero(&m.message_id);
 	for (size_t i = 0; r != NULL && m.seq != 0 && i < r->dst_count; i++) {
@@ -152,7 +150,36 @@ store_read_message(struct store *s, const struct ulid *stream, uint64_t seq, con
 		fn(arg, &m, 0);
 	}
 	fn(arg, NULL, 0);
+}
+
+int
+store_read_message(struct store *s, const struct ulid *stream, uint64_t seq, const struct ulid *message_id,
+    store_message_fn *fn, void *arg)
+{
+	if (!s->ready)
+		return ERR_UNAVAIL;
+	if (!s->db->hold_messages) {
+		fake_tell_message(s, stream, seq, message_id, fn, arg);
+		return 0;
+	}
+	MUST(s->question_count < FAKE_QUESTIONS);
+	s->questions[s->question_count++] = (struct fake_question){*stream, *message_id, seq, fn, arg};
 	return 0;
+}
+
+/* Answers what was asked while messages were held. */
+static inline void
+fake_messages_go(struct fake_db *d)
+{
+	struct store *s = d->store;
+
+	d->hold_messages = false;
+	for (size_t i = 0; i < s->question_count; i++) {
+		const struct fake_question *q = &s->questions[i];
+
+		fake_tell_message(s, &q->stream, q->seq, &q->message_id, q->fn, q->arg);
+	}
+	s->question_count = 0;
 }
 
 #endif

@@ -697,6 +697,25 @@ again(const char *payload)
 	return call;
 }
 
+static bool
+all_processed(struct env *e)
+{
+	return e->nodes[0].engine.sources->stream->committed_seq == 9;
+}
+
+static bool
+both_asked(struct env *e)
+{
+	(void)e;
+	return fake_dbs[0].store->question_count == 2;
+}
+
+static bool
+both_told(struct env *e)
+{
+	return e->nodes[0].calls[3].items == 2;
+}
+
 /* What succeeded and lies below what was given up since succeeded after a restart, too; what was lost is. */
 static void
 test_retention_restart(void **state)
@@ -727,6 +746,19 @@ test_retention_restart(void **state)
 	result_of(again("small"));
 	chunk.seq = 2;
 	assert_refused(publish(a, &chunk, payload), CODE_DATA_LOSS, "message 2");
+	/* Of one call results are in order, though the database is asked for the first of these. */
+	env_run(&env, all_processed);
+	chunk.seq = 1;
+	env_forget(a, 3);
+	env_publish_send(a, GC_PUBLISH_ITEM, 3, &chunk, "small", 5);
+	chunk.seq = 9;
+	env_publish_send(a, GC_PUBLISH_ITEM, 3, &chunk, payload, sizeof(payload));
+	fake_dbs[0].hold_messages = true;
+	env_run(&env, both_asked);
+	assert_int_equal(a->calls[3].items, 0);
+	fake_messages_go(&fake_dbs[0]);
+	env_run(&env, both_told);
+	assert_int_equal(a->calls[3].last_seq, 9);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, env_setup, env_teardown)
