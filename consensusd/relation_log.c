@@ -144,8 +144,8 @@ relation_unready(struct relation *r)
 		take_back(s);
 }
 
-/* epoch: of the batch that follows; 0: that may be older than the one which the stream is in by now, and says it
- * itself. */
+/* epoch: of the batch that follows; 0: that may be older than the one which the stream is in by now, and says
+ * it itself. */
 static int
 put_open(struct source *s, uint64_t described, uint64_t epoch)
 {

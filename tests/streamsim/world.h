@@ -219,9 +219,9 @@ struct truth {
 
 struct faults {
 	unsigned loss, doubled, memory, fenced; /* of 1000 */
-	int64_t delay_us, commit_us;    /* up to */
-	int64_t pace_us;                /* between faults, up to */
-	bool cut[HOSTS_MAX][HOSTS_MAX]; /* from, to */
+	int64_t delay_us, commit_us;            /* up to */
+	int64_t pace_us;                        /* between faults, up to */
+	bool cut[HOSTS_MAX][HOSTS_MAX];         /* from, to */
 	bool relay_down[RELAYS_MAX];
 	/* A crash at the worst time: before or after the n-th event of a kind at a node; 0: none. */
 	enum world_what doom;

@@ -414,48 +414,6 @@ test_giving_up(void **state)
 	assert_true(stream_is_lost(stream, 1) && stream_is_lost(stream, 4) && !stream_is_lost(stream, 5));
 }
 
-/* What was given up before a restart: whose it is the store knows, and with that it is decided. */
-static void
-test_unsure(void **state)
-{
-	const struct stream_record none = {.missed_count = 0},
-				   one = {.missed = {stream->flows[1].node}, .missed_count = 1},
-				   first = {.missed = {stream->flows[0].node}, .missed_count = 1},
-				   both = {.missed = {stream->flows[1].node, stream->flows[0].node},
-				       .missed_count = 2},
-				   dead = {.failed = {stream->flows[1].node}, .failed_count = 1};
-
-	(void)state;
-	stream_load(stream, 12);
-	stream_load_skipped(stream, 8);
-	assert_int_equal(stream->committed_seq, 8);
-	assert_true(
-	    stream_is_unsure(stream, 8) && !stream_is_unsure(stream, 9) && !stream_is_lost(stream, 1));
-	assert_int_equal(stream_fate(stream, 2, &none), STREAM_FATE_UNSAID);
-	stream_load_processed(stream, stream->flows[0].node, 10);
-	assert_int_equal(stream_fate(stream, 2, &none), STREAM_FATE_UNSAID);
-	stream_load_processed(stream, stream->flows[1].node, 10);
-	assert_int_equal(stream_fate(stream, 2, &none), STREAM_FATE_REACHED);
-	assert_int_equal(stream_fate(stream, 2, &one), STREAM_FATE_LOST);
-	assert_int_equal(stream_fate(stream, 2, &dead), STREAM_FATE_FAILED);
-	/* And of what failed so long ago that it is forgotten here. */
-	failures_cut(&stream->flows[1].failures, 10);
-	assert_true(stream_is_unsure(stream, 10) && !stream_is_unsure(stream, 11));
-	assert_int_equal(stream_fate(stream, 10, &none), STREAM_FATE_REACHED);
-	assert_int_equal(stream_fate(stream, 10, &dead), STREAM_FATE_FAILED);
-	stream->policy.ack = POLICY_ACK_QUORUM;
-	stream->policy.quorum = 1;
-	assert_int_equal(stream_fate(stream, 2, &one), STREAM_FATE_REACHED);
-	assert_int_equal(stream_fate(stream, 2, &both), STREAM_FATE_LOST);
-	assert_int_equal(stream_fate(stream, 10, &dead), STREAM_FATE_REACHED);
-	/* One that came later says nothing of it, and others may have had it then. */
-	stream->flows[1].first_seq = 5;
-	assert_int_equal(stream_fate(stream, 2, &first), STREAM_FATE_UNKNOWN);
-	flow_gone(&stream->flows[1]);
-	stream->policy = (struct policy){0};
-	assert_int_equal(stream_fate(stream, 2, &one), STREAM_FATE_REACHED);
-}
-
 /* A target that lost what it had, when all that is left is to close the stream. */
 static void
 test_contradicts(void **state)
@@ -794,7 +752,6 @@ main(void)
 	    TEST(test_overflow),
 	    TEST(test_overflow_by_age),
 	    TEST(test_giving_up),
-	    TEST(test_unsure),
 	    TEST(test_contradicts),
 	    TEST(test_marks),
 	    TEST(test_pace),
