@@ -306,7 +306,8 @@ see_to_leadership(struct relation *r)
 	if (k == NULL || r->now.role != RAFT_LEADER || r->now.transfer != 0)
 		return;
 	for (size_t i = 0; group_member_at(r->group, i, &s); i++) {
-		if (s.member.node != k->row.src_node || s.member.role == RAFT_LEARNER || !s.active)
+		if (s.member.node != k->row.src_node || s.member.role == RAFT_LEARNER ||
+		    !group_member_answers(r->group, &s))
 			continue;
 		if (group_transfer(r->group, s.member.id) == 0)
 			log_debug("group %s: the source is to lead again", r->text);

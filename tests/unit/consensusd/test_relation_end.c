@@ -9,6 +9,8 @@
 
 /* Groups are looked at so often; what follows is written and told to others within that, too. */
 enum { SLACK_MS = 2 * RELATION_DUTY_MS };
+/* More than raft-quiet is. */
+enum { QUIET_MS = 7000 };
 
 static struct env_node *const a = &env.nodes[0], *const b = &env.nodes[1], *const c = &env.nodes[2];
 static struct mono pass_until;
@@ -124,6 +126,39 @@ test_dissolved(void **state)
 	assert_int_equal(groups_at(a), 1);
 }
 
+static bool
+b_leads(struct env *e)
+{
+	struct raft_status st;
+
+	group_show(relation_at(&e->nodes[1])->group, &st);
+	return st.role == RAFT_LEADER;
+}
+
+/* A target leads while no stream is there, and nobody says anything any more: the source of the next one
+ * leads. */
+static void
+test_quiet(void **state)
+{
+	struct raft_member_status s;
+	struct raft_status st;
+
+	(void)state;
+	begin();
+	close_stream(S1);
+	env_run(&env, unused);
+	for (size_t i = 0; group_member_at(relation_at(a)->group, i, &s); i++)
+		if (s.member.node == b->engine.self)
+			break;
+	assert_int_equal(group_transfer(relation_at(a)->group, s.member.id), 0);
+	env_run(&env, b_leads);
+	pass(QUIET_MS);
+	group_show(relation_at(b)->group, &st);
+	assert_true(st.quiet && st.role == RAFT_LEADER);
+	assert_int_equal(env_open(a, "one", S2, "bc")->replies, 1);
+	carries_again();
+}
+
 /* A stream that is opened before it is over keeps the group, and the time begins anew when that is closed. */
 static void
 test_used_again(void **state)
@@ -222,6 +257,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    TEST(test_dissolved),
+	    TEST(test_quiet),
 	    TEST(test_used_again),
 	    TEST(test_opened_too_late),
 	    TEST(test_away),
