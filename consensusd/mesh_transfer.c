@@ -35,7 +35,7 @@ best_of(struct group *g, uint64_t node)
 	group_show(g, &st);
 	for (size_t i = 0; group_member_at(g, i, &s); i++) {
 		if (s.member.role == RAFT_LEARNER || s.member.id == st.id ||
-		    (node != 0 ? s.member.node != node : !s.active))
+		    (node != 0 ? s.member.node != node : !group_member_answers(g, &s)))
 			continue;
 		if (best == 0 || s.match > match) {
 			best = s.member.id;

@@ -4,6 +4,8 @@
 #include "consensusd/group_impl.h"
 #include "tests/unit/consensusd/mesh_user.h"
 
+/* More than raft-quiet is. */
+enum { QUIET_MS = 30000 };
 enum { MANY = 400 };
 
 static struct outcome outcomes[MANY];
@@ -143,6 +145,35 @@ test_once(void **state)
 	}
 	assert_int_equal(good, MANY);
 	assert_true(version_of(a, "k") == MANY);
+}
+
+static struct env_node *led;
+
+static bool
+another_leads(struct env *e)
+{
+	(void)e;
+	return mesh_leading() != NULL && mesh_leading() != led;
+}
+
+/* Nobody has said anything for long: those that are there can lead all the same. */
+static void
+test_transfer_from_quiet(void **state)
+{
+	struct raft_status st;
+
+	(void)state;
+	seed_and_join();
+	settle(3, 3);
+	for (int i = 0; i < 20; i++) {
+		net_pass(QUIET_MS);
+		led = mesh_leading();
+		group_show(mesh_group(mesh_of(led)), &st);
+		assert_true(st.quiet);
+		assert_int_equal(
+		    mesh_transfer(mesh_of(led), mesh_group(mesh_of(led)), 0, 10000, NULL, NULL), 0);
+		env_run(&env, another_leads);
+	}
 }
 
 /* And through the ends of processes: what the one before had proposed is applied once or not at all. */
@@ -389,6 +420,7 @@ main(void)
 	    TEST(test_refused),
 	    TEST(test_once),
 	    TEST(test_restarts),
+	    TEST(test_transfer_from_quiet),
 	    TEST(test_window),
 	    TEST(test_queue_full),
 	    TEST(test_time_out),
