@@ -60,7 +60,7 @@ def refused(m, source, target, tenant):
 
 def send(m, stream, updates, first=1):
     p = Updates(m, stream, first + len(updates) - 1, lambda seq: updates[seq - first], first=first,
-                may_fail=True)
+                dead_letters=True)
     p.start()
     return p
 
