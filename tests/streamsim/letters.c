@@ -19,7 +19,7 @@ letters_heard(struct world *w, unsigned n, uint64_t mark)
 	o->letters_asked = true;
 	o->letters_mark = mark;
 	o->letters_upto = o->target->processed_seq;
-	world_push(w, w->now + 100 + world_below(w, world_chance(w, 200) ? READ_SLOW_US : READ_US),
+	world_push(w, w->now + 100 + world_below(w, world_chance(w, 500) ? READ_SLOW_US : READ_US),
 	    WORLD_LETTERS, n, 0, NULL);
 }
 

@@ -143,7 +143,7 @@ draw_policy(struct world *w)
 		p->retry_ms = 20 + world_below(w, 200);
 	}
 	w->early = p->handler != POLICY_DISCARD && world_chance(w, 750);
-	w->ack_failures = 1 + world_below(w, FAILURES_ACK_MAX);
+	w->ack_failures = 1 + world_below(w, world_chance(w, 500) ? 3 : FAILURES_ACK_MAX);
 	w->flow_failures = world_chance(w, 500) ? FAILURES_FLOW_MAX : 2 + world_below(w, 20);
 	w->letters_max = world_chance(w, 500) ? 2 : UINT64_MAX;
 	w->may_lose = !w->changes && p->overflow != POLICY_DROP && world_chance(w, 700);
