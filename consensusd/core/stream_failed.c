@@ -82,16 +82,17 @@ others_had(const struct stream *s, uint64_t seq)
 /* By the targets there are it failed, and with others it may have reached its quorum, which its publisher was
  * told then. */
 static bool
-is_contested(const struct stream *s, uint64_t seq, enum stream_outcome o)
+is_contested(const struct stream *s, uint64_t seq, const uint64_t *nodes, size_t count)
 {
-	return o == STREAM_FAILED && s->policy.ack == POLICY_ACK_QUORUM &&
-	       (seq <= s->told_seq || seq <= s->earlier_seq) && others_had(s, seq);
+	/* The outcome last: hardly any message gets that far. */
+	return s->policy.ack == POLICY_ACK_QUORUM && (seq <= s->told_seq || seq <= s->earlier_seq) &&
+	       others_had(s, seq) && outcome(s, seq, nodes, count) == STREAM_FAILED;
 }
 
 bool
 stream_is_unsure(const struct stream *s, uint64_t seq)
 {
-	return seq <= s->unsure_seq || store_knows(s, seq) || is_contested(s, seq, stream_outcome(s, seq));
+	return seq <= s->unsure_seq || store_knows(s, seq) || is_contested(s, seq, NULL, 0);
 }
 
 /* Of one that was given up, where targets lacked it. */
@@ -132,14 +133,12 @@ fate_given_up(const struct stream *s, uint64_t seq, const struct stream_record *
 enum stream_fate
 stream_fate(const struct stream *s, uint64_t seq, const struct stream_record *r)
 {
-	enum stream_outcome o;
-
 	if (seq <= s->skipped_seq)
 		return fate_given_up(s, seq, r);
-	o = outcome(s, seq, r->failed, r->failed_count);
-	if (is_contested(s, seq, o))
+	if (is_contested(s, seq, r->failed, r->failed_count))
 		return STREAM_FATE_UNKNOWN;
-	return o == STREAM_REACHED ? STREAM_FATE_REACHED : STREAM_FATE_FAILED;
+	return outcome(s, seq, r->failed, r->failed_count) == STREAM_REACHED ? STREAM_FATE_REACHED
+									     : STREAM_FATE_FAILED;
 }
 
 uint64_t
