@@ -4,6 +4,7 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/mem.h"
+#include "common/base/num.h"
 
 void
 idset_fini(struct idset *s)
@@ -123,27 +124,10 @@ idset_encode(const struct idset *s, struct buf *out)
 	return 0;
 }
 
-/* The index of the first at or after this one. */
-static size_t
-place(const struct idset *s, uint64_t id)
-{
-	size_t lo = 0, hi = s->count;
-
-	while (lo < hi) {
-		size_t mid = lo + (hi - lo) / 2;
-
-		if (s->ids[mid] < id)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return lo;
-}
-
 bool
 idset_has(const struct idset *s, uint64_t id)
 {
-	size_t i = place(s, id);
+	size_t i = place_u64(s->ids, s->count, id);
 
 	return i < s->count && s->ids[i] == id;
 }
@@ -151,7 +135,7 @@ idset_has(const struct idset *s, uint64_t id)
 uint64_t
 idset_from(const struct idset *s, uint64_t id)
 {
-	size_t i = place(s, id);
+	size_t i = place_u64(s->ids, s->count, id);
 
 	return i < s->count ? s->ids[i] : 0;
 }

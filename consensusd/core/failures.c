@@ -5,6 +5,7 @@
 
 #include "common/base/err.h"
 #include "common/base/mem.h"
+#include "common/base/num.h"
 
 void
 failures_init(struct failures *f, uint64_t from, size_t cap)
@@ -23,17 +24,7 @@ failures_fini(struct failures *f)
 size_t
 failures_after(const struct failures *f, uint64_t seq)
 {
-	size_t low = 0, high = f->count;
-
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-
-		if (f->seqs[mid] <= seq)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low;
+	return seq == UINT64_MAX ? f->count : place_u64(f->seqs, f->count, seq + 1);
 }
 
 bool

@@ -4,6 +4,7 @@
 
 #include "common/base/err.h"
 #include "common/base/mem.h"
+#include "common/base/num.h"
 #include "routerd/core/limits.h"
 
 enum { DEMAND_FIRST = 16 };
@@ -21,27 +22,10 @@ demand_fini(struct demand *d)
 	demand_init(d);
 }
 
-/* The first at or after this node. */
-static size_t
-place(const struct demand *d, uint64_t node)
-{
-	size_t low = 0, high = d->count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (d->nodes[middle] < node)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
-
 bool
 demand_has(const struct demand *d, uint64_t node)
 {
-	size_t i = place(d, node);
+	size_t i = place_u64(d->nodes, d->count, node);
 
 	return i < d->count && d->nodes[i] == node;
 }
@@ -67,7 +51,7 @@ grow(struct demand *d)
 int
 demand_add(struct demand *d, uint64_t node)
 {
-	size_t i = place(d, node);
+	size_t i = place_u64(d->nodes, d->count, node);
 
 	if (i < d->count && d->nodes[i] == node)
 		return 0;
@@ -84,7 +68,7 @@ demand_add(struct demand *d, uint64_t node)
 void
 demand_del(struct demand *d, uint64_t node)
 {
-	size_t i = place(d, node);
+	size_t i = place_u64(d->nodes, d->count, node);
 
 	if (i == d->count || d->nodes[i] != node)
 		return;
