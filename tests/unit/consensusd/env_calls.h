@@ -147,4 +147,39 @@ env_close(struct env_node *n, uint32_t call, const char *stream)
 	env_send_pb(n->gateway, GC_CLOSE_STREAM, call, mesh_v1_StreamHandle_fields, &h);
 }
 
+/* Begins the next producer epoch of a stream of the tenant one; env_wait() for the answer. */
+static inline void
+env_fence(struct env_node *n, uint32_t call, const char *stream)
+{
+	mesh_v1_OpenClientDataStreamReq req = mesh_v1_OpenClientDataStreamReq_init_zero;
+
+	snprintf(req.tenant_id, sizeof(req.tenant_id), "one");
+	snprintf(req.stream_id, sizeof(req.stream_id), "%s", stream);
+	req.fence = true;
+	env_forget(n, call);
+	env_send_pb(n->gateway, GC_OPEN_STREAM, call, mesh_v1_OpenClientDataStreamReq_fields, &req);
+}
+
+/* A message that a subscription got is refused: "no 7". */
+static inline void
+env_nack(struct env_node *n, uint32_t call, const char *stream, int64_t seq, bool dead)
+{
+	mesh_v1_StreamSelector sel = mesh_v1_StreamSelector_init_zero;
+
+	sel.nacks_count = 1;
+	snprintf(sel.nacks[0].stream_id, sizeof(sel.nacks[0].stream_id), "%s", stream);
+	snprintf(sel.nacks[0].reason, sizeof(sel.nacks[0].reason), "no %lld", (long long)seq);
+	sel.nacks[0].seq = seq;
+	sel.nacks[0].dead_letter = dead;
+	env_send_pb(n->gateway, GC_SUBSCRIBE_MORE, call, mesh_v1_StreamSelector_fields, &sel);
+}
+
+/* For env.filter: targets can't be reached by data. */
+static inline bool
+env_no_data(struct env *e, size_t from, struct frame *f)
+{
+	(void)e, (void)from;
+	return f->type != FRAME_DATA;
+}
+
 #endif

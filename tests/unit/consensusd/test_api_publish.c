@@ -406,26 +406,14 @@ both_answered(struct env *e)
 	return e->nodes[0].calls[4].replies == 1 && e->nodes[0].calls[5].replies == 1;
 }
 
-static void
-fence_send(uint32_t call)
-{
-	mesh_v1_OpenClientDataStreamReq req = mesh_v1_OpenClientDataStreamReq_init_zero;
-
-	snprintf(req.tenant_id, sizeof(req.tenant_id), "one");
-	snprintf(req.stream_id, sizeof(req.stream_id), S1);
-	req.fence = true;
-	env_forget(a, call);
-	env_send_pb(a->gateway, GC_OPEN_STREAM, call, mesh_v1_OpenClientDataStreamReq_fields, &req);
-}
-
 /* Two at once: both get an epoch, and not the same. */
 static void
 test_fence_race(void **state)
 {
 	(void)state;
 	env_open(a, "one", S1, "b");
-	fence_send(4);
-	fence_send(5);
+	env_fence(a, 4, S1);
+	env_fence(a, 5, S1);
 	env_run(&env, both_answered);
 	assert_int_equal(handle_of(&a->calls[4]).producer_epoch, 2);
 	assert_int_equal(handle_of(&a->calls[5]).producer_epoch, 3);
@@ -570,14 +558,6 @@ test_retention_hold(void **state)
 	assert_refused(publish(a, &chunk, "old"), CODE_RESOURCE_EXHAUSTED, "3600000 ms");
 }
 
-/* A target that can't be reached by data. */
-static bool
-no_data(struct env *e, size_t from, struct frame *f)
-{
-	(void)e, (void)from;
-	return f->type != FRAME_DATA;
-}
-
 static bool
 some_skipped(struct env *e)
 {
@@ -605,7 +585,7 @@ test_retention_drop(void **state)
 	(void)state;
 	memset(payload, 'x', sizeof(payload) - 1);
 	handle_of(open_retention("b", 4000, 0, "drop", "accepted"));
-	env.filter = no_data;
+	env.filter = env_no_data;
 	for (int i = 0; i < 8; i++)
 		result_of(publish(a, &chunk, payload));
 	env_run(&env, some_skipped);
@@ -646,7 +626,7 @@ test_retention_lost(void **state)
 	(void)state;
 	memset(payload, 'x', sizeof(payload) - 1);
 	handle_of(open_retention("bc", 4000, 0, "drop", ""));
-	env.filter = no_data;
+	env.filter = env_no_data;
 	env_forget(a, 3);
 	for (int i = 0; i < 8; i++) {
 		env_forget(a, 10 + (uint32_t)i);
@@ -729,7 +709,7 @@ test_retention_restart(void **state)
 	subscribe_all(b, "one");
 	subscribe_all(c, "one");
 	result_of(publish(a, &chunk, "small"));
-	env.filter = no_data;
+	env.filter = env_no_data;
 	for (int i = 0; i < 8; i++) {
 		env_forget(a, 10 + (uint32_t)i);
 		env_publish_send(a, GC_PUBLISH, 10 + (uint32_t)i, &chunk, payload, sizeof(payload));

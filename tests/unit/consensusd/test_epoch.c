@@ -11,25 +11,6 @@ fence(void)
 	assert_int_equal(env_open_policy(a, S1, "", "", 0, true)->replies, 1);
 }
 
-static void
-fence_begin(uint32_t call)
-{
-	mesh_v1_OpenClientDataStreamReq req = mesh_v1_OpenClientDataStreamReq_init_zero;
-
-	snprintf(req.tenant_id, sizeof(req.tenant_id), "one");
-	snprintf(req.stream_id, sizeof(req.stream_id), "%s", S1);
-	req.fence = true;
-	env_forget(a, call);
-	env_send_pb(a->gateway, GC_OPEN_STREAM, call, mesh_v1_OpenClientDataStreamReq_fields, &req);
-}
-
-static bool
-no_data(struct env *e, size_t from, struct frame *f)
-{
-	(void)e, (void)from;
-	return f->type != FRAME_DATA;
-}
-
 static bool
 durable(struct env *e)
 {
@@ -52,7 +33,7 @@ test_target_hears_early(void **state)
 	begin("b", 1);
 	publish_to(S1, 10);
 	until(confirmed, 10);
-	env.filter = no_data;
+	env.filter = env_no_data;
 	publish_to(S1, 5);
 	until(durable, 15);
 	fence();
@@ -79,7 +60,7 @@ test_log_ahead_of_epoch(void **state)
 	publish_to(S1, 10);
 	until(confirmed, 10);
 	fake_dbs[0].hold = true;
-	fence_begin(4);
+	env_fence(a, 4, S1);
 	publish_to(S1, MANY);
 	until(fixed, 11);
 	assert_int_equal(dsg_at(relation_of(S1)->state, 0)->epoch, 2);
@@ -117,7 +98,7 @@ test_begins_behind_what_is_durable(void **state)
 	begin("b", 1);
 	for (int i = 1; i <= 20; i++) {
 		publish_to(S1, 3);
-		fence_begin(4);
+		env_fence(a, 4, S1);
 		env_run(&env, fenced);
 		assert_int_equal(pb_unpack(buf_head(&a->calls[4].body), buf_left(&a->calls[4].body),
 				     mesh_v1_StreamHandle_fields, &h),

@@ -53,19 +53,6 @@ publish(int64_t seq)
 	env_publish_send(a, GC_PUBLISH, PUBLISH_CALL + (uint32_t)seq, &chunk, "hello", 5);
 }
 
-static void
-kill_letter(struct env_node *n, int64_t seq)
-{
-	mesh_v1_StreamSelector sel = mesh_v1_StreamSelector_init_zero;
-
-	sel.nacks_count = 1;
-	snprintf(sel.nacks[0].stream_id, sizeof(sel.nacks[0].stream_id), "%s", S1);
-	snprintf(sel.nacks[0].reason, sizeof(sel.nacks[0].reason), "no %lld", (long long)seq);
-	sel.nacks[0].seq = seq;
-	sel.nacks[0].dead_letter = true;
-	env_send_pb(n->gateway, GC_SUBSCRIBE_MORE, SUBSCRIBE_CALL, mesh_v1_StreamSelector_fields, &sel);
-}
-
 static mesh_v1_PublishResult
 result(int64_t seq)
 {
@@ -150,7 +137,7 @@ test_all(void **state)
 	for (int64_t seq = 1; seq <= 3; seq++)
 		publish(seq);
 	until_items(b, 3);
-	kill_letter(b, 2);
+	env_nack(b, SUBSCRIBE_CALL, S1, 2, true);
 	env_ack(b, SUBSCRIBE_CALL, S1, 1);
 	env_ack(b, SUBSCRIBE_CALL, S1, 3);
 	assert_reached(1, 1, 0);
@@ -215,7 +202,7 @@ test_lost_acks(void **state)
 	publish(2);
 	until_items(b, 2);
 	env.filter = without_acks;
-	kill_letter(b, 1);
+	env_nack(b, SUBSCRIBE_CALL, S1, 1, true);
 	env_ack(b, SUBSCRIBE_CALL, S1, 2);
 	env_run(&env, has_letter);
 	restart(b);
@@ -237,13 +224,13 @@ test_quorum(void **state)
 		publish(seq);
 	until_items(b, 3);
 	until_items(c, 3);
-	kill_letter(b, 1);
-	kill_letter(b, 2);
+	env_nack(b, SUBSCRIBE_CALL, S1, 1, true);
+	env_nack(b, SUBSCRIBE_CALL, S1, 2, true);
 	env_ack(b, SUBSCRIBE_CALL, S1, 3);
 	/* What is behind does not wait for what may still reach it. */
 	assert_reached(3, 1, 0);
 	assert_int_equal(a->calls[PUBLISH_CALL + 1].replies, 0);
-	kill_letter(c, 1);
+	env_nack(c, SUBSCRIBE_CALL, S1, 1, true);
 	env_ack(c, SUBSCRIBE_CALL, S1, 3);
 	assert_failed(1, "dead letter at b, c; too few others for the quorum");
 	assert_reached(2, 1, 1);
@@ -261,7 +248,7 @@ test_accepted(void **state)
 	publish(1);
 	assert_reached(1, 0, 0);
 	until_items(b, 1);
-	kill_letter(b, 1);
+	env_nack(b, SUBSCRIBE_CALL, S1, 1, true);
 	env_run(&env, has_letter);
 	do {
 		publish(1);
@@ -288,7 +275,7 @@ test_no_row(void **state)
 	fake_dbs[1].refuse_inbox = true;
 	publish(1);
 	until_items(b, 1);
-	kill_letter(b, 1);
+	env_nack(b, SUBSCRIBE_CALL, S1, 1, true);
 	env_run(&env, is_dead);
 	assert_int_equal(b->engine.sinks->target->put_seq, 0);
 	assert_int_equal(b->engine.letters, 0);

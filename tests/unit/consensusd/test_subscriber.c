@@ -154,19 +154,6 @@ open_failing(const char *stream, int max_attempts)
 }
 
 static void
-nack(unsigned call, const char *stream, int64_t seq, bool dead)
-{
-	mesh_v1_StreamSelector sel = mesh_v1_StreamSelector_init_zero;
-
-	sel.nacks_count = 1;
-	snprintf(sel.nacks[0].stream_id, sizeof(sel.nacks[0].stream_id), "%s", stream);
-	snprintf(sel.nacks[0].reason, sizeof(sel.nacks[0].reason), "no %lld", (long long)seq);
-	sel.nacks[0].seq = seq;
-	sel.nacks[0].dead_letter = dead;
-	env_send_pb(b->gateway, GC_SUBSCRIBE_MORE, call, mesh_v1_StreamSelector_fields, &sel);
-}
-
-static void
 until_last(unsigned call, int64_t seq, int attempt)
 {
 	while (b->calls[call].items == 0 || last_of(call).seq != seq || last_of(call).attempt != attempt)
@@ -192,15 +179,15 @@ test_nack(void **state)
 	until_items(9, 5);
 	assert_int_equal(last_of(9).attempt, 1);
 	/* The third and what is behind it comes again, in order. */
-	nack(9, S1, 3, false);
+	env_nack(b, 9, S1, 3, false);
 	until_items(9, 8);
-	nack(9, S1, 3, false);
+	env_nack(b, 9, S1, 3, false);
 	until_items(9, 11);
 	assert_int_equal(letters()->count, 0);
 	/* The third time it is a dead letter; the stream goes on behind it. */
 	env_ack(b, 9, S1, 2);
 	until(a_confirmed, 2);
-	nack(9, S1, 3, false);
+	env_nack(b, 9, S1, 3, false);
 	until(a_confirmed, 3);
 	assert_int_equal(letters()->count, 1);
 	assert_int_equal(letters()->all[0]->dead.attempts, 3);
@@ -225,9 +212,9 @@ test_dead_at_once(void **state)
 	env_subscribe(b, 9, &sel);
 	publish_many(a, 2, S1, 4, 10);
 	until_items(9, 4);
-	nack(9, S1, 2, true);
-	nack(9, S1, 3, true);
-	nack(9, S1, 3, false); /* of no effect */
+	env_nack(b, 9, S1, 2, true);
+	env_nack(b, 9, S1, 3, true);
+	env_nack(b, 9, S1, 3, false); /* of no effect */
 	env_ack(b, 9, S1, 1);
 	until(a_confirmed, 3);
 	assert_int_equal(letters()->count, 2);
@@ -286,9 +273,9 @@ test_attempts_survive(void **state)
 	env_subscribe(b, 9, &sel);
 	publish_many(a, 2, S1, 1, 10);
 	until_items(9, 1);
-	nack(9, S1, 1, false);
+	env_nack(b, 9, S1, 1, false);
 	until_last(9, 1, 2);
-	nack(9, S1, 1, false);
+	env_nack(b, 9, S1, 1, false);
 	until_last(9, 1, 3);
 	while (fake_dbs[1].attempts.count == 0 || fake_dbs[1].attempts.all[0]->row.attempts != 2)
 		env_run(&env, env_ready);
@@ -301,7 +288,7 @@ test_attempts_survive(void **state)
 	env_run(&env, env_ready);
 	env_subscribe(b, 11, &sel);
 	until_last(11, 1, 3);
-	nack(11, S1, 1, false);
+	env_nack(b, 11, S1, 1, false);
 	until_last(11, 1, 4);
 }
 
@@ -324,13 +311,13 @@ test_failing(void **state)
 	publish_many(a, 2, S1, 3, 10);
 	until_items(9, 3);
 	/* Others before it are not done: it holds nothing up. */
-	nack(9, S1, 3, false);
+	env_nack(b, 9, S1, 3, false);
 	until_last(9, 3, 2);
 	assert_int_equal(b->engine.failing, 0);
 	env_ack(b, 9, S1, 2);
 	until(b_failing, 1);
 	assert_false(sink_stuck(&b->engine, text, sizeof(text)));
-	nack(9, S1, 3, false);
+	env_nack(b, 9, S1, 3, false);
 	until_last(9, 3, 3);
 	env_stop(b);
 	assert_int_equal(stats.failing.value, 0);
@@ -340,7 +327,7 @@ test_failing(void **state)
 	env_run(&env, env_ready);
 	env_subscribe(b, 10, &sel);
 	until_last(10, 3, 3);
-	nack(10, S1, 3, false);
+	env_nack(b, 10, S1, 3, false);
 	until_last(10, 3, 4);
 	assert_true(sink_stuck(&b->engine, text, sizeof(text)));
 	assert_non_null(
@@ -362,8 +349,8 @@ test_letters_full(void **state)
 	env_subscribe(b, 9, &sel);
 	publish_many(a, 2, S1, 3, 10);
 	until_items(9, 3);
-	nack(9, S1, 1, false);
-	nack(9, S1, 2, false);
+	env_nack(b, 9, S1, 1, false);
+	env_nack(b, 9, S1, 2, false);
 	until(a_confirmed, 1);
 	while (b->engine.letters_waiting == 0)
 		env_run(&env, env_ready);
@@ -388,14 +375,14 @@ test_many_dead(void **state)
 	publish_many(a, 2, S1, 30, 10);
 	until_items(9, 30);
 	for (int seq = 2; seq <= 30; seq++)
-		nack(9, S1, seq, true);
+		env_nack(b, 9, S1, seq, true);
 	env_run(&env, env_ready);
 	env_ack(b, 9, S1, 1);
 	until(a_confirmed, 1 + RETRY_ITEMS_MAX);
 	/* The rest was taken back, and is delivered and refused again. */
 	until_items(9, 30 + 30 - 1 - RETRY_ITEMS_MAX);
 	for (int seq = 2 + RETRY_ITEMS_MAX; seq <= 30; seq++)
-		nack(9, S1, seq, true);
+		env_nack(b, 9, S1, seq, true);
 	until(a_confirmed, 30);
 	assert_int_equal(letters()->count, 29);
 }
@@ -425,7 +412,7 @@ kill_all(const char *stream, int count)
 	publish_many(a, 2, stream, count, 10);
 	until_items(9, (unsigned)count);
 	for (int seq = 1; seq <= count; seq++)
-		nack(9, stream, seq, false);
+		env_nack(b, 9, stream, seq, false);
 	until(a_confirmed, (unsigned)count);
 	assert_int_equal(letters()->count, count);
 }
@@ -461,7 +448,7 @@ test_replay(void **state)
 	d = last_of(9);
 	assert_true(d.dead_letter && d.seq == 1);
 	/* Refused again, it stays, and is told of no more. */
-	nack(9, S1, 1, false);
+	env_nack(b, 9, S1, 1, false);
 	while (letters()->all[0]->dead.attempts != 2)
 		env_run(&env, env_ready);
 	assert_int_equal(letters()->count, 2);
