@@ -205,6 +205,7 @@ relation_add_source(struct source *s)
 		be_mine(r, &s->row);
 	s->relation.relation = r;
 	s->relation.cap = s->stream->durable_seq;
+	s->relation.sure_from = UINT64_MAX;
 	TAILQ_INSERT_TAIL(&r->sources, s, relation.entry);
 	relation_used(r);
 	return 0;
@@ -250,7 +251,8 @@ relation_move(struct source *s)
 	if (r != s->relation.relation) {
 		/* The source leaves, too, and with it what it has expected. */
 		relation_del_source(s, true);
-		s->relation = (struct relation_source){.relation = r, .cap = UINT64_MAX, .moved = true};
+		s->relation = (struct relation_source){
+		    .relation = r, .cap = UINT64_MAX, .sure_from = UINT64_MAX, .moved = true};
 		TAILQ_INSERT_TAIL(&r->sources, s, relation.entry);
 	} else {
 		s->relation.next = NULL;

@@ -40,10 +40,12 @@ struct relation_source {
 	uint64_t proposed_seq; /* descriptors up to here are in the log of this term, or about to be */
 	bool placed;           /* proposed_seq says something: the group has a state to go by */
 	bool blocked;          /* flows wait for the group */
-	bool moved;            /* this process has moved it here from another group */
+	bool moved;            /* this process has moved it here from another group, which is not told yet */
 	struct relation *next; /* where it goes when its row is durable; NULL: it stays */
-	bool redone;           /* that the log is ahead of the outbox was put right, and is not applied yet */
+	bool redone;           /* what is wrong in the log was put right, and that is not applied yet */
 	uint64_t cap; /* what the log has above is of a time before the last crash; UINT64_MAX: nothing */
+	uint64_t
+	    sure_from; /* from here on this process has proposed it; below, the log may have what was lost */
 };
 struct relation_sink {
 	TAILQ_ENTRY(sink) entry;

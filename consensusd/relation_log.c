@@ -40,7 +40,7 @@ relation_on_opened(void *ctx, const struct dsg_stream *x)
 	struct source *s = r->mine ? source_find(r->owner->engine, &x->id) : NULL;
 
 	if (s != NULL && s->relation.redone) {
-		s->relation.redone = false;
+		s->relation.redone = s->relation.moved = false;
 		s->relation.cap = UINT64_MAX;
 	}
 	relation_on_described(ctx, x);
@@ -165,27 +165,55 @@ put_open(struct source *s, uint64_t described, uint64_t epoch)
 	return dsg_put_open(&s->relation.relation->proposal, &o);
 }
 
+/* Whether the group takes it for right that the stream goes on behind this seq. */
+static bool
+may_go_back(const struct dsg_stream *has, uint64_t at)
+{
+	for (size_t i = 0; i < has->target_count; i++)
+		if (has->processed[i] > at)
+			return false;
+	return has->committed <= at;
+}
+
+/* Batches above are (or may be) not those that the group has: it forgets them, or (anew) all of the stream;
+ * until that is applied they don't count.  Without room it is tried again. */
+static bool
+redo(struct source *s, uint64_t at, uint64_t epoch, bool anew)
+{
+	struct relation_source *x = &s->relation;
+	struct relation *r = x->relation;
+	const struct dsg_stream *has = dsg_find(r->state, &s->row.stream_id);
+
+	x->cap = at;
+	x->redone = x->placed = false;
+	if (buf_room(&r->proposal) < 2 * COMMAND_ROOM_BYTES)
+		return false;
+	if (has != NULL && (anew || !may_go_back(has, at)))
+		MUST(dsg_put_close(&r->proposal, &s->row.stream_id) == 0);
+	MUST(put_open(s, at, epoch) == 0);
+	x->redone = x->placed = true;
+	x->proposed_seq = at;
+	relation_queue(r);
+	return true;
+}
+
 /* A stream that comes from another group: what was agreed upon there is so here; what was not is described
  * anew, as far as it is in memory, so that publishers get their answer even if no target is there to be sent
- * it. */
+ * it.  If it was of this group before, that may have batches which were lost with this process's predecessor,
+ * and made anew in the other group; and that it left may not have been applied yet. */
 static void
 bring(struct source *s)
 {
-	struct relation_source *x = &s->relation;
 	const struct stream *st = s->stream;
-	const struct dsg_stream *has = dsg_find(x->relation->state, &st->id);
 	uint64_t at = max_u64(st->fixed_seq, tail_first(&st->tail) - 1);
-	struct batch *b;
+	struct batch *b = tail_get(&st->tail, at + 1);
 
-	/* It was of this group before; that it left may not have been applied yet. */
-	if (has != NULL)
-		at = max_u64(at, min_u64(has->described, st->durable_seq));
-	b = tail_get(&st->tail, at + 1);
-	if (at == 0 || put_open(s, at, b != NULL ? b->epoch : 0) != 0)
-		return; /* it is opened with the first batch that is described */
-	x->proposed_seq = at;
-	x->placed = true;
-	relation_queue(x->relation);
+	if (at == 0 && dsg_find(s->relation.relation->state, &st->id) == NULL) {
+		s->relation.moved = false; /* it is opened with the first batch that is described */
+		return;
+	}
+	if (!redo(s, at, b != NULL ? b->epoch : 0, true))
+		return;
 	while (b != NULL && b->first_seq == at + 1 && relation_describe(s, b)) {
 		at = batch_last_seq(b);
 		b = tail_get(&st->tail, at + 1);
@@ -201,19 +229,14 @@ settle(struct source *s)
 
 	if (s->relation.redone)
 		return;
-	if (x != NULL && x->described > s->relation.cap) {
-		if (put_open(s, s->relation.cap, 0) != 0)
-			return; /* the buffer is full: when it is empty again */
-		s->relation.redone = true;
-		s->relation.proposed_seq = s->relation.cap;
-		s->relation.placed = true;
-		relation_queue(s->relation.relation);
-		return;
-	}
-	s->relation.cap = UINT64_MAX;
 	if (s->relation.moved) {
 		bring(s);
-	} else if (x != NULL) {
+	} else if (x != NULL && x->described > s->relation.cap) {
+		(void)redo(s, s->relation.cap, 0, false);
+	} else {
+		s->relation.cap = UINT64_MAX;
+		if (x == NULL)
+			return;
 		s->relation.proposed_seq = x->described;
 		s->relation.placed = true;
 	}
@@ -256,9 +279,11 @@ relation_described(const struct source *s)
 static bool
 is_open(const struct source *s)
 {
-	const struct relation *r = s->relation.relation;
+	const struct relation_source *x = &s->relation;
+	const struct relation *r = x->relation;
 
-	return r != NULL && r->ready && buf_room(&r->proposal) >= COMMAND_ROOM_BYTES;
+	return r != NULL && r->ready && (x->cap == UINT64_MAX || x->redone) &&
+	       buf_room(&r->proposal) >= COMMAND_ROOM_BYTES;
 }
 
 uint64_t
@@ -295,14 +320,43 @@ descriptor_of(struct batch *b)
 	return d;
 }
 
+/* The log has another batch at this place: one that was lost in a crash when this one was not made yet, and
+ * whose descriptor could not be taken back before this one was durable. */
+static bool
+is_stale(const struct source *s, struct batch *b)
+{
+	const struct relation_source *x = &s->relation;
+	struct dsg_batch d;
+
+	if (b->first_seq >= x->sure_from || x->redone)
+		return false;
+	d = descriptor_of(b);
+	return dsg_check(x->relation->state, &d) == DSG_CHECK_OTHER;
+}
+
+static void
+mend(struct source *s, struct batch *b)
+{
+	log_info("stream %s: its group has another batch at %llu, of before a crash: it is described anew",
+	    s->id_text, (unsigned long long)b->first_seq);
+	metric_inc(&stats.redescribed);
+	s->relation.cap = b->first_seq - 1;
+	if (s->relation.relation->ready)
+		settle(s);
+}
+
 bool
 relation_describe(struct source *s, struct batch *b)
 {
 	struct relation_source *x = &s->relation;
 	struct dsg_batch d;
 
-	if (batch_last_seq(b) <= relation_described(s) ||
-	    (x->relation->ready && x->placed && b->first_seq <= x->proposed_seq))
+	if (batch_last_seq(b) <= relation_described(s)) {
+		if (!is_stale(s, b))
+			return true;
+		mend(s, b);
+	}
+	if (x->relation->ready && x->placed && b->first_seq <= x->proposed_seq)
 		return true;
 	if (!is_open(s)) {
 		x->blocked = true;
@@ -318,6 +372,7 @@ relation_describe(struct source *s, struct batch *b)
 		return false;
 	x->placed = true;
 	x->proposed_seq = batch_last_seq(b);
+	x->sure_from = min_u64(x->sure_from, b->first_seq);
 	relation_queue(x->relation);
 	return true;
 }

@@ -113,6 +113,8 @@
 	X(groups, "mesh_raft_groups", GAUGE, NULL, "Raft groups that this node has a replica of")            \
 	X(mismatched, "mesh_stream_mismatched_batches_total", COUNTER, NULL,                                 \
 	    "Batches that were dropped because the stream's group has another one in their place")           \
+	X(redescribed, "mesh_stream_redescribed_batches_total", COUNTER, NULL,                               \
+	    "Batches described anew because their group had others in their place, lost in a crash")         \
 	X(relation_entries, "mesh_stream_group_entries_total", COUNTER, NULL,                                \
 	    "Entries proposed to groups of streams by this node as their source")                            \
 	X(relations_renewed, "mesh_stream_groups_renewed_total", COUNTER, NULL,                              \

@@ -336,7 +336,7 @@ run_close(struct dsg *d, const struct dsg_cmd *cmd)
 	size_t pos;
 
 	if (!sorted_find(&d->streams, &cmd->stream, dsg_item_compare, &pos))
-		return false;
+		return true;
 	item = sorted_take(&d->streams, pos);
 	d->descriptors -= dsg_descriptors_cut(&item->descriptors, UINT64_MAX);
 	item->changed = false;

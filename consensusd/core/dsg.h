@@ -5,8 +5,8 @@
  * seqs, its digest and the source's signature, never payload.  It also has producer epochs, what each target
  * has processed, and what the source gave up.  One entry is a sequence of commands; one that does not fit the
  * state (seqs that are not next, an older epoch, a stream that is not there) does nothing at any replica and
- * is counted.  What is proposed twice is not of that kind: progress, skips and epochs that are there already
- * change nothing.
+ * is counted.  What is proposed twice is not of that kind: progress, skips and epochs that are there already,
+ * and the end of a stream that is not, change nothing.
  *
  *	OPEN	a stream, or again: with other targets (those that stay keep what they have processed, as far
  *		as the command does not know more; committed does not go back for a new one), or behind

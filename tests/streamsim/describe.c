@@ -17,7 +17,7 @@ source(struct world *w)
 static bool
 propose(struct world *w, const struct buf *entry)
 {
-	return group_propose(w, group_of(w, 0), entry);
+	return group_propose(w, group_of(w, 0), entry, NULL);
 }
 
 /* Those that are targets now, with what they have; a stream that is closed has its row alone. */
@@ -79,17 +79,17 @@ bring(struct world *w, const struct dsg_stream *has)
 
 	if (tail_first(&st->tail) - 1 > at)
 		at = tail_first(&st->tail) - 1;
-	if (has != NULL && has->described > at)
-		at = has->described;
 	if (at > st->durable_seq)
 		at = st->durable_seq;
-	if ((o->brought = at == 0))
+	if ((o->brought = at == 0 && has == NULL))
 		return;
 	b = rows_find(&o->rows, at + 1);
 	open = open_at(w, at, b != NULL ? b->epoch : 0);
 	buf_init(&entry, ENTRY_MAX_BYTES);
+	if (has != NULL)
+		MUST(dsg_put_close(&entry, &w->id) == 0);
 	MUST(dsg_put_open(&entry, &open) == 0);
-	if ((o->brought = o->open_put = propose(w, &entry)))
+	if ((o->brought = o->open_put = group_propose(w, group_of(w, 0), &entry, &o->brought_index)))
 		o->describe_next = at + 1;
 	buf_fini(&entry);
 }
@@ -220,6 +220,7 @@ source_describe(struct world *w)
 		o->term = term;
 		o->describe_next = 0;
 		o->open_put = o->forget_put = o->brought = false;
+		o->brought_index = 0;
 		o->epoch_put = 0;
 		w->sums.terms++;
 	}
@@ -234,8 +235,10 @@ source_describe(struct world *w)
 		propose_open(w);
 		return;
 	}
-	if (o->moved && !o->brought && o->stream != NULL)
+	/* What the group has of before that does not count. */
+	if (o->moved && o->stream != NULL && (!o->brought || group_of(w, 0)->applied < o->brought_index))
 		return;
+	o->moved = false;
 	if (o->describe_next <= s->described)
 		o->describe_next = s->described + 1;
 	while (propose_batches(w))

@@ -205,13 +205,15 @@ group_ready(const struct replica *r, uint64_t *term)
 }
 
 bool
-group_propose(struct world *w, struct replica *r, const struct buf *entry)
+group_propose(struct world *w, struct replica *r, const struct buf *entry, uint64_t *index)
 {
 	struct raft_entry *e = raft_entry_new(RAFT_DATA, 0, 0, buf_head(entry), buf_left(entry));
-	uint64_t index;
+	uint64_t at;
 
-	if (e == NULL || raft_propose(r->raft, e, world_clock(w), &index) != 0)
+	if (e == NULL || raft_propose(r->raft, e, world_clock(w), &at) != 0)
 		return false;
+	if (index != NULL)
+		*index = at;
 	w->sums.entries++;
 	return true;
 }

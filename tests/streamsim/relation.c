@@ -116,7 +116,7 @@ tell_leave(struct world *w, struct replica *r)
 	}
 	buf_init(&b, 256);
 	MUST(dsg_put_close(&b, &w->id) == 0);
-	if (group_propose(w, r, &b))
+	if (group_propose(w, r, &b, NULL))
 		r->leave_term = 0;
 	buf_fini(&b);
 }

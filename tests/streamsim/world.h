@@ -163,7 +163,8 @@ struct node {
 		bool under_way;
 		unsigned row, group; /* which of them is to be durable; where the stream goes then */
 	} change;
-	bool moved, brought; /* in this life from another group; and the one it is in knows that */
+	uint64_t brought_index; /* of the entry that says so */
+	bool moved, brought;    /* in this life from another group; and the one it is in knows that */
 	unsigned doubts[ENDS_MAX];
 	bool asked[ENDS_MAX];
 	struct rows_set row; /* what the source says now, a target has taken last */
@@ -331,7 +332,7 @@ struct replica *group_of(const struct world *w, unsigned n);
 bool group_leads(const struct replica *r, uint64_t *term);
 /* And its state has all that was committed in earlier terms. */
 bool group_ready(const struct replica *r, uint64_t *term);
-bool group_propose(struct world *w, struct replica *r, const struct buf *entry);
+bool group_propose(struct world *w, struct replica *r, const struct buf *entry, uint64_t *index);
 /* Node n is to lead. */
 bool group_hand_over(struct world *w, struct replica *r, unsigned n);
 

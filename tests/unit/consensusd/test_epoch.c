@@ -1,9 +1,9 @@
-/* Producer epochs and crashes: what was published in an earlier one arrives, whatever is begun anew
- * meanwhile. */
+/* Crashes of a source whose group knows more than is left: what was published in an earlier producer epoch
+ * arrives, whatever is begun anew meanwhile, and so does what takes the place of what was lost. */
 #include "tests/unit/consensusd/relation_watch.h"
 
 /* So many are not kept back for those that come while the database works. */
-enum { MANY = 600 };
+enum { MANY = 600, WHOLE = 2 * 256 /* and so many are batches of the same size each time */ };
 
 static void
 fence(void)
@@ -80,6 +80,43 @@ test_log_ahead_of_epoch(void **state)
 	assert_int_equal(b->engine.sinks->target->epoch, 2);
 }
 
+static bool
+nothing(struct env *e, size_t from, struct frame *f)
+{
+	(void)e, (void)from, (void)f;
+	return false;
+}
+
+/* The group has batches that were lost when the source crashed; it makes others, and crashes again before it
+ * has led the group: these are durable, but not what that has. */
+static void
+test_log_ahead_of_two_lives(void **state)
+{
+	(void)state;
+	begin("bc", 3);
+	publish_to(S1, 10);
+	until(confirmed, 10);
+	fake_dbs[0].hold = true;
+	publish_to(S1, WHOLE);
+	until(fixed, 11);
+	env_stop(a);
+	fake_dbs[0].hold = false;
+	env.filter = nothing;
+	start(a);
+	assert_int_equal(a->engine.sources->stream->durable_seq, 10);
+	env_forget(a, 2);
+	publish_to(S1, 2 * WHOLE);
+	until(durable, 10 + 2 * WHOLE);
+	restart(a);
+	env_forget(a, 2);
+	env.filter = NULL;
+	publish_to(S1, 5);
+	until(confirmed, 5);
+	assert_int_equal(a->calls[2].last_seq, 15 + 2 * WHOLE);
+	assert_false(b->calls[9].out_of_order);
+	assert_int_equal(b->engine.sinks->target->processed_seq, 15 + 2 * WHOLE);
+}
+
 /* And from then on its database commits nothing. */
 static bool
 fenced(struct env *e)
@@ -120,6 +157,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(test_target_hears_early),
 	    TEST(test_log_ahead_of_epoch),
+	    TEST(test_log_ahead_of_two_lives),
 	    TEST(test_begins_behind_what_is_durable),
 	};
 

@@ -561,6 +561,50 @@ begin_anew_while_away(void)
 	check_targets(change("b", ""), "cb");
 }
 
+static bool
+described(struct env *e)
+{
+	(void)e;
+	return dsg_at(sink(b)->relation.relation->state, 0)->described >= wanted;
+}
+
+static bool
+durable(struct env *e)
+{
+	(void)e;
+	return source()->stream->durable_seq >= wanted;
+}
+
+/* A group that has batches which were lost with the source's process is left and entered again, before the
+ * source leads it: what was made anew, and agreed upon in the other group meanwhile, is not what it has. */
+static void
+test_back_to_stale(void **state)
+{
+	(void)state;
+	begin("bc");
+	until(has_voters, 3);
+	publish(10);
+	until(confirmed, 10);
+	fake_dbs[0].hold = true;
+	publish(3);
+	until(described, 11);
+	env_stop(a);
+	fake_dbs[0].hold = false;
+	restart(a);
+	env.filter = env_no_data;
+	check_targets(change("", "c"), "b");
+	for (unsigned i = 11; i <= 13; i++) {
+		publish(1);
+		until(durable, i);
+	}
+	check_targets(change("c", ""), "bc");
+	env.filter = NULL;
+	watched = b;
+	until(processed, 13);
+	publish(2);
+	until(committed, 15);
+}
+
 /* It hears that it begins anew also when nothing is left but to close the stream. */
 static void
 test_closed_when_added_again(void **state)
@@ -730,6 +774,7 @@ main(void)
 	    TEST(test_evicted_below_quorum),
 	    TEST(test_closed_when_added_again),
 	    TEST(test_late_told),
+	    TEST(test_back_to_stale),
 	    TEST(test_anything),
 	};
 
