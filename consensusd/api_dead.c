@@ -219,6 +219,7 @@ discard(struct dead_op *op)
 	    .kind = STORE_LETTER_DISCARD, .stream_id = op->stream, .seq = op->seq};
 	struct engine *e = op->api->engine;
 	struct sink *k = sink_find(e, &op->stream);
+	uint8_t class = k != NULL ? k->class : FRAME_CLASS_CLIENT;
 	int64_t ticket;
 
 	if (k != NULL && replay_del(k, op->seq) != 0) {
@@ -226,13 +227,13 @@ discard(struct dead_op *op)
 		    "it was delivered to the stream's handler, which has not answered yet");
 		return;
 	}
-	ticket = order_reserve(&e->order) != 0 ? ERR_NOMEM : store_put_letter(e->store, &row);
+	ticket = order_reserve(&e->order[class]) != 0 ? ERR_NOMEM : store_put_letter(e->store, class, &row);
 	if (ticket < 0) {
 		op_failed(op, (int)ticket);
 		return;
 	}
 	op->put = true;
-	order_add(&e->order, (uint64_t)ticket, ORDER_LETTER, op, op->seq);
+	order_add(&e->order[class], (uint64_t)ticket, ORDER_LETTER, op, op->seq);
 }
 
 static void

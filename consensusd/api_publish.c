@@ -268,7 +268,7 @@ refuse_publish(struct request *r, int err)
 		refuse(r, CODE_FAILED_PRECONDITION, "this node has no key of tenant %s", s->row.tenant_id);
 		break;
 	default:
-		if (!engine_held(r->api->engine, &why))
+		if (!engine_held(r->api->engine, s->class, &why))
 			why = err_text(err);
 		refuse(r, CODE_UNAVAILABLE, "stream %s takes no more now: %s; try again", s->id_text, why);
 	}
@@ -277,7 +277,8 @@ refuse_publish(struct request *r, int err)
 static void
 hold_if_needed(struct request *r)
 {
-	if (r->streaming && (engine_held(r->api->engine, NULL) || stream_held(r->source->stream, false)))
+	if (r->streaming &&
+	    (engine_held(r->api->engine, r->source->class, NULL) || stream_held(r->source->stream, false)))
 		call_hold(r->call, &r->source->row.stream_id);
 }
 
@@ -491,13 +492,11 @@ api_publish_release(struct api *a)
 {
 	struct call *c, *next;
 
-	if (TAILQ_EMPTY(&a->calls.held) || engine_held(a->engine, NULL))
-		return;
 	for (c = TAILQ_FIRST(&a->calls.held); c != NULL; c = next) {
 		const struct source *s = source_find(a->engine, &c->held_stream);
 
 		next = TAILQ_NEXT(c, held_entry);
-		if (s == NULL || !stream_held(s->stream, true))
+		if (s == NULL || (!engine_held(a->engine, s->class, NULL) && !stream_held(s->stream, true)))
 			call_release(c);
 	}
 }

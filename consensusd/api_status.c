@@ -33,7 +33,7 @@ condition(const struct engine *e, char *detail, size_t size)
 {
 	const char *why, *trouble = e->store != NULL ? store_error(e->store) : "";
 
-	if (engine_held(e, &why)) {
+	if (engine_held(e, FRAME_CLASS_SYSTEM, &why)) {
 		snprintf(detail, size, "%s%s%s", why, *trouble != '\0' ? ": " : "", trouble);
 		return e->loaded && store_ready(e->store);
 	}

@@ -191,7 +191,7 @@ open_new(struct call *call, struct engine *e, struct store_stream *row)
 		    call, CODE_FAILED_PRECONDITION, "this node has no key of tenant %s", row->tenant_id);
 	else if (err != 0)
 		call_done(call, CODE_UNAVAILABLE, "the stream can't be opened now: %s",
-		    engine_held(e, &why) ? why : err_text(err));
+		    engine_held(e, FRAME_CLASS_SYSTEM, &why) ? why : err_text(err));
 	else
 		MUST(source_wait_open(s, call->handle) == 0);
 }

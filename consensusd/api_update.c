@@ -81,7 +81,7 @@ refuse(struct call *call, const struct engine *e, const struct bulletin_post *po
 		    "this node has as many updates as it may, or too many calls wait: %s", why);
 	else
 		call_done(call, CODE_UNAVAILABLE, "the update can't be made now: %s",
-		    engine_held(e, &why) ? why : err_text(err));
+		    engine_held(e, FRAME_CLASS_SYSTEM, &why) ? why : err_text(err));
 }
 
 void

@@ -198,14 +198,14 @@ bulletin_take(struct bulletin *b, struct note *n, uint64_t from, unsigned how)
 	uint64_t position = notes_next_position(&b->notes);
 	struct notes_entry *entry = NULL;
 	int64_t ticket;
-	int err = order_reserve(&e->order);
+	int err = order_reserve(&e->order[FRAME_CLASS_CONTROL]);
 
 	if (err == 0)
 		err = notes_reserve(&b->notes, n, &entry);
 	if (err == 0) {
 		ticket = put(e, n, position);
 		if (ticket > 0) {
-			order_add(&e->order, (uint64_t)ticket, ORDER_NOTE, b, position);
+			order_add(&e->order[FRAME_CLASS_CONTROL], (uint64_t)ticket, ORDER_NOTE, b, position);
 			notes_stage(&b->notes, entry, n, from, how);
 			return 0;
 		}
@@ -299,7 +299,7 @@ bulletin_post(struct bulletin *b, struct call *call, const struct bulletin_post 
 	uint64_t version;
 	int err;
 
-	if (engine_held(b->engine, NULL))
+	if (engine_held(b->engine, FRAME_CLASS_SYSTEM, NULL))
 		return ERR_UNAVAIL;
 	if ((err = choose_version(b, post, &version)) != 0 ||
 	    (err = bulletin_wait_new(b, call->handle, post, version, &w)) != 0)

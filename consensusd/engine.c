@@ -121,7 +121,8 @@ engine_init(struct engine *e, struct loop *loop, struct keyring *keyring, const 
 	copy_text(e->node_name, sizeof(e->node_name), conf_str(conf, "mesh", "node-name"));
 	copy_text(e->region, sizeof(e->region), conf_str(conf, "mesh", "region"));
 	rng_seed(&e->rng, seed());
-	order_init(&e->order);
+	for (int i = 0; i < FRAME_CLASS_COUNT; i++)
+		order_init(&e->order[i]);
 	deadlines_init(&e->deadlines);
 	TAILQ_INIT(&e->early);
 	nodes_init(&e->nodes);
@@ -130,10 +131,11 @@ engine_init(struct engine *e, struct loop *loop, struct keyring *keyring, const 
 	fresh_init(&e->fresh);
 	assembly_init(&e->assembly, &e->budget, 0);
 	engine_configure(e, conf);
-	TAILQ_INIT(&e->dirty_sources);
-	for (int i = 0; i < FRAME_CLASS_COUNT; i++)
+	for (int i = 0; i < FRAME_CLASS_COUNT; i++) {
+		TAILQ_INIT(&e->dirty_sources[i]);
 		TAILQ_INIT(&e->ready_flows[i]);
-	TAILQ_INIT(&e->dirty_sinks);
+		TAILQ_INIT(&e->dirty_sinks[i]);
+	}
 	TAILQ_INIT(&e->reads);
 	e->turn.fn = turn;
 	e->turn.arg = e;
@@ -181,7 +183,8 @@ engine_fini(struct engine *e)
 	peers_free(e->peers);
 	loop_timer_free(e->timer);
 	loop_defer_del(&e->turn);
-	order_fini(&e->order);
+	for (int i = 0; i < FRAME_CLASS_COUNT; i++)
+		order_fini(&e->order[i]);
 	deadlines_fini(&e->deadlines);
 	nodes_fini(&e->nodes);
 	idwindows_fini(&e->ids);
@@ -381,7 +384,8 @@ on_durable(void *ctx, uint64_t ticket)
 {
 	struct engine *e = ctx;
 
-	order_durable(&e->order, ticket, clock_mono(), on_durable_entry, e);
+	for (int i = 0; i < FRAME_CLASS_COUNT; i++)
+		order_durable(&e->order[i], ticket, clock_mono(), on_durable_entry, e);
 	groups_durable(e->groups, ticket);
 	e->flushed = true;
 	/* At once, so that what waited for this flush is part of the next. */
@@ -686,13 +690,13 @@ engine_read_free(struct engine_read *r)
 }
 
 bool
-engine_held(const struct engine *e, const char **why)
+engine_held(const struct engine *e, uint8_t class, const char **why)
 {
 	const char *text = NULL;
 
 	if (!e->loaded || !store_ready(e->store))
 		text = "the database of this node is away";
-	else if (store_full(e->store))
+	else if (store_full_for(e->store, class))
 		text = "the database of this node is behind";
 	else if (budget_over(&e->budget))
 		text = "this node's memory for messages is full (memory-max)";

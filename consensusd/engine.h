@@ -127,7 +127,7 @@ struct engine {
 	size_t metrics_streams, metrics_tenants; /* with labels of their own */
 	struct budget budget;
 
-	struct order order;
+	struct order order[FRAME_CLASS_COUNT]; /* of what was put into the store, by class */
 	struct deadlines deadlines;
 	struct timed_list early;
 	size_t early_count;
@@ -149,9 +149,9 @@ struct engine {
 	    letters_max;        /* dead letters of streams in the database, and how many there may be */
 	size_t letters_waiting; /* streams that wait for room for one */
 	size_t failing;         /* streams whose next message has failed at its handler */
-	struct source_list dirty_sources;
+	struct source_list dirty_sources[FRAME_CLASS_COUNT];
 	struct source_flow_list ready_flows[FRAME_CLASS_COUNT];
-	struct sink_list dirty_sinks;
+	struct sink_list dirty_sinks[FRAME_CLASS_COUNT];
 	struct seal_message *scratch;  /* BATCH_MESSAGES_MAX of them */
 	struct engine_read_list reads; /* from the store, under way */
 	struct ulid last_ulid;
@@ -182,9 +182,9 @@ void engine_at_cancel(struct engine *e, struct timed *t);
 struct engine_read *engine_read_new(struct engine *e, const struct ulid *stream_id, uint64_t node) MUST_USE;
 void engine_read_free(struct engine_read *r);
 
-/* Whether new work must wait: the database is away or behind, or memory is short.  *why (may be NULL)
- * is a text for people. */
-bool engine_held(const struct engine *e, const char **why);
+/* Whether new work must wait, of streams of this class (enum frame_class): the database is away or behind, or
+ * memory is short.  *why (may be NULL) is a text for people. */
+bool engine_held(const struct engine *e, uint8_t class, const char **why);
 size_t engine_stream_count(const struct engine *e);
 void engine_ulid(struct engine *e, struct ulid *out);
 

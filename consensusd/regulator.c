@@ -159,9 +159,9 @@ regulator_notify(struct regulator *r, uint64_t call)
 
 	if (r->ticket == 0)
 		return 0;
-	if (order_reserve(&e->order) != 0)
+	if (order_reserve(&e->order[FRAME_CLASS_CONTROL]) != 0)
 		return ERR_NOMEM;
-	order_add(&e->order, (uint64_t)r->ticket, ORDER_CONTROL, r, call);
+	order_add(&e->order[FRAME_CLASS_CONTROL], (uint64_t)r->ticket, ORDER_CONTROL, r, call);
 	r->ticket = 0;
 	return 1;
 }

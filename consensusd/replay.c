@@ -189,7 +189,7 @@ replay_nack(struct sink *s, uint64_t seq, const char *reason)
 	metric_inc(&stats.nacks);
 	row.attempts = s->replay->attempts + 1;
 	/* The letter stays in any case: only its count of attempts would be behind. */
-	if (store_put_letter(s->engine->store, &row) < 0)
+	if (store_put_letter(s->engine->store, s->class, &row) < 0)
 		log_info("dead letter %llu of stream %s failed again, which the database does not take now",
 		    (unsigned long long)seq, s->id_text);
 	drop(s->replay, 0);
@@ -207,7 +207,7 @@ replay_turn(struct sink *s)
 	if (r == NULL || r->count == 0 || r->state != REPLAY_ACKED)
 		return true;
 	row.seq = r->seqs[0];
-	if (store_put_letter(s->engine->store, &row) < 0)
+	if (store_put_letter(s->engine->store, s->class, &row) < 0)
 		return false;
 	log_notice("dead letter %llu of stream %s is processed", (unsigned long long)row.seq, s->id_text);
 	metric_inc(&stats.replayed);

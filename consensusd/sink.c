@@ -41,6 +41,7 @@ sink_new(struct engine *e, const struct store_stream *row, struct sink **out)
 	s->engine = e;
 	s->begun = ++e->streams_begun;
 	s->row = *row;
+	s->class = qos_class(row->qos);
 	s->row.meta = mem_dup(row->meta, row->meta_len);
 	s->target = target_new(
 	    &row->stream_id, row->tenant_id, row->src_node, row->source_key, &e->target_conf, &e->budget);
@@ -63,6 +64,14 @@ sink_new(struct engine *e, const struct store_stream *row, struct sink **out)
 	return 0;
 }
 
+static void
+unqueue(struct sink *s)
+{
+	if (s->dirty)
+		TAILQ_REMOVE(&s->engine->dirty_sinks[s->class], s, dirty_entry);
+	s->dirty = false;
+}
+
 void
 sink_free(struct sink *s)
 {
@@ -79,8 +88,7 @@ sink_free(struct sink *s)
 	sink_failed_free(s);
 	replay_free(s);
 	engine_at_cancel(e, &s->timed);
-	if (s->dirty)
-		TAILQ_REMOVE(&e->dirty_sinks, s, dirty_entry);
+	unqueue(s);
 	target_free(s->target);
 	mem_free((void *)(uintptr_t)s->row.meta);
 	mem_free(s);
@@ -205,14 +213,21 @@ sink_touch(struct sink *s)
 	struct engine *e = s->engine;
 
 	if (!s->dirty) {
-		/* What is more important than client data is stored before it. */
-		if (qos_class(s->row.qos) < FRAME_CLASS_CLIENT)
-			TAILQ_INSERT_HEAD(&e->dirty_sinks, s, dirty_entry);
-		else
-			TAILQ_INSERT_TAIL(&e->dirty_sinks, s, dirty_entry);
+		TAILQ_INSERT_TAIL(&e->dirty_sinks[s->class], s, dirty_entry);
 		s->dirty = true;
 	}
 	engine_wake(e);
+}
+
+/* What is more important goes first, also if it is touched meanwhile. */
+static struct sink *
+next_dirty(struct engine *e)
+{
+	struct sink *s = NULL;
+
+	for (int i = 0; i < FRAME_CLASS_COUNT && s == NULL; i++)
+		s = TAILQ_FIRST(&e->dirty_sinks[i]);
+	return s;
 }
 
 static void
@@ -272,10 +287,10 @@ store_rows(struct sink *s, struct mono now)
 	int64_t ticket;
 
 	while ((b = target_due(s->target, now)) != NULL) {
-		if (order_reserve(&e->order) != 0 ||
-		    (ticket = store_put_inbox(e->store, b, s->row.src_node)) < 0)
+		if (order_reserve(&e->order[s->class]) != 0 ||
+		    (ticket = store_put_inbox(e->store, s->class, b, s->row.src_node)) < 0)
 			return false;
-		order_add(&e->order, (uint64_t)ticket, ORDER_INBOX, s->target, batch_last_seq(b));
+		order_add(&e->order[s->class], (uint64_t)ticket, ORDER_INBOX, s->target, batch_last_seq(b));
 		s->rows_seq = batch_last_seq(b);
 		target_kept(s->target);
 	}
@@ -358,12 +373,12 @@ store_processed(struct sink *s)
 	size_t count;
 	int64_t ticket;
 
-	if (order_reserve(&e->order) != 0 ||
+	if (order_reserve(&e->order[s->class]) != 0 ||
 	    !target_put_processed(s->target, sink_letters_limit(s), &first, &last))
 		return;
 	count = sink_letters(s, last, letters);
 	ticket = store_put_processed_letters(
-	    e->store, &s->row.stream_id, s->row.src_node, e->self, first, last, letters, count);
+	    e->store, s->class, &s->row.stream_id, s->row.src_node, e->self, first, last, letters, count);
 	if (ticket < 0) {
 		/* Tried again with what is acknowledged next, or by the timer. */
 		s->target->put_seq = first - 1;
@@ -371,7 +386,7 @@ store_processed(struct sink *s)
 		return;
 	}
 	sink_letters_put(s, last, letters, count);
-	order_add(&e->order, (uint64_t)ticket, ORDER_PROCESSED, s->target, last);
+	order_add(&e->order[s->class], (uint64_t)ticket, ORDER_PROCESSED, s->target, last);
 }
 
 static void
@@ -408,7 +423,7 @@ clear(struct sink *s, struct mono now)
 	} else if (upto - s->cleared_seq >= CLEAR_LAG_COUNT || !mono_before(now, s->clear_at)) {
 		s->clear_at = MONO_NEVER;
 		if (s->rows_seq <= s->cleared_seq ||
-		    store_put_inbox_clear(e->store, &s->row.stream_id, upto) > 0)
+		    store_put_inbox_clear(e->store, s->class, &s->row.stream_id, upto) > 0)
 			s->cleared_seq = upto;
 		else
 			s->clear_at = mono_add_ms(now, CLEAR_IDLE_MS);
@@ -436,9 +451,8 @@ sink_turn(struct engine *e)
 	struct mono now = clock_mono();
 	struct sink *s;
 
-	while ((s = TAILQ_FIRST(&e->dirty_sinks)) != NULL) {
-		TAILQ_REMOVE(&e->dirty_sinks, s, dirty_entry);
-		s->dirty = false;
+	while ((s = next_dirty(e)) != NULL) {
+		unqueue(s);
 		if (s->removed)
 			continue; /* nothing may wait for the store when it is freed */
 		store_batches(s, now);

@@ -50,6 +50,7 @@ struct sink {
 	bool failing;          /* counted among those whose next message has failed */
 	struct meter meter;
 	TAILQ_ENTRY(sink) dirty_entry;
+	uint8_t class; /* of its traffic: qos.h */
 	bool dirty;
 	bool orphan;         /* its source is none any more */
 	bool denied;         /* by a policy: nothing is received (acl.h) */

@@ -234,7 +234,7 @@ sink_save_attempts(struct sink *s)
 
 		if (item->saved || item->dead)
 			continue;
-		if (store_put_letter(s->engine->store, &l) < 0)
+		if (store_put_letter(s->engine->store, s->class, &l) < 0)
 			return;
 		item->saved = true;
 	}

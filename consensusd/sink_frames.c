@@ -289,7 +289,7 @@ put_row(struct sink *s, enum target_state state)
 {
 	struct engine *e = s->engine;
 	int64_t ticket;
-	int err = order_reserve(&e->order);
+	int err = order_reserve(&e->order[s->class]);
 
 	if (err != 0)
 		return err;
@@ -298,7 +298,7 @@ put_row(struct sink *s, enum target_state state)
 	ticket = store_put_stream(e->store, &s->row);
 	if (ticket < 0)
 		return (int)ticket;
-	order_add(&e->order, (uint64_t)ticket, ORDER_TARGET_ROW, s->target, state);
+	order_add(&e->order[s->class], (uint64_t)ticket, ORDER_TARGET_ROW, s->target, state);
 	return 0;
 }
 
@@ -434,16 +434,17 @@ skip(struct sink *s, uint64_t seq)
 	struct engine *e = s->engine;
 	int64_t ticket;
 
-	if (seq < first || !sink_keep_all(s) || order_reserve(&e->order) != 0)
+	if (seq < first || !sink_keep_all(s) || order_reserve(&e->order[s->class]) != 0)
 		return;
-	ticket = store_put_skipped(e->store, &s->row.stream_id, s->row.src_node, e->self, first, seq);
+	ticket =
+	    store_put_skipped(e->store, s->class, &s->row.stream_id, s->row.src_node, e->self, first, seq);
 	if (ticket < 0)
 		return; /* the source says it again */
 	log_warn("stream %s: its source has given up messages %llu to %llu", s->id_text,
 	    (unsigned long long)first, (unsigned long long)seq);
 	metric_add(&stats.passed, (int64_t)(seq - first + 1));
 	MUST(target_skip(s->target, seq));
-	order_add(&e->order, (uint64_t)ticket, ORDER_INBOX, s->target, seq);
+	order_add(&e->order[s->class], (uint64_t)ticket, ORDER_INBOX, s->target, seq);
 	api_stream_event(e, "stream_skipped", s->id_text, s->row.tenant_id, "target");
 }
 
@@ -478,7 +479,7 @@ clear_inbox(struct sink *s)
 
 	if (s->cleared_seq >= upto)
 		return 0;
-	ticket = store_put_inbox_clear(s->engine->store, &s->row.stream_id, upto);
+	ticket = store_put_inbox_clear(s->engine->store, s->class, &s->row.stream_id, upto);
 	if (ticket < 0)
 		return (int)ticket;
 	s->cleared_seq = upto;

@@ -13,6 +13,7 @@
 #include "common/os/log.h"
 #include "consensusd/api.h"
 #include "consensusd/core/node_list.h"
+#include "consensusd/core/qos.h"
 #include "consensusd/regulator.h"
 #include "consensusd/sink_impl.h"
 #include "consensusd/source.h"
@@ -67,9 +68,9 @@ forget_messages(struct sink *s)
 	uint64_t upto = s->target->expected_seq - 1;
 	const struct store_letter cut = {
 	    .kind = STORE_LETTER_CUT, .stream_id = s->row.stream_id, .seq = upto, .error = ""};
-	int64_t ticket = store_put_letter(e->store, &cut);
+	int64_t ticket = store_put_letter(e->store, s->class, &cut);
 
-	return ticket > 0 ? store_put_inbox_clear(e->store, &s->row.stream_id, upto) : ticket;
+	return ticket > 0 ? store_put_inbox_clear(e->store, s->class, &s->row.stream_id, upto) : ticket;
 }
 
 /* Among the targets that the last row has this node is not: so it is known which streams it has left.  Where
@@ -111,7 +112,7 @@ sink_remove(struct sink *s, const struct store_stream *row)
 	struct engine *e = s->engine;
 	int64_t ticket;
 
-	if (order_reserve(&e->order) != 0 || store_full(e->store) || (ticket = put_end(s, row)) < 0)
+	if (order_reserve(&e->order[s->class]) != 0 || store_full(e->store) || (ticket = put_end(s, row)) < 0)
 		return;
 	s->removed = true;
 	s->again = !sink_has_left(e, row);
@@ -119,7 +120,7 @@ sink_remove(struct sink *s, const struct store_stream *row)
 	s->row.revision = s->again ? row->revision - 1 : row->revision;
 	s->target->state = TARGET_CLOSING;
 	s->target->close_seq = s->target->processed_seq;
-	order_add(&e->order, (uint64_t)ticket, ORDER_TARGET_ROW, s->target, TARGET_CLOSING);
+	order_add(&e->order[s->class], (uint64_t)ticket, ORDER_TARGET_ROW, s->target, TARGET_CLOSING);
 	if (s->subscriber != NULL && s->again)
 		subscriber_detach(s);
 	else if (s->subscriber != NULL)
@@ -165,7 +166,8 @@ sink_not_here(struct engine *e, const struct store_stream *row)
 	if (row->revision > fresh_removed_at(e, &row->stream_id))
 		fresh_removed(e, &row->stream_id, row->revision);
 	/* It may have ended between the source's row and this node's. */
-	if (row->src_node == e->self && store_put_inbox_clear(e->store, &row->stream_id, INT64_MAX) < 0)
+	if (row->src_node == e->self &&
+	    store_put_inbox_clear(e->store, qos_class(row->qos), &row->stream_id, INT64_MAX) < 0)
 		return; /* it asks again */
 	answer(e, row);
 }

@@ -182,7 +182,7 @@ source_free(struct source *s)
 	engine_at_cancel(e, &s->retain);
 	engine_at_cancel(e, &s->parked);
 	if (s->dirty)
-		TAILQ_REMOVE(&e->dirty_sources, s, dirty_entry);
+		TAILQ_REMOVE(&e->dirty_sources[s->class], s, dirty_entry);
 	stream_free(s->stream, &e->pool);
 	mem_free((void *)(uintptr_t)s->row.meta);
 	mem_free(s->flows);
@@ -201,7 +201,7 @@ source_put_row(struct source *s, enum stream_state state)
 {
 	struct engine *e = s->engine;
 	int64_t ticket;
-	int err = order_reserve(&e->order);
+	int err = order_reserve(&e->order[s->class]);
 
 	if (err != 0)
 		return err;
@@ -212,7 +212,7 @@ source_put_row(struct source *s, enum stream_state state)
 	ticket = store_put_stream(e->store, &s->row);
 	if (ticket < 0)
 		return (int)ticket;
-	order_add(&e->order, (uint64_t)ticket, ORDER_STREAM_ROW, s->stream, state);
+	order_add(&e->order[s->class], (uint64_t)ticket, ORDER_STREAM_ROW, s->stream, state);
 	s->rows_put++;
 	return 0;
 }

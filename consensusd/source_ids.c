@@ -85,7 +85,8 @@ source_prune_ids(struct engine *e)
 	while ((w = idwindows_due(&e->ids)) != NULL) {
 		const struct source *s = w->owner;
 
-		if (store_put_ids_clear(e->store, &s->row.stream_id, w->pruned_seq, w->forgotten_seq) > 0)
+		if (store_put_ids_clear(
+			e->store, s->class, &s->row.stream_id, w->pruned_seq, w->forgotten_seq) > 0)
 			w->pruned_seq = w->forgotten_seq;
 	}
 	metric_set(&stats.ids, e->ids.total);

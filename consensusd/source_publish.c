@@ -17,11 +17,7 @@ void
 source_touch(struct source *s)
 {
 	if (!s->dirty) {
-		/* What is more important than client data is stored before it. */
-		if (s->class < FRAME_CLASS_CLIENT)
-			TAILQ_INSERT_HEAD(&s->engine->dirty_sources, s, dirty_entry);
-		else
-			TAILQ_INSERT_TAIL(&s->engine->dirty_sources, s, dirty_entry);
+		TAILQ_INSERT_TAIL(&s->engine->dirty_sources[s->class], s, dirty_entry);
 		s->dirty = true;
 	}
 	engine_wake(s->engine);
@@ -84,15 +80,15 @@ give_pending(struct source *s)
 		err = seal_pending(s);
 	if (err != 0 || st->sealed == NULL)
 		return err;
-	err = order_reserve(&e->order);
+	err = order_reserve(&e->order[s->class]);
 	if (err != 0)
 		return err;
 	last = batch_last_seq(st->sealed);
 	tenantkeys_used(e, st->tenant, st->sealed->key_id);
-	ticket = store_put_outbox(e->store, st->sealed);
+	ticket = store_put_outbox(e->store, s->class, st->sealed);
 	if (ticket < 0)
 		return (int)ticket;
-	order_add(&e->order, (uint64_t)ticket, ORDER_OUTBOX, st, last);
+	order_add(&e->order[s->class], (uint64_t)ticket, ORDER_OUTBOX, st, last);
 	relation_describe_next(s, st->sealed);
 	memo_given(e, st->sealed, (uint64_t)ticket);
 	rate_add(&s->in, clock_mono(), st->sealed->count, st->sealed->body_len);
@@ -169,24 +165,40 @@ worth_it(const struct source *s)
 	       (p != NULL && (p->count >= GIVE_EARLY_COUNT || pending_bytes(p) >= GIVE_EARLY_BYTES));
 }
 
+/* Each has its turn; when there is no more room, the next ones are the first of the next time. */
+static void
+give_class(struct engine *e, uint8_t class, bool waiting)
+{
+	struct source_list *all = &e->dirty_sources[class], now = TAILQ_HEAD_INITIALIZER(now);
+	struct source *s;
+
+	TAILQ_CONCAT(&now, all, dirty_entry);
+	while ((s = TAILQ_FIRST(&now)) != NULL && !store_full_for(e->store, class)) {
+		bool more = (waiting && !worth_it(s)) || give_pending(s) != 0 || s->stream->pending != NULL ||
+			    s->stream->sealed != NULL;
+
+		TAILQ_REMOVE(&now, s, dirty_entry);
+		s->dirty = more;
+		if (more)
+			TAILQ_INSERT_TAIL(all, s, dirty_entry);
+	}
+	TAILQ_CONCAT(&now, all, dirty_entry);
+	TAILQ_CONCAT(all, &now, dirty_entry);
+}
+
 /* While the store works, what comes in joins the batch that forms, and leaves when the store is done or
  * when it is a good piece of work. */
 void
 source_give_all(struct engine *e)
 {
-	bool waiting = order_busy(&e->order) && !e->flushed;
-	struct source *s, *next;
+	bool busy = false;
 
-	if (store_full(e->store))
+	if (store_full_for(e->store, FRAME_CLASS_SYSTEM))
 		return;
+	for (int i = 0; i < FRAME_CLASS_COUNT; i++)
+		busy = busy || order_busy(&e->order[i]);
+	busy = busy && !e->flushed;
 	e->flushed = false;
-	for (s = TAILQ_FIRST(&e->dirty_sources); s != NULL; s = next) {
-		next = TAILQ_NEXT(s, dirty_entry);
-		if (waiting && !worth_it(s))
-			continue;
-		if (give_pending(s) != 0 || s->stream->pending != NULL || s->stream->sealed != NULL)
-			continue;
-		TAILQ_REMOVE(&e->dirty_sources, s, dirty_entry);
-		s->dirty = false;
-	}
+	for (uint8_t class = 0; class < FRAME_CLASS_COUNT; class ++)
+		give_class(e, class, busy);
 }

@@ -61,10 +61,11 @@ put(struct source *s, uint64_t upto)
 		uint64_t have = f->stored > st->skipped_seq ? f->stored : st->skipped_seq;
 
 		if (have < upto && f->node != e->self && f->state != FLOW_GONE)
-			ticket = store_put_skipped(e->store, &st->id, e->self, f->node, have + 1, upto);
+			ticket =
+			    store_put_skipped(e->store, s->class, &st->id, e->self, f->node, have + 1, upto);
 	}
 	if (ticket > 0)
-		ticket = store_put_skipped(e->store, &st->id, e->self, 0, 1, upto);
+		ticket = store_put_skipped(e->store, s->class, &st->id, e->self, 0, 1, upto);
 	return ticket;
 }
 
@@ -86,7 +87,7 @@ static void
 give_up(struct source *s, uint64_t upto)
 {
 	struct stream *st = s->stream;
-	struct order *o = &s->engine->order;
+	struct order *o = &s->engine->order[s->class];
 	int64_t ticket;
 
 	if (upto <= st->skipped_seq || order_reserve(o) != 0 || (ticket = put(s, upto)) < 0)

@@ -339,16 +339,16 @@ record(struct source_flow *f)
 	size_t count;
 	int64_t ticket;
 
-	if (upto <= f->recorded_put || order_reserve(&e->order) != 0)
+	if (upto <= f->recorded_put || order_reserve(&e->order[f->source->class]) != 0)
 		return false;
 	count = failures_of(f, f->recorded_put, &upto, rows);
-	ticket = store_put_processed_letters(e->store, &f->source->row.stream_id, e->self, f->flow->node,
-	    f->recorded_put + 1, upto, rows, count);
+	ticket = store_put_processed_letters(e->store, f->source->class, &f->source->row.stream_id, e->self,
+	    f->flow->node, f->recorded_put + 1, upto, rows, count);
 	if (ticket < 0)
 		return false;
 	f->recorded_put = upto;
 	relation_processed(f->source, f->flow->node, upto);
-	order_add(&e->order, (uint64_t)ticket, ORDER_RECORDED, f->flow, upto);
+	order_add(&e->order[f->source->class], (uint64_t)ticket, ORDER_RECORDED, f->flow, upto);
 	return true;
 }
 
@@ -409,7 +409,7 @@ clear(struct source *s)
 		engine_at(s->engine, &s->clear, mono_add_ms(clock_mono(), CLEAR_IDLE_MS));
 	upto = clear_limit(s);
 	spill_cleared(s, upto);
-	if (upto > s->cleared_seq && store_put_outbox_clear(e->store, &s->row.stream_id, upto) > 0)
+	if (upto > s->cleared_seq && store_put_outbox_clear(e->store, s->class, &s->row.stream_id, upto) > 0)
 		s->cleared_seq = upto;
 }
 

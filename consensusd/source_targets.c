@@ -78,7 +78,10 @@ row_with(const struct source *s, const uint64_t *nodes, size_t count)
 static void
 on_moved(void *arg, struct flow *from, struct flow *to)
 {
-	order_move(&((struct engine *)arg)->order, from, to);
+	struct engine *e = arg;
+
+	for (int i = 0; i < FRAME_CLASS_COUNT; i++)
+		order_move(&e->order[i], from, to);
 }
 
 /* What points at a flow of the shell lets go of it. */

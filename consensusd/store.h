@@ -297,6 +297,9 @@ struct store *store_new(
 void store_free(struct store *s);
 bool store_ready(const struct store *s);
 bool store_full(const struct store *s);
+/* Puts of streams of this class (enum frame_class) are to wait: those of lower classes leave the way free for
+ * the others, which would have to be written after them. */
+bool store_full_for(const struct store *s, uint8_t class);
 /* For how long the oldest put has waited to be durable; 0: none waits. */
 int64_t store_lag_ms(const struct store *s);
 /* The text of the last trouble, "" if none.  Borrowed. */
@@ -307,28 +310,30 @@ const char *store_error(const struct store *s);
  * hard limit memory_max).  Batches are referenced until durable.
  */
 int64_t store_put_stream(struct store *s, const struct store_stream *row) MUST_USE; /* insert or update */
-int64_t store_put_outbox(struct store *s, struct batch *b) MUST_USE;
+int64_t store_put_outbox(struct store *s, uint8_t class, struct batch *b) MUST_USE;
 /* Ids of the stream's messages up to upto_seq need not be known any more; up to from_seq that was put before.
  * Ids come with outbox batches that say by_id. */
 int64_t store_put_ids_clear(
-    struct store *s, const struct ulid *stream, uint64_t from_seq, uint64_t upto_seq) MUST_USE;
-int64_t store_put_inbox(struct store *s, struct batch *b, uint64_t src_node) MUST_USE;
+    struct store *s, uint8_t class, const struct ulid *stream, uint64_t from_seq, uint64_t upto_seq) MUST_USE;
+int64_t store_put_inbox(struct store *s, uint8_t class, struct batch *b, uint64_t src_node) MUST_USE;
 /* Progress: offset upsert, and the range into delivery_log, in one. */
-int64_t store_put_processed(struct store *s, const struct ulid *stream, uint64_t src_node, uint64_t dst_node,
-    uint64_t first_seq, uint64_t last_seq) MUST_USE;
+int64_t store_put_processed(struct store *s, uint8_t class, const struct ulid *stream, uint64_t src_node,
+    uint64_t dst_node, uint64_t first_seq, uint64_t last_seq) MUST_USE;
 /* The same, and what failed within the range (each count may be 0): all of it or nothing. */
-int64_t store_put_processed_letters(struct store *s, const struct ulid *stream, uint64_t src_node,
-    uint64_t dst_node, uint64_t first_seq, uint64_t last_seq, const struct store_letter *rows,
-    size_t count) MUST_USE;
-int64_t store_put_letter(struct store *s, const struct store_letter *row) MUST_USE;
+int64_t store_put_processed_letters(struct store *s, uint8_t class, const struct ulid *stream,
+    uint64_t src_node, uint64_t dst_node, uint64_t first_seq, uint64_t last_seq,
+    const struct store_letter *rows, size_t count) MUST_USE;
+int64_t store_put_letter(struct store *s, uint8_t class, const struct store_letter *row) MUST_USE;
 /* A source gave up these messages before the target had them: a gap in the delivery log, and at the target
  * nothing that is waited for.  dst_node 0, at the source: the mark up to which all was given up (offset of
  * node 0); first_seq does not count. */
-int64_t store_put_skipped(struct store *s, const struct ulid *stream, uint64_t src_node, uint64_t dst_node,
-    uint64_t first_seq, uint64_t last_seq) MUST_USE;
+int64_t store_put_skipped(struct store *s, uint8_t class, const struct ulid *stream, uint64_t src_node,
+    uint64_t dst_node, uint64_t first_seq, uint64_t last_seq) MUST_USE;
 /* Outbox (inbox) of the stream up to seq is no longer needed: batches wholly below are removed. */
-int64_t store_put_outbox_clear(struct store *s, const struct ulid *stream, uint64_t upto_seq) MUST_USE;
-int64_t store_put_inbox_clear(struct store *s, const struct ulid *stream, uint64_t upto_seq) MUST_USE;
+int64_t store_put_outbox_clear(
+    struct store *s, uint8_t class, const struct ulid *stream, uint64_t upto_seq) MUST_USE;
+int64_t store_put_inbox_clear(
+    struct store *s, uint8_t class, const struct ulid *stream, uint64_t upto_seq) MUST_USE;
 /* Node directory (upsert), and the versions of its LSA. */
 int64_t store_put_node(struct store *s, const struct store_node *row) MUST_USE;
 /* All links of the mesh, at most STORE_LINKS_MAX: the table of links, and a snapshot of the topology. */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/base/err.h"
+#include "common/base/frame.h"
 #include "common/base/mem.h"
 #include "common/os/clock.h"
 #include "common/os/crypto.h"
@@ -418,6 +419,12 @@ bool
 store_full(const struct store *s)
 {
 	return !s->ready || s->bytes > s->memory_max / 4;
+}
+
+bool
+store_full_for(const struct store *s, uint8_t class)
+{
+	return class == FRAME_CLASS_CLIENT ? store_full(s) : !s->ready || s->bytes > s->memory_max / 2;
 }
 
 int64_t

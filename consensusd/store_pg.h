@@ -40,6 +40,11 @@ enum {
 	STORE_FLOORS_MAX = 65536, /* streams; when full they are forgotten, which costs time only */
 };
 
+struct store_put {
+	uint8_t class;
+	size_t bytes, rows; /* of its flush, before it */
+};
+
 enum store_state { STORE_DOWN, STORE_SETUP, STORE_UP, STORE_RETRY, STORE_DEAD };
 
 struct store_setup { /* the checklist on the connection that is being set up */
@@ -98,6 +103,9 @@ struct store {
 	bool sent_failed;             /* an error came back for it */
 	uint64_t last_number;         /* of the newest flush */
 	uint64_t last_sent;           /* the highest that ever left */
+	struct store_put put;         /* under way */
+	uint64_t put_at[FRAME_CLASS_COUNT]; /* the flush that took the last put of each class */
+	struct mono shared_until;           /* there are puts of streams that go before client data */
 	uint64_t confirmed;
 	size_t bytes;                           /* of all flushes */
 	size_t since_vacuum[STORE_BOXES];       /* bytes put */

@@ -61,9 +61,15 @@ store_flush_free(struct store_flush *f)
 }
 
 bool
-store_flush_is_full(const struct store_flush *f)
+store_flush_is_full(const struct store_flush *f, uint8_t class, size_t max_bytes)
 {
-	return f->bytes >= STORE_FLUSH_MAX_BYTES || f->rows >= STORE_FLUSH_MAX_ROWS;
+	size_t bytes = 0, rows = 0;
+
+	for (int i = 0; i <= class; i++) {
+		bytes += f->class_bytes[i];
+		rows += f->class_rows[i];
+	}
+	return bytes >= max_bytes || rows >= STORE_FLUSH_MAX_ROWS;
 }
 
 /* Room for one more element of size bytes in an array. */

@@ -15,6 +15,7 @@
 #include <sys/queue.h>
 
 #include "common/base/mono.h"
+#include "common/base/frame.h"
 #include "common/base/must.h"
 #include "consensusd/store.h"
 #include "consensusd/store_marks.h"
@@ -32,6 +33,9 @@ struct pg_result;
 enum {
 	STORE_FLUSH_MAX_BYTES = 1024 * 1024, /* a flush with more takes nothing else: 0.5-1 MB is fastest */
 	STORE_FLUSH_MAX_ROWS = 4096,
+	/* While there are more important streams, too, client data waits in smaller ones. */
+	STORE_FLUSH_SHARED_BYTES = 256 * 1024,
+	STORE_SHARED_MS = 1000, /* for so long after the last put of such a stream */
 	STORE_BOXES = 2,
 };
 
@@ -46,7 +50,8 @@ struct store_flush {
 	struct mono opened;
 	size_t bytes; /* of memory that it holds */
 	size_t rows;
-	struct store_stream *streams; /* with meta of their own */
+	size_t class_bytes[FRAME_CLASS_COUNT], class_rows[FRAME_CLASS_COUNT]; /* of these, what puts added */
+	struct store_stream *streams;                                         /* with meta of their own */
 	size_t stream_count, stream_cap;
 	struct flush_node *nodes;
 	size_t node_count, node_cap;
@@ -70,8 +75,8 @@ TAILQ_HEAD(store_flushes, store_flush);
 
 struct store_flush *store_flush_new(uint64_t number, uint64_t seed) MUST_USE;
 void store_flush_free(struct store_flush *f);
-/* No more puts fit: begin the next one. */
-bool store_flush_is_full(const struct store_flush *f);
+/* No more puts of this class fit: the next one takes them.  What lower classes have in it does not count. */
+bool store_flush_is_full(const struct store_flush *f, uint8_t class, size_t max_bytes);
 
 /* Counts what a put in a part added: rows and bytes. */
 void store_flush_took(struct store_flush *f, size_t rows, size_t bytes);

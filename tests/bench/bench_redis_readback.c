@@ -13,6 +13,7 @@
 
 #include "common/base/be.h"
 #include "common/base/err.h"
+#include "common/base/frame.h"
 #include "common/base/mem.h"
 #include "common/os/crypto.h"
 #include "common/os/log.h"
@@ -208,7 +209,7 @@ put_store(struct bench *b)
 {
 	for (size_t s = 0; s < STREAMS; s++) {
 		for (size_t i = 0; i < BATCHES; i++) {
-			b->last_ticket = store_put_outbox(b->store, b->batches[s][i]);
+			b->last_ticket = store_put_outbox(b->store, FRAME_CLASS_CLIENT, b->batches[s][i]);
 			MUST(b->last_ticket > 0);
 		}
 	}

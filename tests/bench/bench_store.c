@@ -8,6 +8,7 @@
 
 #include "common/base/be.h"
 #include "common/base/err.h"
+#include "common/base/frame.h"
 #include "common/base/mem.h"
 #include "common/os/crypto.h"
 #include "common/os/loop.h"
@@ -242,8 +243,8 @@ static void
 put_one(struct run *r)
 {
 	struct batch *b = batch_make(r);
-	int64_t ticket =
-	    r->box == STORE_INBOX ? store_put_inbox(r->store, b, PEER) : store_put_outbox(r->store, b);
+	int64_t ticket = r->box == STORE_INBOX ? store_put_inbox(r->store, FRAME_CLASS_CLIENT, b, PEER)
+					       : store_put_outbox(r->store, FRAME_CLASS_CLIENT, b);
 
 	MUST(ticket > 0);
 	r->next_seq += b->count;
@@ -269,14 +270,14 @@ progress(struct run *r, uint64_t from)
 	const struct ulid *id = &r->form->stream_id;
 	uint64_t behind = r->durable_seq - r->cleared_seq;
 
-	MUST(store_put_processed(r->store, id, NODE, PEER, from, r->durable_seq) > 0);
+	MUST(store_put_processed(r->store, FRAME_CLASS_CLIENT, id, NODE, PEER, from, r->durable_seq) > 0);
 	if (behind < (uint64_t)CLEAR_EVERY * r->batch_messages)
 		return;
 	r->cleared_seq = r->durable_seq;
 	if (r->box == STORE_INBOX)
-		MUST(store_put_inbox_clear(r->store, id, r->durable_seq) > 0);
+		MUST(store_put_inbox_clear(r->store, FRAME_CLASS_CLIENT, id, r->durable_seq) > 0);
 	else
-		MUST(store_put_outbox_clear(r->store, id, r->durable_seq) > 0);
+		MUST(store_put_outbox_clear(r->store, FRAME_CLASS_CLIENT, id, r->durable_seq) > 0);
 }
 
 static void

@@ -2,8 +2,8 @@
  * load: publishes at one node and subscribes at others, as fast as they go or at a given rate, and tells
  * what it measured.  Cheap enough (below 2 us a message) that the nodes are what is measured.
  *
- * usage: load -t TENANT -n COUNT -s BYTES [-w WINDOW] [-r RATE] [-q QUIET_COUNT] [-S STREAMS] SOURCE.sock
- *             TARGET=SOCKET...
+ * usage: load -t TENANT -n COUNT -s BYTES [-Q QOS] [-w WINDOW] [-r RATE] [-q QUIET_COUNT] [-S STREAMS]
+ *             SOURCE.sock TARGET=SOCKET...
  *
  * SOURCE.sock and SOCKET are control sockets of nodes, TARGET the name of the node behind it.  Prints
  * lines "name value": messages, seconds, rate, megabytes_per_second, p50_us, p99_us, max_us.  Latency is
@@ -86,7 +86,7 @@ struct load {
 	struct loop *loop;
 	struct peer source, targets[TARGETS_MAX];
 	int target_count;
-	const char *tenant;
+	const char *tenant, *qos;
 	uint64_t count, quiet, window, rate;
 	size_t size;
 	struct stream *streams;
@@ -458,6 +458,7 @@ open_stream(struct load *l)
 	struct buf b;
 
 	snprintf(req.tenant_id, sizeof(req.tenant_id), "%s", l->tenant);
+	snprintf(req.qos, sizeof(req.qos), "%s", l->qos);
 	req.target_nodes_count = (pb_size_t)l->target_count;
 	for (int i = 0; i < l->target_count; i++)
 		snprintf(req.target_nodes[i], sizeof(req.target_nodes[i]), "%.63s", l->targets[i].name);
@@ -622,10 +623,13 @@ options(struct load *l, int argc, char **argv)
 {
 	int c;
 
-	*l = (struct load){.tenant = "bench", .count = 10000, .size = 256, .window = 8192, .stream_count = 1};
-	while ((c = getopt(argc, argv, "t:n:s:w:r:q:S:")) != -1) {
+	*l = (struct load){
+	    .tenant = "bench", .qos = "", .count = 10000, .size = 256, .window = 8192, .stream_count = 1};
+	while ((c = getopt(argc, argv, "t:Q:n:s:w:r:q:S:")) != -1) {
 		if (c == 't')
 			l->tenant = optarg;
+		else if (c == 'Q')
+			l->qos = optarg;
 		else if (c == 'n')
 			l->count = strtoull(optarg, NULL, 10);
 		else if (c == 's')
@@ -698,8 +702,8 @@ main(int argc, char **argv)
 
 	if (options(&l, argc, argv) != 0) {
 		fprintf(stderr,
-		    "usage: load [-t tenant] [-n count] [-s bytes] [-w window] [-r rate] [-q quiet] "
-		    "[-S streams] source.sock target=socket ...\n");
+		    "usage: load [-t tenant] [-Q qos] [-n count] [-s bytes] [-w window] [-r rate] "
+		    "[-q quiet] [-S streams] source.sock target=socket ...\n");
 		return 2;
 	}
 	log_init("load", NULL);

@@ -1,6 +1,8 @@
 """What operators see of streams, and do to them: pausing, throttling, credit, classes."""
 import contextlib
 import json
+import signal
+import threading
 import time
 
 import grpc
@@ -8,6 +10,7 @@ import grpc
 import api
 import mesh_pb2 as pb
 from api import Api
+from devmeshlib import procs
 from flow import Publisher, Sink
 from harness import Flow, mesh, wait_until
 from lanes import metric, samples, settled
@@ -228,17 +231,11 @@ def opened(m, qos):
     return json.loads(run(m, "a", "-j", "open", "-t", "acme", "--to", "b", "--qos", qos))["stream_id"]
 
 
-def test_classes(m):
-    """20 Mbit/s, full of client data: streams of the system and of database updates go nearly as fast as on an empty
-    line, and much faster than one of a client beside them; only operators open such streams."""
-    settled(m, "a", "b")
-    with Api(m.node("a")) as a:
-        request = pb.OpenClientDataStreamReq(tenant_id="acme", target_nodes=["b"], qos="system")
-        assert "control socket" in api.expect(grpc.StatusCode.PERMISSION_DENIED, a.OpenClientDataStream, request,
-                                              timeout=10)
+def important(m, busy):
+    """Messages a second of a stream of each class that has few on their way: alone, and while busy() keeps the node
+    busy with client data."""
     streams = {qos: opened(m, qos) for qos in ("system", "db", "client")}
     sinks = [Sink(m.node("b"), "acme", [s], size=1000) for s in streams.values()]
-    # So few at once that neither fills the line.
     pubs = {qos: Publisher(m.node("a"), s, 1_000_000, size=1000, window=32) for qos, s in streams.items()}
     for part in [*sinks, *pubs.values()]:
         part.start()
@@ -249,23 +246,67 @@ def test_classes(m):
         return {q: (p.confirmed - before[q]) / (time.monotonic() - t0) for q, p in pubs.items()}
 
     try:
-        with rated(m, "a", "b", 20):
-            alone = rates(5)
-            with flooded(m, *[("a", "b")] * 3) as flows:
-                during(5)
-                full = rates(10)
-                check_flows(flows)
-        print(f"        messages a second: alone {alone}, on a full line {full}")
+        alone = rates(5)
+        with busy() as flows:
+            during(5)
+            full = rates(10)
+            check_flows(flows)
+        print(f"        messages a second: alone {alone}, beside client data {full}")
         for part in [*sinks, *pubs.values()]:
             assert part.error is None, part.error
-        for qos in ("system", "db"):
-            assert full[qos] > 2 * full["client"], f"alone {alone}, full {full}"
-            assert full[qos] > 0.3 * alone[qos], f"alone {alone}, full {full}"
+        return alone, full
     finally:
         for p in pubs.values():
             p.stopping.set()
         for s in sinks:
             s.stop()
+
+
+def test_classes(m):
+    """20 Mbit/s, full of client data: streams of the system and of database updates go nearly as fast as on an empty
+    line, and much faster than one of a client beside them; only operators open such streams."""
+    settled(m, "a", "b")
+    with Api(m.node("a")) as a:
+        request = pb.OpenClientDataStreamReq(tenant_id="acme", target_nodes=["b"], qos="system")
+        assert "control socket" in api.expect(grpc.StatusCode.PERMISSION_DENIED, a.OpenClientDataStream, request,
+                                              timeout=10)
+    with rated(m, "a", "b", 20):
+        alone, full = important(m, lambda: flooded(m, *[("a", "b")] * 3))
+    for qos in ("system", "db"):
+        assert full[qos] > 2 * full["client"], f"alone {alone}, full {full}"
+        assert full[qos] > 0.3 * alone[qos], f"alone {alone}, full {full}"
+
+
+@contextlib.contextmanager
+def slow_database(m, node, run_s=0.01, stop_s=0.03):
+    """Its processes stand still most of the time."""
+    backends = procs.family(m.node(node)["procs"]["postgres"])
+    over = threading.Event()
+
+    def slow():
+        while not over.wait(run_s):
+            for p in backends:
+                procs.send(p, signal.SIGSTOP)
+            over.wait(stop_s)
+            for p in backends:
+                procs.send(p, signal.SIGCONT)
+
+    thread = threading.Thread(target=slow)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_classes_of_a_slow_database(m):
+    """The same where the source's database is what client data fills: what is more important is written first."""
+    with slow_database(m, "a"):
+        alone, full = important(m, lambda: flooded(m, *[("a", "b")] * 3, size=60_000))
+    for qos in ("system", "db"):
+        assert full[qos] > 2 * full["client"], f"alone {alone}, full {full}"
+        assert full[qos] > 0.1 * alone[qos], f"alone {alone}, full {full}"
 
 
 def test_refusals(m):

@@ -558,6 +558,12 @@ store_full(const struct store *s)
 	return !s->ready || s->put_count > FAKE_PUTS / 2;
 }
 
+bool
+store_full_for(const struct store *s, uint8_t class)
+{
+	return class == FRAME_CLASS_CLIENT ? store_full(s) : !s->ready;
+}
+
 int64_t
 store_lag_ms(const struct store *s)
 {
@@ -598,14 +604,16 @@ store_put_stream(struct store *s, const struct store_stream *row)
 }
 
 int64_t
-store_put_outbox(struct store *s, struct batch *b)
+store_put_outbox(struct store *s, uint8_t class, struct batch *b)
 {
+	(void)class;
 	return fake_put(s, (struct fake_put){.kind = FAKE_BOX, .box = STORE_OUTBOX, .batch = batch_ref(b)});
 }
 
 int64_t
-store_put_inbox(struct store *s, struct batch *b, uint64_t src_node)
+store_put_inbox(struct store *s, uint8_t class, struct batch *b, uint64_t src_node)
 {
+	(void)class;
 	(void)src_node;
 	if (s->db->refuse_inbox)
 		return ERR_FULL;
@@ -613,9 +621,10 @@ store_put_inbox(struct store *s, struct batch *b, uint64_t src_node)
 }
 
 int64_t
-store_put_processed(struct store *s, const struct ulid *stream, uint64_t src_node, uint64_t dst_node,
-    uint64_t first_seq, uint64_t last_seq)
+store_put_processed(struct store *s, uint8_t class, const struct ulid *stream, uint64_t src_node,
+    uint64_t dst_node, uint64_t first_seq, uint64_t last_seq)
 {
+	(void)class;
 	(void)src_node;
 	MUST(first_seq > 0 && first_seq <= last_seq);
 	return fake_put(
@@ -631,14 +640,16 @@ fake_clear(struct store *s, enum store_box box, const struct ulid *stream, uint6
 }
 
 int64_t
-store_put_outbox_clear(struct store *s, const struct ulid *stream, uint64_t upto_seq)
+store_put_outbox_clear(struct store *s, uint8_t class, const struct ulid *stream, uint64_t upto_seq)
 {
+	(void)class;
 	return fake_clear(s, STORE_OUTBOX, stream, upto_seq);
 }
 
 int64_t
-store_put_inbox_clear(struct store *s, const struct ulid *stream, uint64_t upto_seq)
+store_put_inbox_clear(struct store *s, uint8_t class, const struct ulid *stream, uint64_t upto_seq)
 {
+	(void)class;
 	return fake_clear(s, STORE_INBOX, stream, upto_seq);
 }
 

@@ -5,22 +5,23 @@
 #define TESTS_UNIT_CONSENSUSD_FAKE_STORE_LETTERS_H
 
 int64_t
-store_put_letter(struct store *s, const struct store_letter *row)
+store_put_letter(struct store *s, uint8_t class, const struct store_letter *row)
 {
+	(void)class;
 	if (s->put_count == FAKE_PUTS)
 		return ERR_FULL;
 	return fake_put(s, (struct fake_put){.kind = FAKE_LETTER, .letter = fake_letter_new(row)});
 }
 
 int64_t
-store_put_processed_letters(struct store *s, const struct ulid *stream, uint64_t src_node, uint64_t dst_node,
-    uint64_t first_seq, uint64_t last_seq, const struct store_letter *rows, size_t count)
+store_put_processed_letters(struct store *s, uint8_t class, const struct ulid *stream, uint64_t src_node,
+    uint64_t dst_node, uint64_t first_seq, uint64_t last_seq, const struct store_letter *rows, size_t count)
 {
 	if (s->put_count + count + 1 > FAKE_PUTS)
 		return ERR_FULL;
 	for (size_t i = 0; i < count; i++)
-		MUST(store_put_letter(s, &rows[i]) > 0);
-	return store_put_processed(s, stream, src_node, dst_node, first_seq, last_seq);
+		MUST(store_put_letter(s, class, &rows[i]) > 0);
+	return store_put_processed(s, class, stream, src_node, dst_node, first_seq, last_seq);
 }
 
 /* Answered at once, as below. */

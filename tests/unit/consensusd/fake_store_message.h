@@ -27,8 +27,10 @@ store_read_backlog(struct store *s, const struct ulid *stream, store_backlog_fn 
 }
 
 int64_t
-store_put_ids_clear(struct store *s, const struct ulid *stream, uint64_t from_seq, uint64_t upto_seq)
+store_put_ids_clear(
+    struct store *s, uint8_t class, const struct ulid *stream, uint64_t from_seq, uint64_t upto_seq)
 {
+	(void)class;
 	MUST(from_seq < upto_seq);
 	return fake_put(
 	    s, (struct fake_put){.kind = FAKE_IDS_CLEAR, .row.stream_id = *stream, .seq = upto_seq});
@@ -64,9 +66,10 @@ store_read_ids(struct store *s, const struct ulid *stream, uint64_t from_seq, st
 }
 
 int64_t
-store_put_skipped(struct store *s, const struct ulid *stream, uint64_t src_node, uint64_t dst_node,
-    uint64_t first_seq, uint64_t last_seq)
+store_put_skipped(struct store *s, uint8_t class, const struct ulid *stream, uint64_t src_node,
+    uint64_t dst_node, uint64_t first_seq, uint64_t last_seq)
 {
+	(void)class;
 	struct fake_put p = {.kind = FAKE_SKIPPED, .node = dst_node, .from = first_seq, .seq = last_seq};
 
 	(void)src_node;

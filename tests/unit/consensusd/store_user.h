@@ -8,6 +8,7 @@
 
 #include "common/base/be.h"
 #include "common/base/err.h"
+#include "common/base/frame.h"
 #include "common/base/mem.h"
 #include "common/os/crypto.h"
 #include "common/os/loop.h"
@@ -431,7 +432,7 @@ static inline void
 put_out(struct user *u, unsigned stream, uint64_t first_seq, uint32_t count, size_t payload_len)
 {
 	struct batch *b = batch_make(stream, first_seq, count, payload_len);
-	int64_t ticket = store_put_outbox(u->store, b);
+	int64_t ticket = store_put_outbox(u->store, FRAME_CLASS_CLIENT, b);
 
 	assert_true(ticket > 0);
 	wanted = (uint64_t)ticket;
@@ -442,7 +443,7 @@ static inline void
 put_in(struct user *u, unsigned stream, uint64_t first_seq, uint32_t count)
 {
 	struct batch *b = batch_make(stream, first_seq, count, 10);
-	int64_t ticket = store_put_inbox(u->store, b, OTHER_NODE);
+	int64_t ticket = store_put_inbox(u->store, FRAME_CLASS_CLIENT, b, OTHER_NODE);
 
 	assert_true(ticket > 0);
 	wanted = (uint64_t)ticket;

@@ -81,17 +81,17 @@ test_clears_remove_whole_batches(void **state)
 	/* Batch 101 of stream 1 is only partly below; a put and its clearing fit one flush. */
 	put_out(u, 3, 1, 5, 1);
 	one = stream_id(1);
-	assert_true(store_put_outbox_clear(u->store, &one, 50) > 0);
-	assert_true(store_put_outbox_clear(u->store, &one, 101) > 0);
+	assert_true(store_put_outbox_clear(u->store, FRAME_CLASS_CLIENT, &one, 50) > 0);
+	assert_true(store_put_outbox_clear(u->store, FRAME_CLASS_CLIENT, &one, 101) > 0);
 	two = stream_id(3);
-	assert_true(store_put_outbox_clear(u->store, &two, 5) > 0);
+	assert_true(store_put_outbox_clear(u->store, FRAME_CLASS_CLIENT, &two, 5) > 0);
 	two = stream_id(2);
-	ticket = store_put_inbox_clear(u->store, &two, UINT64_MAX);
+	ticket = store_put_inbox_clear(u->store, FRAME_CLASS_CLIENT, &two, UINT64_MAX);
 	done(u, ticket);
 	assert_int_equal(ask(u, "SELECT count(*) FROM mesh.outbox"), 1);
 	assert_int_equal(ask(u, "SELECT first_seq FROM mesh.outbox"), 102);
 	assert_int_equal(ask(u, "SELECT count(*) FROM mesh.inbox"), 0);
-	done(u, store_put_outbox_clear(u->store, &one, 151));
+	done(u, store_put_outbox_clear(u->store, FRAME_CLASS_CLIENT, &one, 151));
 	assert_int_equal(ask(u, "SELECT count(*) FROM mesh.outbox"), 0);
 	user_free(u);
 }
@@ -104,9 +104,10 @@ test_progress_is_one_range(void **state)
 
 	(void)state;
 	for (uint64_t seq = 1; seq <= 1000; seq++)
-		assert_true(store_put_processed(u->store, &id, NODE, OTHER_NODE, seq, seq) > 0);
-	done(u, store_put_processed(u->store, &id, NODE, OTHER_NODE, 1001, 70000));
-	done(u, store_put_processed(u->store, &id, NODE, OTHER_NODE, 70001, 70001));
+		assert_true(
+		    store_put_processed(u->store, FRAME_CLASS_CLIENT, &id, NODE, OTHER_NODE, seq, seq) > 0);
+	done(u, store_put_processed(u->store, FRAME_CLASS_CLIENT, &id, NODE, OTHER_NODE, 1001, 70000));
+	done(u, store_put_processed(u->store, FRAME_CLASS_CLIENT, &id, NODE, OTHER_NODE, 70001, 70001));
 	assert_int_equal(ask(u, "SELECT committed_seq FROM mesh.stream_offsets"), 70001);
 	assert_int_equal(ask(u, "SELECT count(*) FROM mesh.delivery_log"), 2);
 	assert_int_equal(ask(u, "SELECT last_seq FROM mesh.delivery_log WHERE first_seq = 1"), 65536);
@@ -114,7 +115,7 @@ test_progress_is_one_range(void **state)
 	assert_int_equal(
 	    ask(u, "SELECT count(*) FROM mesh.delivery_log_messages WHERE state = 'done'"), 70001);
 	/* An older mark takes nothing back. */
-	done(u, store_put_processed(u->store, &id, NODE, OTHER_NODE, 3, 4));
+	done(u, store_put_processed(u->store, FRAME_CLASS_CLIENT, &id, NODE, OTHER_NODE, 3, 4));
 	assert_int_equal(ask(u, "SELECT committed_seq FROM mesh.stream_offsets"), 70001);
 	user_free(u);
 }
@@ -162,7 +163,8 @@ test_message_is_found(void **state)
 	assert_true(store_put_stream(u->store, &row) > 0);
 	put_out(u, 60, 1, 100, 5);
 	put_out(u, 60, 101, 50, 5);
-	done(u, store_put_processed(u->store, &row.stream_id, NODE, row.dst_nodes[0], 1, 120));
+	done(u, store_put_processed(
+		    u->store, FRAME_CLASS_CLIENT, &row.stream_id, NODE, row.dst_nodes[0], 1, 120));
 	be_store32(id.b, 60);
 	be_store64(id.b + 8, 110);
 	find(u, 60, 0, &id);
@@ -190,7 +192,7 @@ test_message_is_found(void **state)
 	/* Only the log has it. */
 	row.state = STORE_STREAM_CLOSED;
 	row.close_seq = 150;
-	assert_true(store_put_outbox_clear(u->store, &row.stream_id, 150) > 0);
+	assert_true(store_put_outbox_clear(u->store, FRAME_CLASS_CLIENT, &row.stream_id, 150) > 0);
 	done(u, store_put_stream(u->store, &row));
 	find(u, 60, 7, NULL);
 	assert_int_equal(found_count, 2);
@@ -223,7 +225,7 @@ test_state_is_loaded_after_restart(void **state)
 	put_out(u, 10, 1, 10, 5);
 	put_out(u, 10, 11, 10, 5);
 	/* Inbox: 1-10 are processed and gone, 11-30 there, 35-40 beyond a gap. */
-	assert_true(store_put_processed(u->store, &id, OTHER_NODE, NODE, 1, 10) > 0);
+	assert_true(store_put_processed(u->store, FRAME_CLASS_CLIENT, &id, OTHER_NODE, NODE, 1, 10) > 0);
 	put_in(u, 10, 11, 10);
 	put_in(u, 10, 21, 10);
 	put_in(u, 10, 35, 6);
@@ -294,11 +296,11 @@ test_gaps(void **state)
 	/* This node is a target, too: 1 to 10 are there, 11 to 20 were given up, and so on. */
 	put_in(u, 5001, 1, 10);
 	put_in(u, 5001, 21, 10);
-	assert_true(store_put_skipped(u->store, &id, OTHER_NODE, NODE, 11, 15) > 0);
-	assert_true(store_put_skipped(u->store, &id, OTHER_NODE, NODE, 11, 20) > 0);
-	assert_true(store_put_skipped(u->store, &id, OTHER_NODE, NODE, 31, 40) > 0);
-	assert_true(store_put_skipped(u->store, &id, NODE, 0, 1, 60) > 0);
-	done(u, store_put_skipped(u->store, &id, NODE, 0, 1, 50));
+	assert_true(store_put_skipped(u->store, FRAME_CLASS_CLIENT, &id, OTHER_NODE, NODE, 11, 15) > 0);
+	assert_true(store_put_skipped(u->store, FRAME_CLASS_CLIENT, &id, OTHER_NODE, NODE, 11, 20) > 0);
+	assert_true(store_put_skipped(u->store, FRAME_CLASS_CLIENT, &id, OTHER_NODE, NODE, 31, 40) > 0);
+	assert_true(store_put_skipped(u->store, FRAME_CLASS_CLIENT, &id, NODE, 0, 1, 60) > 0);
+	done(u, store_put_skipped(u->store, FRAME_CLASS_CLIENT, &id, NODE, 0, 1, 50));
 	u->read_done = 0;
 	assert_int_equal(store_read_backlog(u->store, &id, on_backlog, u), 0);
 	wait_until(u, is_read);
@@ -309,8 +311,8 @@ test_gaps(void **state)
 	assert_int_equal(backlog[0].bytes, 2 * (BATCH_RECORD_HDR_BYTES + 50));
 	assert_true(
 	    backlog[0].first_unix_ms > 1600000000000 && backlog[0].last_unix_ms >= backlog[0].first_unix_ms);
-	assert_true(store_put_processed(u->store, &id, OTHER_NODE, NODE, 1, 12) > 0);
-	done(u, store_put_outbox_clear(u->store, &id, 100));
+	assert_true(store_put_processed(u->store, FRAME_CLASS_CLIENT, &id, OTHER_NODE, NODE, 1, 12) > 0);
+	done(u, store_put_outbox_clear(u->store, FRAME_CLASS_CLIENT, &id, 100));
 	assert_int_equal(
 	    ask(u, "SELECT count(*) FROM mesh.delivery_log_messages WHERE state = 'failed'"), 20);
 	user_free(u);
@@ -338,7 +340,7 @@ test_large_batches_and_limits(void **state)
 	int64_t ticket;
 
 	(void)state;
-	while ((ticket = store_put_outbox(u->store, b)) > 0) {
+	while ((ticket = store_put_outbox(u->store, FRAME_CLASS_CLIENT, b)) > 0) {
 		put++;
 		b->first_seq++; /* the same memory, another row: only the last of them is stored right */
 	}
@@ -349,7 +351,8 @@ test_large_batches_and_limits(void **state)
 	/* All fifteen rows are the same one: the primary key says that this is a bug of the user. */
 	wait_until(u, is_fatal);
 	assert_non_null(strstr(u->why, "23505"));
-	assert_int_equal(store_put_processed(u->store, &b->stream_id, 1, 2, 1, 1), ERR_UNAVAIL);
+	assert_int_equal(
+	    store_put_processed(u->store, FRAME_CLASS_CLIENT, &b->stream_id, 1, 2, 1, 1), ERR_UNAVAIL);
 	user_free(u);
 	u = user_ready();
 	put_out(u, 20, 1, 1, 4 << 20);
@@ -357,6 +360,45 @@ test_large_batches_and_limits(void **state)
 	read_box(u, STORE_OUTBOX, 20, 1, 1);
 	assert_int_equal(u->got_count, 1);
 	assert_int_equal(u->got[0]->body_len, (4 << 20) + BATCH_RECORD_HDR_BYTES);
+	user_free(u);
+}
+
+static int64_t
+put_as(struct user *u, uint8_t class, uint64_t nth)
+{
+	struct batch *b = batch_make(60 + class, 100 + nth, 1, 400 * 1024);
+	int64_t ticket = store_put_outbox(u->store, class, b);
+
+	assert_true(ticket > 0);
+	batch_unref(b);
+	return ticket;
+}
+
+/* What is more important is written before client data that was put earlier; of each class all is in order.
+ */
+static void
+test_classes(void **state)
+{
+	struct user *u = user_ready();
+	int64_t first, last;
+
+	(void)state;
+	first = put_as(u, FRAME_CLASS_CLIENT, 1);
+	for (uint64_t seq = 2; seq <= 9; seq++)
+		last = put_as(u, FRAME_CLASS_CLIENT, seq);
+	assert_int_equal(last, first + 2);
+	assert_int_equal(put_as(u, FRAME_CLASS_SYSTEM, 1), first);
+	for (uint64_t seq = 1; seq <= 3; seq++)
+		assert_int_equal(put_as(u, FRAME_CLASS_DB, seq), first + (seq == 3));
+	assert_int_equal(put_as(u, FRAME_CLASS_SYSTEM, 2), first);
+	/* Beside others, flushes with client data are small. */
+	for (uint64_t seq = 10; seq <= 11; seq++)
+		assert_int_equal(put_as(u, FRAME_CLASS_CLIENT, seq), ++last);
+	done(u, last);
+	assert_int_equal(put_as(u, FRAME_CLASS_SYSTEM, 3), last + 1);
+	done(u, last + 1);
+	read_box(u, STORE_OUTBOX, 60 + FRAME_CLASS_CLIENT, 101, 8 << 20);
+	assert_int_equal(u->got_count, 11);
 	user_free(u);
 }
 
@@ -556,7 +598,7 @@ test_cleared_room_is_used_again(void **state)
 	(void)state;
 	for (uint64_t seq = 1; seq <= ROUNDS; seq++) {
 		put_out(u, 50, seq, 1, BYTES);
-		done(u, store_put_outbox_clear(u->store, &id, seq));
+		done(u, store_put_outbox_clear(u->store, FRAME_CLASS_CLIENT, &id, seq));
 	}
 	wait_until(u, is_vacuumed);
 	assert_int_equal(ask(u, "SELECT count(*) FROM mesh.outbox WHERE stream_id::text LIKE '%32'"), 0);
@@ -659,12 +701,12 @@ test_failing_allocations(void **state)
 	}
 	for (int64_t n = 1, ticket = ERR_NOMEM; ticket < 0; n++) {
 		mem_fail_at((unsigned long)n);
-		ticket = store_put_outbox(u->store, b);
+		ticket = store_put_outbox(u->store, FRAME_CLASS_CLIENT, b);
 		mem_fail_at(0);
 		assert_true(n < 10 && (ticket > 0 || ticket == ERR_NOMEM));
 	}
 	batch_unref(b);
-	done(u, store_put_processed(u->store, &row.stream_id, NODE, OTHER_NODE, 1, 1));
+	done(u, store_put_processed(u->store, FRAME_CLASS_CLIENT, &row.stream_id, NODE, OTHER_NODE, 1, 1));
 	/* While a flush is encoded: the connection is made anew. */
 	put_out(u, 40, 2, 1, 70000);
 	mem_fail_at(1);
@@ -686,6 +728,7 @@ main(void)
 	    cmocka_unit_test(test_message_is_found),
 	    cmocka_unit_test(test_gaps),
 	    cmocka_unit_test(test_large_batches_and_limits),
+	    cmocka_unit_test(test_classes),
 	    cmocka_unit_test(test_wrong_node_is_refused),
 	    cmocka_unit_test(test_second_instance_waits),
 	    cmocka_unit_test(test_changed_and_newer_schema_is_refused),

@@ -42,7 +42,7 @@ put_ids(struct user *u, unsigned stream, uint64_t first_seq, uint32_t count, boo
 	int64_t ticket;
 
 	b->by_id = by_id;
-	ticket = store_put_outbox(u->store, b);
+	ticket = store_put_outbox(u->store, FRAME_CLASS_CLIENT, b);
 	assert_true(ticket > 0);
 	wanted = (uint64_t)ticket;
 	batch_unref(b);
@@ -90,9 +90,9 @@ test_ids_are_kept(void **state)
 	put_ids(u, 1, 111, 4096, true);
 	put_ids(u, 2, 1, 10, false);
 	/* In the same flush, and in a later one. */
-	assert_true(store_put_outbox_clear(u->store, &one, 100) > 0);
+	assert_true(store_put_outbox_clear(u->store, FRAME_CLASS_CLIENT, &one, 100) > 0);
 	wait_until(u, is_durable);
-	done(u, store_put_outbox_clear(u->store, &one, 10000));
+	done(u, store_put_outbox_clear(u->store, FRAME_CLASS_CLIENT, &one, 10000));
 	assert_int_equal(ask(u, "SELECT count(*) FROM mesh.stream_ids"), 2);
 	assert_int_equal(ask(u, "SELECT sum(last_seq - first_seq + 1) FROM mesh.stream_ids"), 4196);
 	assert_int_equal(ask(u, "SELECT sum(cardinality(message_ids)) FROM mesh.stream_ids"), 4196);
@@ -114,12 +114,12 @@ test_ids_are_kept(void **state)
 	read_ids(u, 2, 1, 0);
 	assert_int_equal(got_ids, 0);
 	/* Whole batches go. */
-	assert_true(store_put_ids_clear(u->store, &one, 0, 99) > 0);
-	done(u, store_put_ids_clear(u->store, &one, 0, 4205));
+	assert_true(store_put_ids_clear(u->store, FRAME_CLASS_CLIENT, &one, 0, 99) > 0);
+	done(u, store_put_ids_clear(u->store, FRAME_CLASS_CLIENT, &one, 0, 4205));
 	read_ids(u, 1, 1, 0);
 	assert_int_equal(got_ids, 4096);
 	put_ids(u, 1, 4207, 1, true);
-	done(u, store_put_ids_clear(u->store, &one, 4205, 4206));
+	done(u, store_put_ids_clear(u->store, FRAME_CLASS_CLIENT, &one, 4205, 4206));
 	read_ids(u, 1, 1, 0);
 	assert_int_equal(got_ids, 1);
 	assert_int_equal(got_seqs[0], 4207);
@@ -173,7 +173,7 @@ test_message_is_found(void **state)
 	put_ids(u, 4, 1, 50, true);
 	put_ids(u, 4, 51, 50, true);
 	wait_until(u, is_durable);
-	done(u, store_put_outbox_clear(u->store, &s, 100));
+	done(u, store_put_outbox_clear(u->store, FRAME_CLASS_CLIENT, &s, 100));
 	be_store32(id.b, 4);
 	be_store64(id.b + 8, 77);
 	u->read_done = 0;
@@ -241,7 +241,7 @@ test_failing_allocations(void **state)
 	b->by_id = true;
 	for (unsigned long k = 1; ticket < 0; k++) {
 		mem_fail_at(k);
-		ticket = store_put_outbox(u->store, b);
+		ticket = store_put_outbox(u->store, FRAME_CLASS_CLIENT, b);
 		mem_fail_at(0);
 	}
 	batch_unref(b);

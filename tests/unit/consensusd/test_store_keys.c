@@ -131,10 +131,10 @@ test_prune(void **state)
 	u->gone_count = 0;
 	/* The outbox has the other, the inbox alone, a dead letter alone. */
 	keep(u);
-	done(u, store_put_outbox_clear(u->store, &id, 3));
+	done(u, store_put_outbox_clear(u->store, FRAME_CLASS_CLIENT, &id, 3));
 	keep(u);
-	done(u, store_put_letter(u->store, &letter));
-	done(u, store_put_inbox_clear(u->store, &id, 3));
+	done(u, store_put_letter(u->store, FRAME_CLASS_CLIENT, &letter));
+	done(u, store_put_inbox_clear(u->store, FRAME_CLASS_CLIENT, &id, 3));
 	keep(u);
 	ask(u, "DELETE FROM mesh.stream_dead_letters");
 	age(u, "25");

@@ -73,7 +73,7 @@ put_batch(struct user *u, unsigned stream, uint64_t first_seq)
 {
 	struct batch *b = batch_make(stream, first_seq, 5, 20);
 
-	done(u, store_put_inbox(u->store, b, OTHER_NODE));
+	done(u, store_put_inbox(u->store, FRAME_CLASS_CLIENT, b, OTHER_NODE));
 	batch_unref(b);
 }
 
@@ -90,11 +90,11 @@ test_letters(void **state)
 	(void)state;
 	put_batch(u, 1, 1);
 	put_batch(u, 1, 6);
-	done(u, store_put_letter(u->store, &row));
+	done(u, store_put_letter(u->store, FRAME_CLASS_CLIENT, &row));
 	assert_int_equal(ask(u, "SELECT attempts FROM mesh.stream_attempts WHERE seq = 7"), 3);
-	assert_true(
-	    store_put_processed_letters(u->store, &id, OTHER_NODE, NODE, 1, 10, rows, COUNT(rows)) > 0);
-	done(u, store_put_inbox_clear(u->store, &id, 10));
+	assert_true(store_put_processed_letters(
+			u->store, FRAME_CLASS_CLIENT, &id, OTHER_NODE, NODE, 1, 10, rows, COUNT(rows)) > 0);
+	done(u, store_put_inbox_clear(u->store, FRAME_CLASS_CLIENT, &id, 10));
 	assert_int_equal(ask(u, "SELECT count(*) FROM mesh.inbox"), 0);
 	assert_int_equal(ask(u, "SELECT count(*) FROM mesh.stream_attempts"), 0);
 	assert_int_equal(ask(u, "SELECT committed_seq FROM mesh.stream_offsets"), 10);
@@ -130,11 +130,11 @@ test_resolved(void **state)
 
 	(void)state;
 	again.attempts = 9;
-	done(u, store_put_letter(u->store, &again));
+	done(u, store_put_letter(u->store, FRAME_CLASS_CLIENT, &again));
 	assert_int_equal(read_one(u, 1, 7), 1);
 	assert_int_equal(got.last.attempts, 9);
-	assert_true(store_put_letter(u->store, &gone) > 0);
-	done(u, store_put_letter(u->store, &discard));
+	assert_true(store_put_letter(u->store, FRAME_CLASS_CLIENT, &gone) > 0);
+	done(u, store_put_letter(u->store, FRAME_CLASS_CLIENT, &discard));
 	assert_int_equal(list(u, NULL, "", 0, 10), 0);
 	/* One was processed after all, the other not. */
 	assert_int_equal(ask(u, "SELECT seq FROM mesh.delivery_log_messages WHERE state = 'failed'"), 8);
@@ -152,7 +152,7 @@ test_failing_allocations(void **state)
 	(void)state;
 	for (unsigned long n = 1; ticket < 0; n++) {
 		mem_fail_at(n);
-		ticket = store_put_letter(u->store, &row);
+		ticket = store_put_letter(u->store, FRAME_CLASS_CLIENT, &row);
 		mem_fail_at(0);
 		assert_true(n < 20 && (ticket > 0 || ticket == ERR_NOMEM));
 	}
