@@ -40,10 +40,10 @@ answer(const struct question *q, struct call *c, const struct source *s)
 	case STREAM_FATE_UNKNOWN:
 		metric_inc(&stats.refused);
 		call_done(c, CODE_DATA_LOSS,
-		    "message %llu of stream %s was given up; whether it had reached '%s' before is not known "
-		    "any "
-		    "more",
-		    (unsigned long long)q->seq, s->id_text, api_policy_ack_name(s->row.policy.ack));
+		    "message %llu of stream %s %s; whether it had reached '%s' before is not known any more",
+		    (unsigned long long)q->seq, s->id_text,
+		    q->seq <= s->stream->skipped_seq ? "was given up" : "lost targets that it was for",
+		    api_policy_ack_name(s->row.policy.ack));
 		break;
 	}
 }

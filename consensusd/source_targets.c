@@ -335,7 +335,7 @@ source_load_targets(struct source *s)
 
 		f->recorded_put = f->flow->processed;
 		if (node_list_has(s->row.left, s->row.left_count, f->flow->node))
-			flow_remove(f->flow, clock_mono());
+			flow_load_removed(f->flow, clock_mono());
 	}
 	/* What nobody is left for was answered before: it must not be given up as if nobody had it. */
 	(void)stream_commit(s->stream);

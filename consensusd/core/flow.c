@@ -135,6 +135,13 @@ flow_remove(struct flow *f, struct mono now)
 }
 
 void
+flow_load_removed(struct flow *f, struct mono now)
+{
+	flow_remove(f, now);
+	f->first_seq = UINT64_MAX;
+}
+
+void
 flow_told(struct flow *f)
 {
 	f->untold = false;

@@ -122,6 +122,8 @@ void flow_refused(struct flow *f, struct mono now, struct rng *rng);
 void flow_gone(struct flow *f);
 /* The same, because somebody wanted it so: from now on it is told, until flow_told(). */
 void flow_remove(struct flow *f, struct mono now);
+/* After a restart: it was removed, and from which message on it had been a target is not known any more. */
+void flow_load_removed(struct flow *f, struct mono now);
 void flow_told(struct flow *f);
 /* False: the target was removed and knows it, which leaves nothing to be said of it. */
 bool flow_matters(const struct flow *f);

@@ -89,10 +89,30 @@ is_contested(const struct stream *s, uint64_t seq, const uint64_t *nodes, size_t
 	       others_had(s, seq) && outcome(s, seq, nodes, count) == STREAM_FAILED;
 }
 
+/* All targets that it was for are removed, and that one of them processed it is not known, or not any more.
+ */
+static bool
+is_orphaned(const struct stream *s, uint64_t seq)
+{
+	if (s->policy.ack == POLICY_ACK_ACCEPTED || s->policy.ack == POLICY_ACK_COMMITTED)
+		return false;
+	for (size_t i = 0; i < s->flow_count; i++) {
+		const struct flow *f = &s->flows[i];
+
+		if (counts(f, seq))
+			return false;
+		if (f->first_seq <= seq && f->processed >= seq && seq > f->failures.from &&
+		    !flow_failed(f, seq))
+			return false;
+	}
+	return true;
+}
+
 bool
 stream_is_unsure(const struct stream *s, uint64_t seq)
 {
-	return seq <= s->unsure_seq || store_knows(s, seq) || is_contested(s, seq, NULL, 0);
+	return seq <= s->unsure_seq || store_knows(s, seq) || is_orphaned(s, seq) ||
+	       is_contested(s, seq, NULL, 0);
 }
 
 /* Of one that was given up, where targets lacked it. */
@@ -135,7 +155,7 @@ stream_fate(const struct stream *s, uint64_t seq, const struct stream_record *r)
 {
 	if (seq <= s->skipped_seq)
 		return fate_given_up(s, seq, r);
-	if (is_contested(s, seq, r->failed, r->failed_count))
+	if (is_orphaned(s, seq) || is_contested(s, seq, r->failed, r->failed_count))
 		return STREAM_FATE_UNKNOWN;
 	return outcome(s, seq, r->failed, r->failed_count) == STREAM_REACHED ? STREAM_FATE_REACHED
 									     : STREAM_FATE_FAILED;

@@ -97,7 +97,7 @@ change_load_flows(struct world *w)
 		if (set_has(o->row.present, n))
 			stream_load_first(o->stream, n + 1, o->row.first[n - 1]);
 		else if (set_has(o->row.left, n))
-			flow_remove(stream_flow(o->stream, n + 1), world_clock(w));
+			flow_load_removed(stream_flow(o->stream, n + 1), world_clock(w));
 	}
 	(void)stream_commit(o->stream);
 }

@@ -260,17 +260,19 @@ check_applied(struct world *w, unsigned n, unsigned g, const uint8_t *data, size
 
 /* --- after each step --- */
 
-/* Targets that have truly processed it: as a dead letter, or in a gap, it is not. */
+/* Targets that have truly processed it: as a dead letter, or in a gap, it is not.  ever: also if they are
+ * none any more. */
 static unsigned
-processed_by(const struct world *w, uint64_t seq)
+processed_by(const struct world *w, uint64_t seq, bool ever)
 {
 	unsigned count = 0;
 
 	for (unsigned n = 1; n <= w->targets; n++) {
 		const struct node *o = &w->node[n];
 
-		count += check_got(w, n, seq) && check_ever_processed(o) >= seq &&
-			 rows_gap(&o->rows, 0, seq) == NULL && !rows_has_letter(&o->rows, seq) &&
+		count += (ever ? check_got(w, n, seq) : check_gets(w, n, seq)) &&
+			 check_ever_processed(o) >= seq && rows_gap(&o->rows, 0, seq) == NULL &&
+			 !rows_has_letter(&o->rows, seq) &&
 			 (w->policy.handler == POLICY_DISCARD || o->app.messages[seq].done || o->lost != 0);
 	}
 	return count;
@@ -287,7 +289,10 @@ check_answer(struct world *w, uint64_t seq)
 		needed = all;
 	else if (w->policy.ack == POLICY_ACK_QUORUM)
 		needed = w->policy.quorum < all ? w->policy.quorum : all;
-	if (processed_by(w, seq) < needed)
+	/* Its targets may all be gone. */
+	if (needed == 0 && w->policy.ack != POLICY_ACK_ACCEPTED && w->policy.ack != POLICY_ACK_COMMITTED)
+		needed = 1;
+	if (processed_by(w, seq, all == 0 || w->policy.ack == POLICY_ACK_QUORUM) < needed)
 		world_fail(w, "a publisher is told that %llu is processed", (unsigned long long)seq);
 	if (seq > w->node[0].rows.last_seq)
 		world_fail(w, "a publisher is told of %llu, which is not durable", (unsigned long long)seq);

@@ -133,11 +133,13 @@ draw_policy(struct world *w)
 	}
 	if (world_chance(w, 400))
 		p->ack = (enum policy_ack)world_below(w, POLICY_ACKS);
+	if (world_chance(w, 100))
+		p->ack = POLICY_ACK_QUORUM;
 	if (p->ack == POLICY_ACK_QUORUM)
 		p->quorum = 1 + world_below(w, w->targets);
 	if (world_chance(w, 150))
 		p->handler = POLICY_DISCARD;
-	if (world_chance(w, 350)) {
+	if (world_chance(w, p->ack == POLICY_ACK_QUORUM ? 800 : 350)) {
 		w->poison = 1 + world_below(w, world_chance(w, 300) ? 500 : 30);
 		p->max_attempts = world_below(w, 4);
 		p->retry_ms = 20 + world_below(w, 200);

@@ -154,6 +154,35 @@ test_outcome_of_removed(void **state)
 	stream_end(s);
 }
 
+/* All targets are replaced: what none of them is known to have processed is not told to be so. */
+static void
+test_outcome_of_replaced(void **state)
+{
+	struct stream *s = stream_to(2);
+	const struct stream_record none = {.failed_count = 0};
+
+	(void)state;
+	stream_load(s, 12);
+	stream_load_processed(s, s->flows[0].node, 8);
+	assert_int_equal(failures_add(&s->flows[0].failures, 7), 0);
+	s->flows[1].first_seq = 13;
+	flow_remove(&s->flows[0], now);
+	assert_false(stream_is_unsure(s, 8));
+	assert_true(stream_is_unsure(s, 9) && stream_is_unsure(s, 7) && !stream_is_unsure(s, 13));
+	assert_int_equal(stream_fate(s, 8, &none), STREAM_FATE_REACHED);
+	assert_int_equal(stream_fate(s, 9, &none), STREAM_FATE_UNKNOWN);
+	assert_int_equal(stream_fate(s, 7, &none), STREAM_FATE_UNKNOWN);
+	/* Nothing was asked of them. */
+	s->policy.ack = POLICY_ACK_ACCEPTED;
+	assert_false(stream_is_unsure(s, 9));
+	s->policy.ack = POLICY_ACK_ALL;
+	/* After a restart it is not known for which messages the one that is gone was a target. */
+	flow_load_removed(&s->flows[0], now);
+	assert_true(stream_is_unsure(s, 8));
+	assert_int_equal(stream_fate(s, 8, &none), STREAM_FATE_UNKNOWN);
+	stream_end(s);
+}
+
 /* Who repeats what may have reached its quorum with targets that are forgotten is not told that it failed. */
 static void
 test_outcome_unknown(void **state)
@@ -227,6 +256,7 @@ main(void)
 	    cmocka_unit_test(test_flow_explained),
 	    cmocka_unit_test(test_flow_full),
 	    cmocka_unit_test(test_outcome_of_removed),
+	    cmocka_unit_test(test_outcome_of_replaced),
 	    cmocka_unit_test(test_outcome_unknown),
 	    cmocka_unit_test(test_unsure),
 	};
