@@ -10,8 +10,14 @@
  * vacuuming and pruning a third.  Nothing here blocks, but for the witness when a term or a vote changed (a
  * tenth of a millisecond).
  *
+ * Puts of one class (enum frame_class) are in order; those of a stream of the system, or of database updates,
+ * go into a flush that has not left yet before client data that was put earlier, and what is of no stream
+ * (Raft, directory, configuration) before all of them.  So the ticket of a put may be lower than that of an
+ * earlier one of another class.
+ *
  * Marks: store_full() is true above memory_max/4 of puts that are not durable yet, or while the
- * database is away; callers then stop taking new work (publishers are held).
+ * database is away; callers then stop taking new work (publishers are held).  What goes before client data
+ * may fill a half (store_full_for()).
  */
 #ifndef CONSENSUSD_STORE_H
 #define CONSENSUSD_STORE_H
@@ -297,8 +303,7 @@ struct store *store_new(
 void store_free(struct store *s);
 bool store_ready(const struct store *s);
 bool store_full(const struct store *s);
-/* Puts of streams of this class (enum frame_class) are to wait: those of lower classes leave the way free for
- * the others, which would have to be written after them. */
+/* The same for puts of streams of this class. */
 bool store_full_for(const struct store *s, uint8_t class);
 /* For how long the oldest put has waited to be durable; 0: none waits. */
 int64_t store_lag_ms(const struct store *s);
@@ -307,7 +312,8 @@ const char *store_error(const struct store *s);
 
 /*
  * Puts.  Each returns the ticket of its flush (> 0), or a negative error (ERR_NOMEM, ERR_FULL above the
- * hard limit memory_max).  Batches are referenced until durable.
+ * hard limit memory_max).  Batches are referenced until durable.  class is that of the stream, the same in
+ * all of its puts.
  */
 int64_t store_put_stream(struct store *s, const struct store_stream *row) MUST_USE; /* insert or update */
 int64_t store_put_outbox(struct store *s, uint8_t class, struct batch *b) MUST_USE;

@@ -11,7 +11,8 @@
  *
  * and notes of nodes are told to others after their rows are committed.
  *
- * Each put into the store gives a ticket; tickets become durable in order.  The shell notes here what
+ * Each put into the store gives a ticket; tickets become durable in order, and there is an order for the puts
+ * of each class, whose tickets do not go back.  The shell notes here what
  * each put stands for, and when the store reports a ticket durable, order_durable() raises the mark
  * that the cores act upon (stream_durable, stream_skip, target_stored, target_processed: nobody else
  * calls them).  Rows of streams wait here in the same way, so that a stream is announced to nobody

@@ -113,10 +113,9 @@ pass_after(int point)
 }
 
 /* The Makefile takes the functions of these lines, and those that are written out below, for ld's --wrap: one
- * that is no more, or is called another name, can't be linked. */
+ * that is no more, or is called another name, can't be linked; one with other arguments can't be compiled. */
 #define WRAP(fn, type, point, params, args)                                                                  \
-	type __real_##fn params;                                                                             \
-	type __wrap_##fn params;                                                                             \
+	__typeof__(fn) __real_##fn, __wrap_##fn;                                                             \
 	type __wrap_##fn params                                                                              \
 	{                                                                                                    \
 		int at = (point);                                                                            \
@@ -129,8 +128,7 @@ pass_after(int point)
 	}
 
 #define WRAP_VOID(fn, point, params, args)                                                                   \
-	void __real_##fn params;                                                                             \
-	void __wrap_##fn params;                                                                             \
+	__typeof__(fn) __real_##fn, __wrap_##fn;                                                             \
 	void __wrap_##fn params                                                                              \
 	{                                                                                                    \
 		int at = (point);                                                                            \
@@ -162,24 +160,28 @@ letter_point(enum store_letter_kind kind)
 }
 
 WRAP(store_put_stream, int64_t, P_put_stream, (struct store * s, const struct store_stream *row), (s, row))
-WRAP(store_put_outbox, int64_t, P_put_outbox, (struct store * s, struct batch *b), (s, b))
-WRAP(store_put_inbox, int64_t, P_put_inbox, (struct store * s, struct batch *b, uint64_t node), (s, b, node))
+WRAP(store_put_outbox, int64_t, P_put_outbox, (struct store * s, uint8_t class, struct batch *b),
+    (s, class, b))
+WRAP(store_put_inbox, int64_t, P_put_inbox, (struct store * s, uint8_t class, struct batch *b, uint64_t node),
+    (s, class, b, node))
 WRAP(store_put_processed, int64_t, P_put_processed,
-    (struct store * s, const struct ulid *id, uint64_t src, uint64_t dst, uint64_t first, uint64_t last),
-    (s, id, src, dst, first, last))
+    (struct store * s, uint8_t class, const struct ulid *id, uint64_t src, uint64_t dst, uint64_t first,
+	uint64_t last),
+    (s, class, id, src, dst, first, last))
 WRAP(store_put_processed_letters, int64_t, count > 0 ? P_put_processed_letters : P_put_processed,
-    (struct store * s, const struct ulid *id, uint64_t src, uint64_t dst, uint64_t first, uint64_t last,
-	const struct store_letter *rows, size_t count),
-    (s, id, src, dst, first, last, rows, count))
-WRAP(store_put_letter, int64_t, letter_point(row->kind), (struct store * s, const struct store_letter *row),
-    (s, row))
+    (struct store * s, uint8_t class, const struct ulid *id, uint64_t src, uint64_t dst, uint64_t first,
+	uint64_t last, const struct store_letter *rows, size_t count),
+    (s, class, id, src, dst, first, last, rows, count))
+WRAP(store_put_letter, int64_t, letter_point(row->kind),
+    (struct store * s, uint8_t class, const struct store_letter *row), (s, class, row))
 WRAP(store_put_skipped, int64_t, P_put_skipped,
-    (struct store * s, const struct ulid *id, uint64_t src, uint64_t dst, uint64_t first, uint64_t last),
-    (s, id, src, dst, first, last))
+    (struct store * s, uint8_t class, const struct ulid *id, uint64_t src, uint64_t dst, uint64_t first,
+	uint64_t last),
+    (s, class, id, src, dst, first, last))
 WRAP(store_put_outbox_clear, int64_t, P_put_outbox_clear,
-    (struct store * s, const struct ulid *id, uint64_t upto), (s, id, upto))
+    (struct store * s, uint8_t class, const struct ulid *id, uint64_t upto), (s, class, id, upto))
 WRAP(store_put_inbox_clear, int64_t, P_put_inbox_clear,
-    (struct store * s, const struct ulid *id, uint64_t upto), (s, id, upto))
+    (struct store * s, uint8_t class, const struct ulid *id, uint64_t upto), (s, class, id, upto))
 WRAP(store_put_node, int64_t, P_put_node, (struct store * s, const struct store_node *row), (s, row))
 WRAP(store_put_topology, int64_t, P_put_topology,
     (struct store * s, const struct store_link *links, size_t count), (s, links, count))
