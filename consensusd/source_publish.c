@@ -199,6 +199,6 @@ source_give_all(struct engine *e)
 		busy = busy || order_busy(&e->order[i]);
 	busy = busy && !e->flushed;
 	e->flushed = false;
-	for (uint8_t class = 0; class < FRAME_CLASS_COUNT; class ++)
-		give_class(e, class, busy);
+	for (int i = 0; i < FRAME_CLASS_COUNT; i++)
+		give_class(e, (uint8_t)i, busy);
 }
