@@ -491,12 +491,19 @@ void
 api_publish_release(struct api *a)
 {
 	struct call *c, *next;
+	bool clients_held;
 
+	/* What holds those holds all. */
+	if (TAILQ_EMPTY(&a->calls.held) || engine_held(a->engine, FRAME_CLASS_SYSTEM, NULL))
+		return;
+	clients_held = engine_held(a->engine, FRAME_CLASS_CLIENT, NULL);
 	for (c = TAILQ_FIRST(&a->calls.held); c != NULL; c = next) {
 		const struct source *s = source_find(a->engine, &c->held_stream);
 
 		next = TAILQ_NEXT(c, held_entry);
-		if (s == NULL || (!engine_held(a->engine, s->class, NULL) && !stream_held(s->stream, true)))
+		if (s != NULL && s->class == FRAME_CLASS_CLIENT && clients_held)
+			continue;
+		if (s == NULL || !stream_held(s->stream, true))
 			call_release(c);
 	}
 }

@@ -14,8 +14,8 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
-#include "common/base/mono.h"
 #include "common/base/frame.h"
+#include "common/base/mono.h"
 #include "common/base/must.h"
 #include "consensusd/store.h"
 #include "consensusd/store_marks.h"
