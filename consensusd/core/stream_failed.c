@@ -13,6 +13,13 @@ counts(const struct flow *f, uint64_t seq)
 	return !f->removed && f->first_seq <= seq;
 }
 
+/* What it did while it was a target stays done. */
+static bool
+did(const struct flow *f, uint64_t seq)
+{
+	return f->first_seq <= seq && f->processed >= seq && !flow_failed(f, seq);
+}
+
 static enum stream_outcome
 outcome(const struct stream *s, uint64_t seq, const uint64_t *nodes, size_t count)
 {
@@ -22,8 +29,7 @@ outcome(const struct stream *s, uint64_t seq, const uint64_t *nodes, size_t coun
 		const struct flow *f = &s->flows[i];
 
 		if (!counts(f, seq)) {
-			/* What it did while it was a target stays done. */
-			had += f->first_seq <= seq && f->processed >= seq && !flow_failed(f, seq);
+			had += did(f, seq);
 			continue;
 		}
 		if (flow_failed(f, seq) || node_list_has(nodes, count, f->node))
@@ -99,10 +105,7 @@ is_orphaned(const struct stream *s, uint64_t seq)
 	for (size_t i = 0; i < s->flow_count; i++) {
 		const struct flow *f = &s->flows[i];
 
-		if (counts(f, seq))
-			return false;
-		if (f->first_seq <= seq && f->processed >= seq && seq > f->failures.from &&
-		    !flow_failed(f, seq))
+		if (counts(f, seq) || (did(f, seq) && seq > f->failures.from))
 			return false;
 	}
 	return true;
